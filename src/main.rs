@@ -1,1 +1,1 @@
-fn main() {}
+fn main() { print!("{}", rollcall::api::crds_yaml()) }

@@ -1,0 +1,125 @@
+//! The kinds: plain data, no I/O. `crds/` is generated from here, and so is what `kubectl explain`
+//! says; the doc comments of specs and statuses are written for its readers.
+
+pub mod conditions;
+mod directory_sync;
+mod directory_team;
+mod identity_class;
+mod sso_connection;
+mod verified_domain;
+
+pub use directory_sync::{
+    DirectorySync, DirectorySyncSpec, DirectorySyncStatus, ImportSpec, ScimEndpoint, ScimSpec,
+    SourceSpec, TeamsSpec,
+};
+pub use directory_team::{
+    BindingCounts, DirectoryTeam, DirectoryTeamSpec, DirectoryTeamStatus, GroupRef, GroupStatus,
+    Permission,
+};
+pub use identity_class::{
+    BuiltinProvider, IdentityClass, IdentityClassSpec, IdentityClassStatus, ProviderSpec,
+};
+pub use sso_connection::{
+    CertificateStatus, IdentityProviderStatus, MetadataSource, SamlSpec, SsoConnection,
+    SsoConnectionSpec, SsoConnectionStatus,
+};
+pub use verified_domain::{Challenge, VerifiedDomain, VerifiedDomainSpec, VerifiedDomainStatus};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResourceExt, KubeSchema};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// The group every kind lives in.
+pub const GROUP: &str = "rollcall.dev";
+
+/// Labels and annotations, ours and those we read.
+pub mod meta {
+    /// Annotation of an organization's namespace: the class that serves it.
+    pub const CLASS: &str = "rollcall.dev/class";
+    /// Annotation of the IdentityClass that serves organizations that name none.
+    pub const DEFAULT_CLASS: &str = "rollcall.dev/is-default-class";
+    /// Annotation of an organization's namespace: an id that survives a rebuild of the cluster.
+    pub const ORGANIZATION_ID: &str = "rollcall.dev/organization-id";
+    /// Label of a workload namespace, and of everything made for an organization: its name.
+    pub const ORGANIZATION: &str = "rollcall.dev/organization";
+    /// Label of what is made for an object: that object's UID.
+    pub const OWNER_UID: &str = "rollcall.dev/owner-uid";
+    /// Label of a RoleBinding: the DirectoryTeam it serves.
+    pub const TEAM: &str = "rollcall.dev/team";
+    /// Annotation of an imported DirectoryTeam: the directory's id of its group.
+    pub const GROUP_ID: &str = "rollcall.dev/group-id";
+    /// Annotation of a token Secret: the id, not the value, of the token in it.
+    pub const TOKEN_ID: &str = "rollcall.dev/token-id";
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+}
+
+/// An object in the same namespace.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct LocalRef {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// What the statuses of all kinds have in common.
+pub trait Status: Clone + Default + PartialEq + Serialize {
+    fn conditions(&self) -> &[Condition];
+    fn conditions_mut(&mut self) -> &mut Vec<Condition>;
+    /// The generation of the spec that the status speaks of.
+    fn set_observed_generation(&mut self, generation: Option<i64>);
+    /// Take over from `old` what counts requests and people: such a figure alone is written at
+    /// most every ten seconds.
+    fn keep_counts(&mut self, _old: &Self) {}
+}
+
+macro_rules! status {
+    ($status:ty $(, counts: $($field:ident),+)?) => {
+        impl crate::api::Status for $status {
+            fn conditions(&self) -> &[Condition] {
+                &self.conditions
+            }
+            fn conditions_mut(&mut self) -> &mut Vec<Condition> {
+                &mut self.conditions
+            }
+            fn set_observed_generation(&mut self, generation: Option<i64>) {
+                self.observed_generation = generation;
+            }
+            $(fn keep_counts(&mut self, old: &Self) {
+                $(self.$field = old.$field.clone();)+
+            })?
+        }
+    };
+}
+use status;
+
+/// Every CRD.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    let mut crds = vec![
+        VerifiedDomain::crd(),
+        SsoConnection::crd(),
+        DirectorySync::crd(),
+        DirectoryTeam::crd(),
+        IdentityClass::crd(),
+    ];
+    for version in crds.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
+        let schema = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut());
+        let status =
+            schema.and_then(|s| s.properties.as_mut()).and_then(|p| p.get_mut("status"));
+        if let Some(status) = status {
+            // what nobody has looked at yet must not be taken for current (kstatus)
+            status.default = Some(JSON(json!({"observedGeneration": -1})));
+            status.nullable = None;
+        }
+    }
+    crds
+}
+
+/// Every CRD as YAML, as `crds/` holds them.
+pub fn crds_yaml() -> String {
+    let yaml = |crd| serde_saphyr::to_string(&crd).expect("a CRD is plain data");
+    crds().iter().map(yaml).map(|y| format!("---\n{}\n", y.trim_end())).collect()
+}
