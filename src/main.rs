@@ -1,1 +1,3 @@
-fn main() { print!("{}", rollcall::api::crds_yaml()) }
+fn main() {
+    print!("{}", rollcall::api::crds_yaml())
+}

@@ -107,8 +107,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     ];
     for version in crds.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
         let schema = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut());
-        let status =
-            schema.and_then(|s| s.properties.as_mut()).and_then(|p| p.get_mut("status"));
+        let status = schema.and_then(|s| s.properties.as_mut()).and_then(|p| p.get_mut("status"));
         if let Some(status) = status {
             // what nobody has looked at yet must not be taken for current (kstatus)
             status.default = Some(JSON(json!({"observedGeneration": -1})));

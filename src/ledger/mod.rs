@@ -1,0 +1,156 @@
+//! The ledger: the SQL database in which the controller and the gateway meet. It holds what is true
+//! (owners of domains, people, groups, memberships, the hashes of tokens); statuses in Kubernetes
+//! are views of it.
+//!
+//! Here are the plain types; the queries are methods of [`Ledger`], one file per subject in
+//! `sqlite/`. Another database is another set of the same methods.
+
+mod sqlite;
+
+pub use sqlite::{Ledger, scim};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+/// What can go wrong between us and the database. Nothing in it is a secret or a person's data.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("ledger: {0}")]
+    Sql(#[from] sqlx::Error),
+    #[error("ledger: migration: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("ledger: {0}: {1}")]
+    File(std::path::PathBuf, #[source] std::io::Error),
+    /// A row that only another program can have written.
+    #[error("ledger: unreadable {0}")]
+    Corrupt(&'static str),
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A thing that changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Grows with each change; never used twice.
+    pub seq: i64,
+    pub topic: Topic,
+    /// The organization's namespace; `None` once another has its name.
+    pub organization: Option<String>,
+    /// Which thing of the topic: a canonical domain, the name of a DirectorySync.
+    pub name: String,
+}
+
+/// What a [`Change`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// A domain got or lost its owner.
+    Domain,
+    /// A directory's people, groups or first request.
+    Directory,
+}
+
+/// An organization's claim to a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub claimed_at: Timestamp,
+    /// When the present proof was first seen.
+    pub proved_at: Option<Timestamp>,
+    /// When it was last seen.
+    pub seen_at: Option<Timestamp>,
+    /// The first definite absence since then.
+    pub missing_since: Option<Timestamp>,
+    /// How many definite absences there were since then.
+    pub absences: i64,
+    /// Why the last proof ended, where one did.
+    pub lost: Option<Loss>,
+    /// Whether this organization is the one that owns the domain.
+    pub owns: bool,
+}
+
+/// Why a proof ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The record was definitely gone, for long enough.
+    RecordLost,
+    /// The proof could not be renewed, for too long.
+    ProofExpired,
+}
+
+/// What a look at the DNS does to a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The record was seen.
+    Seen,
+    /// The record of a proved claim was definitely absent.
+    Missing,
+    /// The proof ends.
+    Lost(Loss),
+}
+
+/// The last good metadata of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Where it was read from: metadata of another source is not this connection's.
+    pub source: String,
+    /// SAML metadata as it came.
+    pub metadata: Vec<u8>,
+    pub fetched_at: Timestamp,
+}
+
+/// The directory of a DirectorySync.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    pub id: Uuid,
+    /// The first request with the right token.
+    pub first_request_at: Option<Timestamp>,
+    /// The last change of people or groups.
+    pub changed_at: Option<Timestamp>,
+    pub users: i64,
+    pub groups: i64,
+    /// The ids of the tokens that open it.
+    pub tokens: Vec<Uuid>,
+}
+
+/// A directory's group.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Group {
+    pub id: Uuid,
+    pub display_name: String,
+}
+
+/// How a team names its group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    Id(String),
+    DisplayName(String),
+    ExternalId(String),
+}
+
+/// The group that a team stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Match {
+    Found {
+        group: Group,
+        active_members: i64,
+    },
+    NotFound,
+    /// So many of that name.
+    Ambiguous(usize),
+}
+
+/// A person as `rollcall people` shows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    pub id: Uuid,
+    /// The name of the DirectorySync.
+    pub directory: String,
+    pub user_name: String,
+    pub email: Option<String>,
+    pub active: bool,
+    /// When `active` last changed.
+    pub active_since: Timestamp,
+    /// The display names of the person's groups, in order.
+    pub groups: Vec<String>,
+    /// What the person's token carries as groups, in order: `<organization>:<team>`.
+    pub teams: Vec<String>,
+}

@@ -1,0 +1,168 @@
+//! Directories and the tokens that open them.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Ledger, note_change, seconds};
+use crate::ledger::{Directory, Result, Topic};
+
+impl Ledger {
+    /// The directory of the organization's DirectorySync `name`, where it has one.
+    pub async fn directory(&self, organization: &str, name: &str) -> Result<Option<Directory>> {
+        let row: Option<(Uuid, Option<i64>, Option<i64>, i64, i64)> = sqlx::query_as(
+            "SELECT id, first_request_at, changed_at,
+                 (SELECT count(*) FROM people p WHERE p.directory_id = d.id),
+                 (SELECT count(*) FROM directory_groups g WHERE g.directory_id = d.id)
+             FROM directories d
+             WHERE organization_id = ? AND name = ? AND deleted_at IS NULL",
+        )
+        .bind(organization)
+        .bind(name)
+        .fetch_optional(&self.read)
+        .await?;
+        let Some((id, first_request_at, changed_at, users, groups)) = row else {
+            return Ok(None);
+        };
+        let tokens = sqlx::query_scalar("SELECT id FROM directory_tokens WHERE directory_id = ?")
+            .bind(id)
+            .fetch_all(&self.read)
+            .await?;
+        Ok(Some(Directory {
+            id,
+            first_request_at: first_request_at.map(seconds).transpose()?,
+            changed_at: changed_at.map(seconds).transpose()?,
+            users,
+            groups,
+            tokens,
+        }))
+    }
+
+    /// Make the directory of a DirectorySync. One that was deleted under the same name less than
+    /// the time kept ago is taken up with its people and groups, but without its tokens.
+    pub async fn make_directory(
+        &self,
+        organization: &str,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO directories (id, organization_id, name, created_at) VALUES (?, ?, ?, ?)
+             ON CONFLICT (organization_id, name) DO UPDATE SET deleted_at = NULL",
+        )
+        .bind(Uuid::now_v7())
+        .bind(organization)
+        .bind(name)
+        .bind(now.as_second())
+        .execute(&mut *tx)
+        .await?;
+        note_change(&mut tx, Topic::Directory, organization, name).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Let `hash` alone open the directory: the tokens before it end at once.
+    pub async fn replace_token(
+        &self,
+        directory: Uuid,
+        token: Uuid,
+        hash: &[u8],
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query("DELETE FROM directory_tokens WHERE directory_id = ?")
+            .bind(directory)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(
+            "INSERT INTO directory_tokens (id, directory_id, hash, created_at) VALUES (?, ?, ?, ?)",
+        )
+        .bind(token)
+        .bind(directory)
+        .bind(hash)
+        .bind(now.as_second())
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// End the directory's token and everyone's access, at once. People and groups are kept for
+    /// [`Ledger::purge_directories`].
+    pub async fn delete_directory(
+        &self,
+        organization: &str,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut tx = self.begin().await?;
+        let ended: Option<Uuid> = sqlx::query_scalar(
+            "UPDATE directories SET deleted_at = ?, first_request_at = NULL
+             WHERE organization_id = ? AND name = ? AND deleted_at IS NULL RETURNING id",
+        )
+        .bind(now.as_second())
+        .bind(organization)
+        .bind(name)
+        .fetch_optional(&mut *tx)
+        .await?;
+        if let Some(id) = ended {
+            sqlx::query("DELETE FROM directory_tokens WHERE directory_id = ?")
+                .bind(id)
+                .execute(&mut *tx)
+                .await?;
+            note_change(&mut tx, Topic::Directory, organization, name).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Forget the directories that were deleted before `before`, with their people and groups.
+    pub async fn purge_directories(&self, before: Timestamp) -> Result<u64> {
+        let purged = sqlx::query("DELETE FROM directories WHERE deleted_at < ?")
+            .bind(before.as_second())
+            .execute(&self.write)
+            .await?;
+        Ok(purged.rows_affected())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::sqlite::tests::ledger;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_directory_made_again_is_the_same_one_without_its_tokens() {
+        let (_dir, ledger) = ledger().await;
+        ledger.name_organization("a", "acme").await.unwrap();
+        ledger.make_directory("a", "okta", at(1)).await.unwrap();
+        let first = ledger.directory("a", "okta").await.unwrap().unwrap();
+        let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
+        ledger.replace_token(first.id, one, b"h1", at(2)).await.unwrap();
+        ledger.replace_token(first.id, two, b"h2", at(3)).await.unwrap();
+        assert_eq!(ledger.directory("a", "okta").await.unwrap().unwrap().tokens, [two]);
+
+        ledger.delete_directory("a", "okta", at(4)).await.unwrap();
+        assert_eq!(ledger.directory("a", "okta").await.unwrap(), None);
+        ledger.make_directory("a", "okta", at(5)).await.unwrap();
+        let again = ledger.directory("a", "okta").await.unwrap().unwrap();
+        assert_eq!((again.id, again.tokens), (first.id, vec![]));
+    }
+
+    #[tokio::test]
+    async fn a_deleted_directory_is_forgotten_when_its_time_is_over() {
+        let (_dir, ledger) = ledger().await;
+        ledger.name_organization("a", "acme").await.unwrap();
+        ledger.make_directory("a", "okta", at(1)).await.unwrap();
+        let first = ledger.directory("a", "okta").await.unwrap().unwrap();
+        ledger.delete_directory("a", "okta", at(4)).await.unwrap();
+        assert_eq!(ledger.purge_directories(at(4)).await.unwrap(), 0);
+        assert_eq!(ledger.purge_directories(at(5)).await.unwrap(), 1);
+        ledger.make_directory("a", "okta", at(6)).await.unwrap();
+        assert_ne!(ledger.directory("a", "okta").await.unwrap().unwrap().id, first.id);
+    }
+}

@@ -1,0 +1,254 @@
+//! The ledger on SQLite: one writer, a few readers, WAL. `synchronous=FULL`, so that a deactivation
+//! that was answered survives a loss of power.
+
+mod connections;
+mod directories;
+mod domains;
+mod people;
+pub mod scim;
+mod teams;
+
+use std::{fs::File, path::Path, time::Duration};
+
+use jiff::Timestamp;
+use sqlx::{
+    Sqlite, SqliteConnection, SqlitePool, Transaction,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::{Change, Error, Result, Topic};
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/sqlite/migrations");
+
+/// How long a statement waits for the other process's writer.
+const BUSY: Duration = Duration::from_secs(10);
+const READERS: u32 = 4;
+
+/// The database. Cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    read: SqlitePool,
+    write: SqlitePool,
+}
+
+impl Ledger {
+    /// Open the database at `path`, making it where there is none, and bring it up to date. The
+    /// controller and the gateway may do this at the same time.
+    pub async fn open(path: &Path) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY);
+        let lock = lock(path).await?;
+        let write = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone());
+        let write = write.await?;
+        MIGRATIONS.run(&write).await?;
+        drop(lock);
+        let read = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options.create_if_missing(false).read_only(true))
+            .await?;
+        Ok(Self { read, write })
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(&self.read).await?;
+        Ok(())
+    }
+
+    /// Write everything out and let go of the files.
+    pub async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+
+    /// A transaction that may write: it holds the lock from its start, so that what it reads
+    /// stays true until it commits.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
+        Ok(self.write.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// What proves which installation key this ledger was made with; `None` for a new ledger.
+    pub async fn installation_check(&self) -> Result<Option<Vec<u8>>> {
+        let check = sqlx::query_scalar("SELECT key_check FROM installation");
+        Ok(check.fetch_optional(&self.read).await?)
+    }
+
+    /// Tie this ledger to an installation key, once and for all. Returns what it is tied to.
+    pub async fn tie_to_installation(&self, check: &[u8]) -> Result<Vec<u8>> {
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO installation (id, key_check) VALUES (1, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(check)
+        .execute(&mut *tx)
+        .await?;
+        let tied = sqlx::query_scalar("SELECT key_check FROM installation").fetch_one(&mut *tx);
+        let tied = tied.await?;
+        tx.commit().await?;
+        Ok(tied)
+    }
+
+    /// Make `id` the organization of the namespace `name`. Another organization that had the name
+    /// loses it, and with it every path that leads to its data.
+    pub async fn name_organization(&self, id: &str, name: &str) -> Result<()> {
+        let known =
+            sqlx::query_scalar::<_, i64>("SELECT 1 FROM organizations WHERE id = ? AND name = ?");
+        if known.bind(id).bind(name).fetch_optional(&self.read).await?.is_some() {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        sqlx::query("UPDATE organizations SET name = NULL WHERE name = ? AND id <> ?")
+            .bind(name)
+            .bind(id)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(
+            "INSERT INTO organizations (id, name) VALUES (?, ?)
+             ON CONFLICT (id) DO UPDATE SET name = excluded.name",
+        )
+        .bind(id)
+        .bind(name)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The number of the newest change.
+    pub async fn latest_change(&self) -> Result<i64> {
+        let seq = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM changes");
+        Ok(seq.fetch_one(&self.read).await?)
+    }
+
+    /// What changed after `seq`, oldest first.
+    pub async fn changes_since(&self, seq: i64) -> Result<Vec<Change>> {
+        let rows: Vec<(i64, String, Option<String>, String)> = sqlx::query_as(
+            "SELECT c.seq, c.topic, o.name, c.name
+             FROM changes c LEFT JOIN organizations o ON o.id = c.organization_id
+             WHERE c.seq > ? ORDER BY c.seq",
+        )
+        .bind(seq)
+        .fetch_all(&self.read)
+        .await?;
+        rows.into_iter()
+            .map(|(seq, topic, organization, name)| {
+                Ok(Change { seq, topic: parse_topic(&topic)?, organization, name })
+            })
+            .collect()
+    }
+}
+
+/// Held while migrating: SQLite itself has no lock that spans a migration.
+async fn lock(path: &Path) -> Result<File> {
+    let path = path.with_extension("lock");
+    let locked = tokio::task::spawn_blocking({
+        let path = path.clone();
+        move || {
+            let file = File::create(&path)?;
+            file.lock()?;
+            Ok(file)
+        }
+    });
+    locked.await.map_err(std::io::Error::other).flatten().map_err(|e| Error::File(path, e))
+}
+
+/// Tell the other side, in the transaction that makes the change.
+async fn note_change(
+    tx: &mut SqliteConnection,
+    topic: Topic,
+    organization: &str,
+    name: &str,
+) -> Result<()> {
+    sqlx::query("INSERT INTO changes (topic, organization_id, name) VALUES (?, ?, ?)")
+        .bind(topic_name(topic))
+        .bind(organization)
+        .bind(name)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+fn topic_name(topic: Topic) -> &'static str {
+    match topic {
+        Topic::Domain => "domain",
+        Topic::Directory => "directory",
+    }
+}
+
+fn parse_topic(name: &str) -> Result<Topic> {
+    match name {
+        "domain" => Ok(Topic::Domain),
+        "directory" => Ok(Topic::Directory),
+        _ => Err(Error::Corrupt("topic")),
+    }
+}
+
+fn seconds(at: i64) -> Result<Timestamp> {
+    Timestamp::from_second(at).map_err(|_| Error::Corrupt("time"))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A ledger in a folder of its own, which goes with the first of the pair.
+    pub async fn ledger() -> (tempfile::TempDir, Ledger) {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&dir.path().join("ledger.db")).await.unwrap();
+        (dir, ledger)
+    }
+
+    #[tokio::test]
+    async fn two_processes_may_open_a_new_ledger_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.db");
+        let (a, b) = tokio::join!(Ledger::open(&path), Ledger::open(&path));
+        a.unwrap().ping().await.unwrap();
+        b.unwrap().ping().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_installation_key_is_tied_once() {
+        let (_dir, ledger) = ledger().await;
+        assert_eq!(ledger.installation_check().await.unwrap(), None);
+        assert_eq!(ledger.tie_to_installation(b"one").await.unwrap(), b"one");
+        assert_eq!(ledger.tie_to_installation(b"two").await.unwrap(), b"one");
+    }
+
+    #[tokio::test]
+    async fn the_same_thing_changed_twice_is_seen_once_and_later() {
+        let (_dir, ledger) = ledger().await;
+        ledger.name_organization("uid-1", "acme").await.unwrap();
+        let note = async |name: &str| {
+            let mut tx = ledger.begin().await.unwrap();
+            note_change(&mut tx, Topic::Directory, "uid-1", name).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        note("okta").await;
+        note("entra").await;
+        note("okta").await;
+        let changes = ledger.changes_since(0).await.unwrap();
+        let seen: Vec<_> = changes.iter().map(|c| (c.seq, c.name.as_str())).collect();
+        assert_eq!(seen, [(2, "entra"), (3, "okta")]);
+        assert_eq!(ledger.changes_since(2).await.unwrap().len(), 1);
+        assert_eq!(ledger.latest_change().await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_namespace_made_anew_takes_the_name_from_the_old_organization() {
+        let (_dir, ledger) = ledger().await;
+        ledger.name_organization("uid-1", "acme").await.unwrap();
+        ledger.name_organization("uid-2", "acme").await.unwrap();
+        let named: Vec<(String, Option<String>)> =
+            sqlx::query_as("SELECT id, name FROM organizations ORDER BY id")
+                .fetch_all(&ledger.read)
+                .await
+                .unwrap();
+        assert_eq!(named, [("uid-1".into(), None), ("uid-2".into(), Some("acme".into()))]);
+    }
+}

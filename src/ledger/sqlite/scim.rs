@@ -1,0 +1,1 @@
+//! What the SCIM server reads and writes.

@@ -1,0 +1,152 @@
+//! Teams: the groups they stand for, and the one query that says which teams a person is in.
+
+use sqlx::{Sqlite, SqliteConnection, query::QueryAs, sqlite::SqliteArguments};
+use uuid::Uuid;
+
+use super::Ledger;
+use crate::ledger::{Group, Match, Result, Selector};
+
+impl Ledger {
+    /// The groups of a directory, by name.
+    pub async fn groups(&self, directory: Uuid) -> Result<Vec<Group>> {
+        let groups = sqlx::query_as(
+            "SELECT id, display_name FROM directory_groups WHERE directory_id = ?
+             ORDER BY display_name, id",
+        );
+        Ok(groups.bind(directory).fetch_all(&self.read).await?)
+    }
+
+    /// Publish a team and find its group. A name is pinned to the group it first matched, for as
+    /// long as that group exists and the team names it in the same way.
+    ///
+    /// `directory` is `None` where there is no such directory; `accepted` is whether membership
+    /// counts.
+    pub async fn put_team(
+        &self,
+        organization: &str,
+        name: &str,
+        directory: Option<Uuid>,
+        selector: &Selector,
+        accepted: bool,
+    ) -> Result<Match> {
+        let text = selector_text(selector);
+        let key: Option<(Option<Uuid>, String, Option<Uuid>, bool)> = sqlx::query_as(
+            "SELECT directory_id, selector, group_id, accepted FROM teams
+             WHERE organization_id = ? AND name = ?",
+        )
+        .bind(organization)
+        .bind(name)
+        .fetch_optional(&self.read)
+        .await?;
+        let mut reader = self.read.acquire().await?;
+        let pinned = match &key {
+            Some((d, s, Some(group), _)) if *d == directory && *s == text => Some(*group),
+            _ => None,
+        };
+        let found = find_group(&mut reader, directory, selector, pinned).await?;
+        drop(reader);
+        let group = match &found {
+            Match::Found { group, .. } => Some(group.id),
+            Match::NotFound | Match::Ambiguous(_) => None,
+        };
+        if key != Some((directory, text.clone(), group, accepted)) {
+            sqlx::query(
+                "INSERT INTO teams (organization_id, name, directory_id, selector, group_id, accepted)
+                 VALUES (?, ?, ?, ?, (SELECT id FROM directory_groups WHERE id = ?), ?)
+                 ON CONFLICT (organization_id, name) DO UPDATE SET
+                     directory_id = excluded.directory_id, selector = excluded.selector,
+                     group_id = excluded.group_id, accepted = excluded.accepted",
+            )
+            .bind(organization)
+            .bind(name)
+            .bind(directory)
+            .bind(text)
+            .bind(group)
+            .bind(accepted)
+            .execute(&self.write)
+            .await?;
+        }
+        Ok(found)
+    }
+
+    /// Nobody is in this team any more.
+    pub async fn delete_team(&self, organization: &str, name: &str) -> Result<()> {
+        sqlx::query("DELETE FROM teams WHERE organization_id = ? AND name = ?")
+            .bind(organization)
+            .bind(name)
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
+    /// The teams of a person, as tokens carry them: `<organization>:<team>`, in order. Empty for
+    /// who is not active, or whose directory is deleted.
+    pub async fn teams_of_person(&self, person: Uuid) -> Result<Vec<String>> {
+        let teams = sqlx::query_scalar(
+            "SELECT DISTINCT o.name || ':' || t.name
+             FROM people p
+             JOIN directories d ON d.id = p.directory_id AND d.deleted_at IS NULL
+             JOIN organizations o ON o.id = d.organization_id AND o.name IS NOT NULL
+             JOIN memberships m ON m.person_id = p.id
+             JOIN teams t ON t.group_id = m.group_id AND t.accepted = 1
+                 AND t.organization_id = o.id AND t.directory_id = d.id
+             WHERE p.id = ? AND p.active = 1
+             ORDER BY 1",
+        );
+        Ok(teams.bind(person).fetch_all(&self.read).await?)
+    }
+}
+
+fn selector_text(selector: &Selector) -> String {
+    match selector {
+        Selector::Id(id) => format!("id={id}"),
+        Selector::DisplayName(name) => format!("displayName={name}"),
+        Selector::ExternalId(id) => format!("externalId={id}"),
+    }
+}
+
+fn by_id<'q>(directory: Option<Uuid>, id: Uuid) -> QueryAs<'q, Sqlite, Group, SqliteArguments> {
+    sqlx::query_as(
+        "SELECT id, display_name FROM directory_groups WHERE directory_id = ? AND id = ?",
+    )
+    .bind(directory)
+    .bind(id)
+}
+
+async fn find_group(
+    reader: &mut SqliteConnection,
+    directory: Option<Uuid>,
+    selector: &Selector,
+    pinned: Option<Uuid>,
+) -> Result<Match> {
+    let query = match (pinned, selector) {
+        (Some(id), _) => by_id(directory, id),
+        (None, Selector::Id(id)) => match id.parse() {
+            Ok(id) => by_id(directory, id),
+            Err(_) => return Ok(Match::NotFound),
+        },
+        (None, Selector::DisplayName(name)) => sqlx::query_as(
+            "SELECT id, display_name FROM directory_groups
+             WHERE directory_id = ? AND display_name = ?",
+        )
+        .bind(directory)
+        .bind(name.clone()),
+        (None, Selector::ExternalId(id)) => sqlx::query_as(
+            "SELECT id, display_name FROM directory_groups
+             WHERE directory_id = ? AND external_id = ?",
+        )
+        .bind(directory)
+        .bind(id.clone()),
+    };
+    let mut groups: Vec<Group> = query.fetch_all(&mut *reader).await?;
+    let Some(group) = groups.pop() else { return Ok(Match::NotFound) };
+    if !groups.is_empty() {
+        return Ok(Match::Ambiguous(groups.len() + 1));
+    }
+    let active_members = sqlx::query_scalar(
+        "SELECT count(*) FROM memberships m JOIN people p ON p.id = m.person_id
+         WHERE m.group_id = ? AND p.active = 1",
+    );
+    let active_members = active_members.bind(group.id).fetch_one(reader).await?;
+    Ok(Match::Found { group, active_members })
+}
