@@ -1,1 +1,15 @@
+//! What Rollcall's tests, demo and bench need around them, started for real: a Kubernetes control
+//! plane, a DNS server, a company's identity provider, and the processes and certificates of those.
+//! Nothing of it is part of the product.
 
+pub mod background;
+pub mod control_plane;
+pub mod dns;
+pub mod kubectl;
+pub mod parts;
+pub mod process;
+pub mod scratch;
+pub mod tls;
+pub mod wait;
+
+pub use tls::install_crypto;

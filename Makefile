@@ -1,0 +1,31 @@
+# The few commands of this repository; CONTRIBUTING has the rest.
+target := $(or $(CARGO_TARGET_DIR),target)
+
+.DEFAULT_GOAL := help
+.PHONY: help parts test demo bench crds cargo
+
+help: ## lists these targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+parts: ## makes, once, what the tests and the demo run against (control plane, helm)
+	@tests/kit/parts
+
+test: parts ## formatting, lints, and every test
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace
+
+demo: parts ## plays the story on a real API server and keeps running (ONCE=1: ends after it)
+	cargo build --bin rollcall
+	cargo build --package rollcall-kit --bin demo
+	@ONCE='$(ONCE)' exec '$(target)/debug/demo'
+
+bench: parts ## measures a release build under load
+	cargo build --release --bin rollcall
+	cargo run --release --package rollcall-kit --bin bench
+
+crds: cargo ## writes crds/ and the chart's copy from the types
+	UPDATE_EXPECT=1 cargo test --test it generated
+
+cargo:
+	@command -v cargo >/dev/null || { echo "cargo is missing: Rust 1.89 or newer, from https://rustup.rs or Debian's package rustup" >&2; exit 1; }

@@ -1,0 +1,327 @@
+//! An authoritative DNS server for whatever names a test needs, which can also answer wrongly or not
+//! at all. It serves on one loopback port, UDP and TCP, for every zone at once.
+
+use std::{
+    collections::HashMap,
+    iter,
+    net::{SocketAddr, TcpListener, UdpSocket},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context;
+use hickory_server::{
+    Server,
+    net::{runtime::Time, xfer::Protocol},
+    proto::{
+        op::{Header, HeaderCounts, Metadata, ResponseCode},
+        rr::{
+            LowerName, Name, RData, Record, RecordType,
+            rdata::{CNAME, SOA, TXT},
+        },
+    },
+    server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
+    zone_handler::MessageResponseBuilder,
+};
+
+use crate::{background::background, process::free_port};
+
+/// Nothing is to be cached: tests change records all the time.
+const TTL: u32 = 0;
+const TCP_TIMEOUT: Duration = Duration::from_secs(10);
+const TCP_RESPONSES: usize = 64;
+/// As in a resolver: further than this no chain of aliases is followed.
+const LONGEST_ALIAS_CHAIN: usize = 8;
+
+/// How questions for a name, and for those below it, are answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// With the truth.
+    #[default]
+    Normal,
+    /// SERVFAIL: what a validating resolver says of a forged answer, too.
+    ServFail,
+    /// REFUSED.
+    Refused,
+    /// NXDOMAIN, whatever there is.
+    NxDomain,
+    /// Not at all.
+    Silent,
+    /// Over UDP empty and marked as truncated; over TCP with the truth.
+    Truncated,
+    /// Empty and marked as truncated, over TCP as well.
+    TruncatedAlways,
+    /// As an attacker who doesn't see the question: with the wrong message id.
+    WrongId,
+}
+
+/// A running DNS server, ended when dropped.
+pub struct Dns {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    // Serves until it is dropped.
+    _server: Server<Handler>,
+}
+
+impl Dns {
+    /// Starts one that knows no name.
+    ///
+    /// # Errors
+    /// If no port can be had.
+    pub fn start() -> anyhow::Result<Self> {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let udp = UdpSocket::bind(address).with_context(|| format!("binding {address}/udp"))?;
+        let tcp = TcpListener::bind(address).with_context(|| format!("binding {address}/tcp"))?;
+        udp.set_nonblocking(true).context("setting up UDP")?;
+        tcp.set_nonblocking(true).context("setting up TCP")?;
+
+        let shared = Arc::new(Shared::default());
+        let _runtime = background().enter();
+        let mut server = Server::new(Handler(Arc::clone(&shared)));
+        server.register_socket(tokio::net::UdpSocket::from_std(udp).context("setting up UDP")?);
+        let tcp = tokio::net::TcpListener::from_std(tcp).context("setting up TCP")?;
+        server.register_listener(tcp, TCP_TIMEOUT, TCP_RESPONSES);
+        Ok(Self { address, shared, _server: server })
+    }
+
+    /// Where it listens, UDP and TCP.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Gives `name` these TXT records, each of several strings, instead of those it has. A name
+    /// `*.acme.com` is a wildcard.
+    ///
+    /// # Errors
+    /// If `name` is no name, or a string is longer than 255 bytes.
+    pub fn set_txt(&self, name: &str, records: Vec<Vec<String>>) -> anyhow::Result<()> {
+        let long = records.iter().flatten().find(|string| string.len() > 255);
+        anyhow::ensure!(long.is_none(), "longer than the 255 bytes of a TXT string: {long:?}");
+        self.set(name, records.into_iter().map(|strings| RData::TXT(TXT::new(strings))).collect())
+    }
+
+    /// Makes `name` an alias of `target`.
+    ///
+    /// # Errors
+    /// If one of them is no name.
+    pub fn set_cname(&self, name: &str, target: &str) -> anyhow::Result<()> {
+        self.set(name, vec![RData::CNAME(CNAME(Name::from(lower(target)?)))])
+    }
+
+    /// Gives `name` these records, of any type, instead of those it has. None: the name is there,
+    /// with nothing.
+    ///
+    /// # Errors
+    /// If `name` is no name.
+    pub fn set(&self, name: &str, records: Vec<RData>) -> anyhow::Result<()> {
+        let name = lower(name)?;
+        self.shared.write().set(name, records);
+        Ok(())
+    }
+
+    /// Takes `name` and its records away.
+    ///
+    /// # Errors
+    /// If `name` is no name.
+    pub fn remove(&self, name: &str) -> anyhow::Result<()> {
+        let name = lower(name)?;
+        self.shared.write().remove(&name);
+        Ok(())
+    }
+
+    /// How questions for `name` and all below it are answered from now on; where modes are set for
+    /// several, the closest counts. `.` is the whole world.
+    ///
+    /// # Errors
+    /// If `name` is no name.
+    pub fn set_mode(&self, name: &str, mode: Mode) -> anyhow::Result<()> {
+        let name = lower(name)?;
+        self.shared.write().modes.insert(name, mode);
+        Ok(())
+    }
+
+    /// How many questions it has been asked, those it didn't answer included.
+    pub fn queries(&self) -> u64 {
+        self.shared.queries.load(Ordering::Relaxed)
+    }
+}
+
+fn lower(name: &str) -> anyhow::Result<LowerName> {
+    let mut name = Name::from_ascii(name).with_context(|| format!("{name:?} is no DNS name"))?;
+    name.set_fqdn(true);
+    Ok(LowerName::from(name))
+}
+
+#[derive(Default)]
+struct Shared {
+    names: RwLock<Names>,
+    queries: AtomicU64,
+}
+
+impl Shared {
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Names> {
+        self.names.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is known, by name.
+#[derive(Default)]
+struct Names {
+    records: HashMap<LowerName, Vec<RData>>,
+    /// For each name how many of `records` are at or below it.
+    at_or_below: HashMap<LowerName, usize>,
+    modes: HashMap<LowerName, Mode>,
+}
+
+/// A truthful answer.
+#[derive(Debug, Default)]
+struct Answer {
+    code: ResponseCode,
+    records: Vec<Record>,
+}
+
+impl Names {
+    fn set(&mut self, name: LowerName, records: Vec<RData>) {
+        if self.records.insert(name.clone(), records).is_none() {
+            for ancestor in with_ancestors(&name) {
+                *self.at_or_below.entry(ancestor).or_default() += 1;
+            }
+        }
+    }
+
+    fn remove(&mut self, name: &LowerName) {
+        if self.records.remove(name).is_none() {
+            return;
+        }
+        for ancestor in with_ancestors(name) {
+            if let Some(count) = self.at_or_below.get_mut(&ancestor) {
+                *count -= 1;
+                if *count == 0 {
+                    self.at_or_below.remove(&ancestor);
+                }
+            }
+        }
+    }
+
+    fn mode(&self, name: &LowerName) -> Mode {
+        with_ancestors(name)
+            .find_map(|ancestor| self.modes.get(&ancestor).copied())
+            .unwrap_or_default()
+    }
+
+    fn answer(&self, name: &LowerName, kind: RecordType) -> Answer {
+        let mut answer = Answer::default();
+        let mut name = name.clone();
+        for _ in 0..LONGEST_ALIAS_CHAIN {
+            let Some(found) = self.find(&name) else {
+                answer.code = ResponseCode::NXDomain;
+                break;
+            };
+            let owner = Name::from(name.clone());
+            let record = |data: &RData| Record::from_rdata(owner.clone(), TTL, data.clone());
+            let alias = found.iter().find_map(|data| match data {
+                RData::CNAME(CNAME(target)) if kind != RecordType::CNAME => Some((data, target)),
+                _ => None,
+            });
+            let Some((data, target)) = alias else {
+                let wanted = found.iter().filter(|data| data.record_type() == kind);
+                answer.records.extend(wanted.map(record));
+                break;
+            };
+            answer.records.push(record(data));
+            name = LowerName::from(target.clone());
+        }
+        answer
+    }
+
+    /// The records of a name; `None` if there is no such name (RFC 4592 for wildcards: one counts
+    /// only where the name that was asked for, and those between, don't exist).
+    fn find(&self, name: &LowerName) -> Option<&[RData]> {
+        if let Some(records) = self.records.get(name) {
+            return Some(records);
+        }
+        if self.at_or_below.contains_key(name) {
+            return Some(&[]);
+        }
+        let encloser = with_ancestors(name)
+            .skip(1)
+            .find(|ancestor| ancestor.is_root() || self.at_or_below.contains_key(ancestor))?;
+        let wildcard = Name::from_ascii("*").ok()?.append_domain(&Name::from(encloser)).ok()?;
+        self.records.get(&LowerName::from(wildcard)).map(Vec::as_slice)
+    }
+}
+
+/// The name, its parent, and so on to the root.
+fn with_ancestors(name: &LowerName) -> impl Iterator<Item = LowerName> {
+    iter::successors(Some(name.clone()), |name| (!name.is_root()).then(|| name.base_name()))
+}
+
+/// The SOA of a negative answer: that of the registrable-looking name above `name`.
+fn start_of_authority(name: &LowerName) -> Record {
+    let zone = Name::from(name.clone()).trim_to(2);
+    let server = Name::from_ascii("ns.kit.test.").unwrap_or_default();
+    let soa = SOA::new(server.clone(), server, 1, 3600, 600, 86400, TTL);
+    Record::from_rdata(zone, TTL, RData::SOA(soa))
+}
+
+struct Handler(Arc<Shared>);
+
+#[async_trait::async_trait]
+impl RequestHandler for Handler {
+    async fn handle_request<R: ResponseHandler, T: Time>(
+        &self,
+        request: &Request,
+        mut response: R,
+    ) -> ResponseInfo {
+        self.0.queries.fetch_add(1, Ordering::Relaxed);
+        let mut metadata = Metadata::response_from_request(&request.metadata);
+        metadata.authoritative = true;
+        let mut soa = None;
+        let mut answer = Answer::default();
+        match request.request_info() {
+            Err(_) => answer.code = ResponseCode::FormErr,
+            Ok(info) => {
+                let name = info.query.name();
+                let (mode, truth) = {
+                    let names = self.0.names.read().unwrap_or_else(PoisonError::into_inner);
+                    (names.mode(name), names.answer(name, info.query.query_type()))
+                };
+                match mode {
+                    Mode::Silent => return nothing_sent(metadata),
+                    Mode::ServFail => answer.code = ResponseCode::ServFail,
+                    Mode::Refused => answer.code = ResponseCode::Refused,
+                    Mode::NxDomain => answer.code = ResponseCode::NXDomain,
+                    Mode::TruncatedAlways => metadata.truncation = true,
+                    Mode::Truncated if request.protocol() == Protocol::Udp => {
+                        metadata.truncation = true;
+                    }
+                    Mode::Normal | Mode::Truncated => answer = truth,
+                    Mode::WrongId => {
+                        metadata.id = metadata.id.wrapping_add(1);
+                        answer = truth;
+                    }
+                }
+                let negative = answer.records.is_empty() && !metadata.truncation;
+                if negative && matches!(answer.code, ResponseCode::NoError | ResponseCode::NXDomain)
+                {
+                    soa = Some(start_of_authority(name));
+                }
+            }
+        }
+        metadata.response_code = answer.code;
+        let mut builder = MessageResponseBuilder::from_message_request(request);
+        if let Some(edns) = &request.edns {
+            builder.edns(edns);
+        }
+        let message = builder.build(metadata, &answer.records, [], &soa, []);
+        // A client that is gone is no concern of ours.
+        response.send_response(message).await.unwrap_or_else(|_| nothing_sent(metadata))
+    }
+}
+
+fn nothing_sent(metadata: Metadata) -> ResponseInfo {
+    ResponseInfo::from(Header { metadata, counts: HeaderCounts::default() })
+}

@@ -1,0 +1,70 @@
+//! Finds the programs that `make parts` made. One that isn't there is an error that names that
+//! command: a test is never skipped for want of a part.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use anyhow::{Context, bail};
+
+/// The script behind `make parts`; it alone knows where the cache folder is.
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/parts");
+
+/// The path of `etcd`, `kube-apiserver`, `kube-controller-manager`, `kubectl` or `helm`.
+///
+/// In `KUBEBUILDER_ASSETS` first, then in the cache; `kubectl` then on the PATH, too, where
+/// `KUBECONFIG` gives a cluster.
+///
+/// # Errors
+/// If it is in none of them.
+pub fn find(tool: &str) -> anyhow::Result<PathBuf> {
+    let assets = env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
+    let cache = cache_folder()?;
+    let mut folders: Vec<PathBuf> = assets.into_iter().chain([cache.to_owned()]).collect();
+    if tool == "kubectl" && env::var_os("KUBECONFIG").is_some() {
+        folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    }
+    match folders.iter().map(|folder| folder.join(tool)).find(|path| path.is_file()) {
+        Some(path) => Ok(path),
+        None => bail!("{tool} is not in {}: run `make parts` first", cache.display()),
+    }
+}
+
+fn cache_folder() -> anyhow::Result<&'static Path> {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(folder) = FOLDER.get() {
+        return Ok(folder);
+    }
+    let output = Command::new(SCRIPT)
+        .arg("--print")
+        .output()
+        .with_context(|| format!("running {SCRIPT} --print"))?;
+    if !output.status.success() {
+        bail!("{SCRIPT} --print: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let folder =
+        String::from_utf8(output.stdout).context("the cache folder's path is not UTF-8")?;
+    Ok(FOLDER.get_or_init(|| PathBuf::from(folder.trim_end())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_make_parts_brings_is_found() -> anyhow::Result<()> {
+        for tool in ["kubectl", "helm"] {
+            assert!(find(tool)?.is_file());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_missing_part_names_the_command_that_brings_it() {
+        let error = find("no-such-part").unwrap_err().to_string();
+        assert!(error.contains("make parts"), "{error}");
+    }
+}
