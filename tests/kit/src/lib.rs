@@ -8,6 +8,7 @@ pub mod dns;
 pub mod kubectl;
 pub mod parts;
 pub mod process;
+pub mod saml_idp;
 pub mod scratch;
 pub mod tls;
 pub mod wait;

@@ -4,3 +4,4 @@
 mod control_plane;
 mod dns;
 mod process;
+mod saml_idp;
