@@ -2,10 +2,12 @@
 //! gives `view`, `edit` and `admin` their rules, makes service accounts, collects garbage and
 //! finishes the deletion of namespaces. No kubelet: no pod ever runs.
 
+mod keys;
+mod programs;
+
 use std::{
     env,
     path::{Path, PathBuf},
-    process::Command,
     time::Duration,
 };
 
@@ -17,27 +19,23 @@ use kube::{
     Api, Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use rcgen::KeyPair;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+use self::{
+    keys::{Keys, write_kubeconfig},
+    programs::{start_apiserver, start_controller_manager, start_etcd},
+};
 use crate::{
     kubectl::Kubectl,
-    parts,
     process::{Process, free_port},
     scratch::Scratch,
-    tls::{Authority, install_crypto, write_file},
+    tls::{install_crypto, write_file},
     wait::until,
 };
 
 /// Ample: on two busy cores it takes a few seconds.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
-const SERVICE_RANGE: &str = "10.96.0.0/16";
-/// The controllers that make sense without nodes.
-const CONTROLLERS: &str = "clusterrole-aggregation-controller,garbage-collector-controller,\
-    namespace-controller,resourcequota-controller,root-ca-certificate-publisher-controller,\
-    serviceaccount-controller,serviceaccount-token-controller,\
-    validatingadmissionpolicy-status-controller";
 
 /// A running control plane, ended when dropped; or a cluster that was there already.
 #[derive(Debug)]
@@ -230,153 +228,6 @@ pub async fn client_for(path: &Path) -> anyhow::Result<Client> {
         .await
         .with_context(|| format!("using {}", path.display()))?;
     Client::try_from(config).context("making a client")
-}
-
-/// The key material and kubeconfigs of a control plane.
-struct Keys {
-    server: String,
-    ca_pem: String,
-    ca: PathBuf,
-    serving: crate::tls::IdentityFiles,
-    service_account_key: PathBuf,
-    service_account_public_key: PathBuf,
-    kubeconfig: PathBuf,
-    manager_kubeconfig: PathBuf,
-}
-
-impl Keys {
-    fn make(folder: &Path, server: &str) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-        let authority = Authority::new()?;
-        let ca = folder.join("ca.crt");
-        authority.write_ca(&ca)?;
-        let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
-        let serving = authority
-            .issue(&names, &[[127, 0, 0, 1].into(), [10, 96, 0, 1].into()])?
-            .write(folder, "apiserver")?;
-
-        let service_account = KeyPair::generate().context("making the service accounts' key")?;
-        let service_account_key = folder.join("service-account.key");
-        write_file(&service_account_key, &service_account.serialize_pem())?;
-        let service_account_public_key = folder.join("service-account.pub");
-        write_file(&service_account_public_key, &service_account.public_key_pem())?;
-
-        let ca_pem = authority.ca_pem();
-        let client = |name: &str, user: &str, group: Option<&str>| -> anyhow::Result<PathBuf> {
-            let identity = authority.issue_client(user, group)?;
-            let user = json!({
-                "client-certificate-data": BASE64_STANDARD.encode(identity.cert_pem()),
-                "client-key-data": BASE64_STANDARD.encode(identity.key_pem()),
-            });
-            let path = folder.join(format!("{name}.kubeconfig"));
-            write_kubeconfig(&path, server, &ca_pem, name, user)?;
-            Ok(path)
-        };
-        Ok(Self {
-            kubeconfig: client("admin", "admin", Some("system:masters"))?,
-            manager_kubeconfig: client(
-                "controller-manager",
-                "system:kube-controller-manager",
-                None,
-            )?,
-            server: server.to_owned(),
-            ca_pem: ca_pem.clone(),
-            ca,
-            serving,
-            service_account_key,
-            service_account_public_key,
-        })
-    }
-}
-
-fn write_kubeconfig(
-    path: &Path,
-    server: &str,
-    ca_pem: &str,
-    user_name: &str,
-    user: Value,
-) -> anyhow::Result<()> {
-    let ca = BASE64_STANDARD.encode(ca_pem);
-    let kubeconfig = json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{
-            "name": "kit",
-            "cluster": {"server": server, "certificate-authority-data": ca},
-        }],
-        "users": [{"name": user_name, "user": user}],
-        "contexts": [{"name": "kit", "context": {"cluster": "kit", "user": user_name}}],
-        "current-context": "kit",
-    });
-    // JSON is YAML.
-    write_file(path, &format!("{kubeconfig:#}\n"))
-}
-
-fn start_etcd(folder: &Path, port: u16) -> anyhow::Result<Process> {
-    let url = format!("http://127.0.0.1:{port}");
-    let mut command = Command::new(parts::find("etcd")?);
-    command
-        .arg(flag("data-dir", folder.join("etcd").display()))
-        .arg(flag("listen-client-urls", &url))
-        .arg(flag("advertise-client-urls", &url))
-        // A single member talks to no peer.
-        .arg("--listen-peer-urls=http://127.0.0.1:0")
-        .arg("--unsafe-no-fsync")
-        .arg("--log-level=warn");
-    start(&command, folder, "etcd")
-}
-
-fn start_apiserver(
-    folder: &Path,
-    keys: &Keys,
-    etcd_port: u16,
-    port: u16,
-    more: &[String],
-) -> anyhow::Result<Process> {
-    let mut command = Command::new(parts::find("kube-apiserver")?);
-    command
-        .arg(flag("etcd-servers", format!("http://127.0.0.1:{etcd_port}")))
-        .arg("--bind-address=127.0.0.1")
-        .arg("--advertise-address=127.0.0.1")
-        .arg("--endpoint-reconciler-type=none")
-        .arg(flag("secure-port", port))
-        .arg(flag("tls-cert-file", keys.serving.cert.display()))
-        .arg(flag("tls-private-key-file", keys.serving.key.display()))
-        .arg(flag("client-ca-file", keys.ca.display()))
-        .arg("--authorization-mode=Node,RBAC")
-        .arg("--service-account-issuer=https://kubernetes.default.svc")
-        .arg(flag("service-account-signing-key-file", keys.service_account_key.display()))
-        .arg(flag("service-account-key-file", keys.service_account_public_key.display()))
-        .arg(flag("service-cluster-ip-range", SERVICE_RANGE))
-        .arg("--allow-privileged")
-        .arg("--profiling=false")
-        .args(more);
-    start(&command, folder, "kube-apiserver")
-}
-
-fn start_controller_manager(folder: &Path, keys: &Keys) -> anyhow::Result<Process> {
-    let mut command = Command::new(parts::find("kube-controller-manager")?);
-    command
-        .arg(flag("kubeconfig", keys.manager_kubeconfig.display()))
-        .arg(flag("root-ca-file", keys.ca.display()))
-        .arg(flag("service-account-private-key-file", keys.service_account_key.display()))
-        .arg(flag("controllers", CONTROLLERS))
-        .arg("--use-service-account-credentials")
-        .arg("--leader-elect=false")
-        .arg("--secure-port=0")
-        .arg("--profiling=false");
-    start(&command, folder, "kube-controller-manager")
-}
-
-fn flag(name: &str, value: impl std::fmt::Display) -> String {
-    format!("--{name}={value}")
-}
-
-fn start(command: &Command, folder: &Path, name: &str) -> anyhow::Result<Process> {
-    let mut process = Process::spawn(command, &folder.join("logs").join(format!("{name}.log")))?;
-    // Its data goes with it, so there is nothing to be tidied up first.
-    process.set_grace(Duration::ZERO);
-    Ok(process)
 }
 
 async fn served(client: &Client) -> anyhow::Result<()> {

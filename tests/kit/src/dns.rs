@@ -1,9 +1,9 @@
 //! An authoritative DNS server for whatever names a test needs, which can also answer wrongly or not
 //! at all. It serves on one loopback port, UDP and TCP, for every zone at once.
 
+mod names;
+
 use std::{
-    collections::HashMap,
-    iter,
     net::{SocketAddr, TcpListener, UdpSocket},
     sync::{
         Arc, PoisonError, RwLock,
@@ -19,7 +19,7 @@ use hickory_server::{
     proto::{
         op::{Header, HeaderCounts, Metadata, ResponseCode},
         rr::{
-            LowerName, Name, RData, Record, RecordType,
+            LowerName, Name, RData, Record,
             rdata::{CNAME, SOA, TXT},
         },
     },
@@ -27,14 +27,13 @@ use hickory_server::{
     zone_handler::MessageResponseBuilder,
 };
 
+use self::names::{Answer, Names};
 use crate::{background::background, process::free_port};
 
 /// Nothing is to be cached: tests change records all the time.
 const TTL: u32 = 0;
 const TCP_TIMEOUT: Duration = Duration::from_secs(10);
 const TCP_RESPONSES: usize = 64;
-/// As in a resolver: further than this no chain of aliases is followed.
-const LONGEST_ALIAS_CHAIN: usize = 8;
 
 /// How questions for a name, and for those below it, are answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -165,98 +164,6 @@ impl Shared {
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Names> {
         self.names.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What is known, by name.
-#[derive(Default)]
-struct Names {
-    records: HashMap<LowerName, Vec<RData>>,
-    /// For each name how many of `records` are at or below it.
-    at_or_below: HashMap<LowerName, usize>,
-    modes: HashMap<LowerName, Mode>,
-}
-
-/// A truthful answer.
-#[derive(Debug, Default)]
-struct Answer {
-    code: ResponseCode,
-    records: Vec<Record>,
-}
-
-impl Names {
-    fn set(&mut self, name: LowerName, records: Vec<RData>) {
-        if self.records.insert(name.clone(), records).is_none() {
-            for ancestor in with_ancestors(&name) {
-                *self.at_or_below.entry(ancestor).or_default() += 1;
-            }
-        }
-    }
-
-    fn remove(&mut self, name: &LowerName) {
-        if self.records.remove(name).is_none() {
-            return;
-        }
-        for ancestor in with_ancestors(name) {
-            if let Some(count) = self.at_or_below.get_mut(&ancestor) {
-                *count -= 1;
-                if *count == 0 {
-                    self.at_or_below.remove(&ancestor);
-                }
-            }
-        }
-    }
-
-    fn mode(&self, name: &LowerName) -> Mode {
-        with_ancestors(name)
-            .find_map(|ancestor| self.modes.get(&ancestor).copied())
-            .unwrap_or_default()
-    }
-
-    fn answer(&self, name: &LowerName, kind: RecordType) -> Answer {
-        let mut answer = Answer::default();
-        let mut name = name.clone();
-        for _ in 0..LONGEST_ALIAS_CHAIN {
-            let Some(found) = self.find(&name) else {
-                answer.code = ResponseCode::NXDomain;
-                break;
-            };
-            let owner = Name::from(name.clone());
-            let record = |data: &RData| Record::from_rdata(owner.clone(), TTL, data.clone());
-            let alias = found.iter().find_map(|data| match data {
-                RData::CNAME(CNAME(target)) if kind != RecordType::CNAME => Some((data, target)),
-                _ => None,
-            });
-            let Some((data, target)) = alias else {
-                let wanted = found.iter().filter(|data| data.record_type() == kind);
-                answer.records.extend(wanted.map(record));
-                break;
-            };
-            answer.records.push(record(data));
-            name = LowerName::from(target.clone());
-        }
-        answer
-    }
-
-    /// The records of a name; `None` if there is no such name (RFC 4592 for wildcards: one counts
-    /// only where the name that was asked for, and those between, don't exist).
-    fn find(&self, name: &LowerName) -> Option<&[RData]> {
-        if let Some(records) = self.records.get(name) {
-            return Some(records);
-        }
-        if self.at_or_below.contains_key(name) {
-            return Some(&[]);
-        }
-        let encloser = with_ancestors(name)
-            .skip(1)
-            .find(|ancestor| ancestor.is_root() || self.at_or_below.contains_key(ancestor))?;
-        let wildcard = Name::from_ascii("*").ok()?.append_domain(&Name::from(encloser)).ok()?;
-        self.records.get(&LowerName::from(wildcard)).map(Vec::as_slice)
-    }
-}
-
-/// The name, its parent, and so on to the root.
-fn with_ancestors(name: &LowerName) -> impl Iterator<Item = LowerName> {
-    iter::successors(Some(name.clone()), |name| (!name.is_root()).then(|| name.base_name()))
 }
 
 /// The SOA of a negative answer: that of the registrable-looking name above `name`.

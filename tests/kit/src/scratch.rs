@@ -2,7 +2,8 @@
 //! being left behind: a process that is killed removes nothing, and an etcd takes 64 MiB.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, DirBuilder, File, TryLockError},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -22,8 +23,14 @@ impl Scratch {
     /// # Errors
     /// If the temporary folder can't be written.
     pub fn take(name: &str) -> anyhow::Result<Self> {
-        let root = std::env::temp_dir().join("rollcall-kit");
-        fs::create_dir_all(&root).with_context(|| format!("making {}", root.display()))?;
+        // There are private keys in it.
+        let user = rustix::process::getuid().as_raw();
+        let root = std::env::temp_dir().join(format!("rollcall-kit-{user}"));
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&root)
+            .with_context(|| format!("making {}", root.display()))?;
         for number in 0.. {
             let path = root.join(format!("{name}-{number}"));
             let lock_path = root.join(format!("{name}-{number}.lock"));

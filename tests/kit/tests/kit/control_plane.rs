@@ -1,5 +1,7 @@
 //! The control plane is a real one, with RBAC that means something.
 
+use std::time::Duration;
+
 use anyhow::ensure;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -7,7 +9,7 @@ use kube::{
     api::{DeleteParams, PostParams},
 };
 use rollcall_kit::{control_plane::ControlPlane, wait::until};
-use std::time::Duration;
+use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -78,5 +80,26 @@ async fn a_refusal_is_told_in_the_api_servers_words() -> anyhow::Result<()> {
         .unwrap_err()
         .to_string();
     ensure!(error.contains("NOT_A_NAME") && error.contains("RFC 1123"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_there_already_is_used_by_its_kubeconfig() -> anyhow::Result<()> {
+    let cluster = ControlPlane::shared().await?;
+    let folder = TempDir::new()?;
+    let same = ControlPlane::existing(cluster.kubeconfig(), folder.path()).await?;
+    ensure!(same.server() == cluster.server() && same.ca_pem() == cluster.ca_pem());
+    ensure!(same.client().await?.apiserver_version().await?.major == "1");
+    drop(same);
+    cluster.kubectl(&["get", "namespaces"]).await.map(drop)
+}
+
+#[tokio::test]
+async fn one_that_does_not_start_says_why_at_once() -> anyhow::Result<()> {
+    let folder = TempDir::new()?;
+    let started =
+        ControlPlane::start_with(folder.path(), &["--no-such-flag".to_owned()]).await.map(drop);
+    let error = started.unwrap_err().to_string();
+    ensure!(error.contains("kube-apiserver") && error.contains("no-such-flag"), "{error}");
     Ok(())
 }
