@@ -1,3 +1,4 @@
 pub mod api;
 pub mod fetch;
 pub mod ledger;
+pub mod saml;
