@@ -1,4 +1,15 @@
+//! Rollcall: enterprise single sign-on and directory sync for Kubernetes, declared as YAML.
+//!
+//! Two sides meet in the [`ledger`]: [`controllers`] reconcile the kinds of [`api`], the gateway
+//! serves the company IdPs and knows no Kubernetes.
+
 pub mod api;
+pub mod cli;
+pub mod controllers;
+pub mod dns;
 pub mod fetch;
+pub mod health;
+pub mod keys;
 pub mod ledger;
 pub mod saml;
+pub mod telemetry;

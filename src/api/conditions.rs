@@ -1,5 +1,7 @@
 //! Conditions: their names and reasons, which users script against, and the one way to set them.
 
+use std::borrow::Cow;
+
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
@@ -112,21 +114,32 @@ impl Truth {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     pub truth: Truth,
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     pub message: String,
 }
 
 impl Verdict {
     pub fn yes(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { truth: Truth::True, reason, message: message.into() }
+        Self { truth: Truth::True, reason: reason.into(), message: message.into() }
     }
 
     pub fn no(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { truth: Truth::False, reason, message: message.into() }
+        Self { truth: Truth::False, reason: reason.into(), message: message.into() }
     }
 
     pub fn unknown(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { truth: Truth::Unknown, reason, message: message.into() }
+        Self { truth: Truth::Unknown, reason: reason.into(), message: message.into() }
+    }
+
+    /// What `condition` said already.
+    pub fn kept(condition: &Condition) -> Self {
+        let truth = match condition.status.as_str() {
+            "True" => Truth::True,
+            "False" => Truth::False,
+            _ => Truth::Unknown,
+        };
+        let reason = condition.reason.clone().into();
+        Self { truth, reason, message: condition.message.clone() }
     }
 
     pub fn is_yes(&self) -> bool {
@@ -165,7 +178,7 @@ impl<'a> Conditions<'a> {
         self.new.push(Condition {
             type_: type_.into(),
             status: status.into(),
-            reason: verdict.reason.into(),
+            reason: verdict.reason.to_string(),
             message: verdict.message.clone(),
             observed_generation: self.generation,
             last_transition_time: since.map_or(self.now, |c| &c.last_transition_time).clone(),
@@ -175,7 +188,7 @@ impl<'a> Conditions<'a> {
     /// Add `Ready`, and `Reconciling` or `Stalled` where it applies; the list is complete then.
     pub fn ready(mut self, ready: &Verdict, waiting: Waiting) -> Vec<Condition> {
         self.set(kind::READY, ready);
-        let because = Verdict::yes(ready.reason, ready.message.clone());
+        let because = Verdict { truth: Truth::True, ..ready.clone() };
         match waiting {
             Waiting::No => {}
             Waiting::Outside => self.set(kind::RECONCILING, &because),
@@ -188,7 +201,7 @@ impl<'a> Conditions<'a> {
 /// Ready is what all of `parts` together say: the first that isn't True, else `message`.
 pub fn all_of(parts: &[&Verdict], message: impl Into<String>) -> Verdict {
     match parts.iter().find(|v| !v.is_yes()) {
-        Some(v) => Verdict::no(v.reason, v.message.clone()),
+        Some(v) => Verdict { truth: Truth::False, ..(*v).clone() },
         None => Verdict::yes(reason::READY, message),
     }
 }

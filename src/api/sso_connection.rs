@@ -138,7 +138,7 @@ pub struct IdentityProviderStatus {
     /// Where people are sent to sign in.
     #[serde(rename = "signOnURL")]
     pub sign_on_url: String,
-    /// Its signing certificates, the one that expires first at the top.
+    /// Its signing certificates, the one that lives longest first.
     pub certificates: Vec<CertificateStatus>,
 }
 

@@ -116,6 +116,7 @@ pub struct Directory {
 pub struct Group {
     pub id: Uuid,
     pub display_name: String,
+    pub external_id: Option<String>,
 }
 
 /// How a team names its group.

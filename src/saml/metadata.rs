@@ -75,8 +75,8 @@ pub enum MetadataError {
     )]
     Html,
     #[error(
-        "this is JSON, not SAML metadata: use the URL of the SAML metadata, or spec.oidc for an \
-         OpenID Connect provider"
+        "this is JSON, not SAML metadata: use the URL of the SAML metadata; an OpenID Connect \
+         provider's is another one"
     )]
     Json,
     #[error(

@@ -1,7 +1,5 @@
 //! The last good metadata of each connection.
 
-use jiff::Timestamp;
-
 use super::{Ledger, seconds};
 use crate::ledger::{Connection, Result};
 
@@ -58,12 +56,13 @@ impl Ledger {
 mod tests {
     use super::*;
     use crate::ledger::sqlite::tests::ledger;
+    use jiff::Timestamp;
 
     #[tokio::test]
     async fn a_connection_is_replaced_and_deleted_within_its_organization() {
         let (_dir, ledger) = ledger().await;
         for (id, name) in [("a", "acme"), ("b", "globex")] {
-            ledger.name_organization(id, name).await.unwrap();
+            ledger.name_organization(id, name, Timestamp::UNIX_EPOCH).await.unwrap();
         }
         let metadata = |text: &str| Connection {
             source: "https://idp.example/metadata".into(),

@@ -1,40 +1,16 @@
 //! Directories and the tokens that open them.
 
 use jiff::Timestamp;
+use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{Ledger, note_change, seconds};
-use crate::ledger::{Directory, Result, Topic};
+use crate::ledger::{Directory, Error, Result, Topic};
 
 impl Ledger {
     /// The directory of the organization's DirectorySync `name`, where it has one.
     pub async fn directory(&self, organization: &str, name: &str) -> Result<Option<Directory>> {
-        let row: Option<(Uuid, Option<i64>, Option<i64>, i64, i64)> = sqlx::query_as(
-            "SELECT id, first_request_at, changed_at,
-                 (SELECT count(*) FROM people p WHERE p.directory_id = d.id),
-                 (SELECT count(*) FROM directory_groups g WHERE g.directory_id = d.id)
-             FROM directories d
-             WHERE organization_id = ? AND name = ? AND deleted_at IS NULL",
-        )
-        .bind(organization)
-        .bind(name)
-        .fetch_optional(&self.read)
-        .await?;
-        let Some((id, first_request_at, changed_at, users, groups)) = row else {
-            return Ok(None);
-        };
-        let tokens = sqlx::query_scalar("SELECT id FROM directory_tokens WHERE directory_id = ?")
-            .bind(id)
-            .fetch_all(&self.read)
-            .await?;
-        Ok(Some(Directory {
-            id,
-            first_request_at: first_request_at.map(seconds).transpose()?,
-            changed_at: changed_at.map(seconds).transpose()?,
-            users,
-            groups,
-            tokens,
-        }))
+        get(&mut *self.read.acquire().await?, organization, name).await
     }
 
     /// Make the directory of a DirectorySync. One that was deleted under the same name less than
@@ -44,7 +20,7 @@ impl Ledger {
         organization: &str,
         name: &str,
         now: Timestamp,
-    ) -> Result<()> {
+    ) -> Result<Directory> {
         let mut tx = self.begin().await?;
         sqlx::query(
             "INSERT INTO directories (id, organization_id, name, created_at) VALUES (?, ?, ?, ?)
@@ -57,8 +33,9 @@ impl Ledger {
         .execute(&mut *tx)
         .await?;
         note_change(&mut tx, Topic::Directory, organization, name).await?;
+        let directory = get(&mut tx, organization, name).await?;
         tx.commit().await?;
-        Ok(())
+        directory.ok_or(Error::Corrupt("directory"))
     }
 
     /// Let `hash` alone open the directory: the tokens before it end at once.
@@ -126,6 +103,39 @@ impl Ledger {
     }
 }
 
+async fn get(
+    tx: &mut SqliteConnection,
+    organization: &str,
+    name: &str,
+) -> Result<Option<Directory>> {
+    let row: Option<(Uuid, Option<i64>, Option<i64>, i64, i64)> = sqlx::query_as(
+        "SELECT id, first_request_at, changed_at,
+             (SELECT count(*) FROM people p WHERE p.directory_id = d.id),
+             (SELECT count(*) FROM directory_groups g WHERE g.directory_id = d.id)
+         FROM directories d
+         WHERE organization_id = ? AND name = ? AND deleted_at IS NULL",
+    )
+    .bind(organization)
+    .bind(name)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some((id, first_request_at, changed_at, users, groups)) = row else {
+        return Ok(None);
+    };
+    let tokens = sqlx::query_scalar("SELECT id FROM directory_tokens WHERE directory_id = ?")
+        .bind(id)
+        .fetch_all(&mut *tx)
+        .await?;
+    Ok(Some(Directory {
+        id,
+        first_request_at: first_request_at.map(seconds).transpose()?,
+        changed_at: changed_at.map(seconds).transpose()?,
+        users,
+        groups,
+        tokens,
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,7 +148,7 @@ mod tests {
     #[tokio::test]
     async fn a_directory_made_again_is_the_same_one_without_its_tokens() {
         let (_dir, ledger) = ledger().await;
-        ledger.name_organization("a", "acme").await.unwrap();
+        ledger.name_organization("a", "acme", Timestamp::UNIX_EPOCH).await.unwrap();
         ledger.make_directory("a", "okta", at(1)).await.unwrap();
         let first = ledger.directory("a", "okta").await.unwrap().unwrap();
         let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
@@ -156,7 +166,7 @@ mod tests {
     #[tokio::test]
     async fn a_deleted_directory_is_forgotten_when_its_time_is_over() {
         let (_dir, ledger) = ledger().await;
-        ledger.name_organization("a", "acme").await.unwrap();
+        ledger.name_organization("a", "acme", Timestamp::UNIX_EPOCH).await.unwrap();
         ledger.make_directory("a", "okta", at(1)).await.unwrap();
         let first = ledger.directory("a", "okta").await.unwrap().unwrap();
         ledger.delete_directory("a", "okta", at(4)).await.unwrap();

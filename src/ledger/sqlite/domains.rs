@@ -158,7 +158,7 @@ mod tests {
     async fn the_first_to_prove_owns_and_the_next_takes_over_when_that_ends() {
         let (_dir, ledger) = ledger().await;
         for (id, name) in [("a", "acme"), ("b", "globex")] {
-            ledger.name_organization(id, name).await.unwrap();
+            ledger.name_organization(id, name, Timestamp::UNIX_EPOCH).await.unwrap();
             ledger.claim(id, "acme.com", at(1)).await.unwrap();
         }
         let prove =
@@ -181,7 +181,7 @@ mod tests {
     #[tokio::test]
     async fn the_other_side_hears_of_owners_only() {
         let (_dir, ledger) = ledger().await;
-        ledger.name_organization("a", "acme").await.unwrap();
+        ledger.name_organization("a", "acme", Timestamp::UNIX_EPOCH).await.unwrap();
         ledger.claim("a", "acme.com", at(1)).await.unwrap();
         assert_eq!(ledger.latest_change().await.unwrap(), 0);
         for _ in 0..2 {
@@ -196,7 +196,7 @@ mod tests {
     #[tokio::test]
     async fn absences_are_counted_until_the_record_is_seen_again() {
         let (_dir, ledger) = ledger().await;
-        ledger.name_organization("a", "acme").await.unwrap();
+        ledger.name_organization("a", "acme", Timestamp::UNIX_EPOCH).await.unwrap();
         ledger.claim("a", "acme.com", at(1)).await.unwrap();
         let record =
             async |proof, now| ledger.record_proof("a", "acme.com", proof, at(now)).await.unwrap();

@@ -94,19 +94,22 @@ impl Ledger {
     }
 
     /// Make `id` the organization of the namespace `name`. Another organization that had the name
-    /// loses it, and with it every path that leads to its data.
-    pub async fn name_organization(&self, id: &str, name: &str) -> Result<()> {
-        let known =
-            sqlx::query_scalar::<_, i64>("SELECT 1 FROM organizations WHERE id = ? AND name = ?");
-        if known.bind(id).bind(name).fetch_optional(&self.read).await?.is_some() {
+    /// is over: it owns no domain and has no connection, team or token any more.
+    pub async fn name_organization(&self, id: &str, name: &str, now: Timestamp) -> Result<()> {
+        if self.organization_named(name).await?.as_deref() == Some(id) {
             return Ok(());
         }
         let mut tx = self.begin().await?;
-        sqlx::query("UPDATE organizations SET name = NULL WHERE name = ? AND id <> ?")
-            .bind(name)
-            .bind(id)
-            .execute(&mut *tx)
-            .await?;
+        let over: Vec<String> = sqlx::query_scalar(
+            "UPDATE organizations SET name = NULL WHERE name = ? AND id <> ? RETURNING id",
+        )
+        .bind(name)
+        .bind(id)
+        .fetch_all(&mut *tx)
+        .await?;
+        for old in &over {
+            end_organization(&mut tx, old, now).await?;
+        }
         sqlx::query(
             "INSERT INTO organizations (id, name) VALUES (?, ?)
              ON CONFLICT (id) DO UPDATE SET name = excluded.name",
@@ -117,6 +120,12 @@ impl Ledger {
         .await?;
         tx.commit().await?;
         Ok(())
+    }
+
+    /// The id of the organization in the namespace `name`.
+    pub async fn organization_named(&self, name: &str) -> Result<Option<String>> {
+        let id = sqlx::query_scalar("SELECT id FROM organizations WHERE name = ?");
+        Ok(id.bind(name).fetch_optional(&self.read).await?)
     }
 
     /// The number of the newest change.
@@ -141,6 +150,36 @@ impl Ledger {
             })
             .collect()
     }
+}
+
+/// Take from an organization all that gives anybody anything. Its people and groups are kept for
+/// [`Ledger::purge_directories`].
+async fn end_organization(tx: &mut SqliteConnection, id: &str, now: Timestamp) -> Result<()> {
+    let owned: Vec<(String, bool)> =
+        sqlx::query_as("DELETE FROM domains WHERE organization_id = ? RETURNING domain, owns")
+            .bind(id)
+            .fetch_all(&mut *tx)
+            .await?;
+    for (domain, _) in owned.iter().filter(|(_, owns)| *owns) {
+        note_change(tx, Topic::Domain, id, domain).await?;
+    }
+    for statement in [
+        "DELETE FROM connections WHERE organization_id = ?",
+        "DELETE FROM teams WHERE organization_id = ?",
+        "DELETE FROM directory_tokens
+         WHERE directory_id IN (SELECT id FROM directories WHERE organization_id = ?)",
+    ] {
+        sqlx::query(statement).bind(id).execute(&mut *tx).await?;
+    }
+    sqlx::query(
+        "UPDATE directories SET deleted_at = ?, first_request_at = NULL
+         WHERE organization_id = ? AND deleted_at IS NULL",
+    )
+    .bind(now.as_second())
+    .bind(id)
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
 }
 
 /// Held while migrating: SQLite itself has no lock that spans a migration.
@@ -195,6 +234,7 @@ fn seconds(at: i64) -> Result<Timestamp> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::ledger::Proof;
 
     /// A ledger in a folder of its own, which goes with the first of the pair.
     pub async fn ledger() -> (tempfile::TempDir, Ledger) {
@@ -223,7 +263,7 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn the_same_thing_changed_twice_is_seen_once_and_later() {
         let (_dir, ledger) = ledger().await;
-        ledger.name_organization("uid-1", "acme").await.unwrap();
+        ledger.name_organization("uid-1", "acme", Timestamp::UNIX_EPOCH).await.unwrap();
         let note = async |name: &str| {
             let mut tx = ledger.begin().await.unwrap();
             note_change(&mut tx, Topic::Directory, "uid-1", name).await.unwrap();
@@ -240,15 +280,19 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn a_namespace_made_anew_takes_the_name_from_the_old_organization() {
+    async fn a_namespace_made_anew_inherits_nothing_and_finds_nothing_taken() {
         let (_dir, ledger) = ledger().await;
-        ledger.name_organization("uid-1", "acme").await.unwrap();
-        ledger.name_organization("uid-2", "acme").await.unwrap();
-        let named: Vec<(String, Option<String>)> =
-            sqlx::query_as("SELECT id, name FROM organizations ORDER BY id")
-                .fetch_all(&ledger.read)
-                .await
-                .unwrap();
-        assert_eq!(named, [("uid-1".into(), None), ("uid-2".into(), Some("acme".into()))]);
+        let now = Timestamp::UNIX_EPOCH;
+        for id in ["uid-1", "uid-2"] {
+            ledger.name_organization(id, "acme", now).await.unwrap();
+            assert_eq!(ledger.directory(id, "okta").await.unwrap(), None);
+            assert!(ledger.owned_domains(id).await.unwrap().is_empty());
+            ledger.make_directory(id, "okta", now).await.unwrap();
+            ledger.claim(id, "acme.com", now).await.unwrap();
+            let claim = ledger.record_proof(id, "acme.com", Proof::Seen, now).await.unwrap();
+            assert!(claim.owns, "{id}");
+        }
+        assert_eq!(ledger.organization_named("acme").await.unwrap().as_deref(), Some("uid-2"));
+        assert_eq!(ledger.directory("uid-1", "okta").await.unwrap(), None);
     }
 }

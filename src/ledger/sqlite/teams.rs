@@ -1,5 +1,7 @@
 //! Teams: the groups they stand for, and the one query that says which teams a person is in.
 
+use std::collections::BTreeSet;
+
 use sqlx::{Sqlite, SqliteConnection, query::QueryAs, sqlite::SqliteArguments};
 use uuid::Uuid;
 
@@ -10,10 +12,25 @@ impl Ledger {
     /// The groups of a directory, by name.
     pub async fn groups(&self, directory: Uuid) -> Result<Vec<Group>> {
         let groups = sqlx::query_as(
-            "SELECT id, display_name FROM directory_groups WHERE directory_id = ?
+            "SELECT id, display_name, external_id FROM directory_groups WHERE directory_id = ?
              ORDER BY display_name, id",
         );
         Ok(groups.bind(directory).fetch_all(&self.read).await?)
+    }
+
+    /// The groups that the organization's teams stand for, but for the teams named `except`.
+    pub async fn groups_of_teams(
+        &self,
+        organization: &str,
+        except: &BTreeSet<String>,
+    ) -> Result<BTreeSet<Uuid>> {
+        let teams: Vec<(String, Uuid)> = sqlx::query_as(
+            "SELECT name, group_id FROM teams WHERE organization_id = ? AND group_id IS NOT NULL",
+        )
+        .bind(organization)
+        .fetch_all(&self.read)
+        .await?;
+        Ok(teams.into_iter().filter(|(name, _)| !except.contains(name)).map(|(_, id)| id).collect())
     }
 
     /// Publish a team and find its group. A name is pinned to the group it first matched, for as
@@ -107,7 +124,7 @@ fn selector_text(selector: &Selector) -> String {
 
 fn by_id<'q>(directory: Option<Uuid>, id: Uuid) -> QueryAs<'q, Sqlite, Group, SqliteArguments> {
     sqlx::query_as(
-        "SELECT id, display_name FROM directory_groups WHERE directory_id = ? AND id = ?",
+        "SELECT id, display_name, external_id FROM directory_groups WHERE directory_id = ? AND id = ?",
     )
     .bind(directory)
     .bind(id)
@@ -126,13 +143,13 @@ async fn find_group(
             Err(_) => return Ok(Match::NotFound),
         },
         (None, Selector::DisplayName(name)) => sqlx::query_as(
-            "SELECT id, display_name FROM directory_groups
+            "SELECT id, display_name, external_id FROM directory_groups
              WHERE directory_id = ? AND display_name = ?",
         )
         .bind(directory)
         .bind(name.clone()),
         (None, Selector::ExternalId(id)) => sqlx::query_as(
-            "SELECT id, display_name FROM directory_groups
+            "SELECT id, display_name, external_id FROM directory_groups
              WHERE directory_id = ? AND external_id = ?",
         )
         .bind(directory)

@@ -1,0 +1,3 @@
+//! What people type, beside the two sides themselves.
+
+pub mod people;

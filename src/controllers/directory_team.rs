@@ -1,0 +1,549 @@
+//! DirectoryTeam: find the group, publish the team, keep its RoleBindings.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::rbac::v1::{ClusterRole, RoleBinding},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, PartialObjectMeta, Patch, PatchParams, Preconditions},
+    runtime::{
+        WatchStreamExt,
+        controller::Action,
+        reflector::{self, ObjectRef},
+        watcher,
+    },
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Context, Kind, MANAGER, Nudge, RESYNC, Result,
+    bindings::{Bounds, Wanted, kubernetes_group, plan, wanted},
+    controller, error_policy, jittered, namespace, report, status,
+    tenancy::Organization,
+    with_finalizer,
+};
+use crate::{
+    api::{
+        BindingCounts, DirectoryTeam, DirectoryTeamStatus, GroupRef, GroupStatus,
+        conditions::{Conditions, Verdict, Waiting, all_of, kind, reason},
+        meta,
+    },
+    ledger::{Match, Selector, Topic},
+};
+
+/// How often a team is looked at that waits for a role to be made.
+const ROLE_MISSING: Duration = Duration::from_secs(30);
+
+impl Kind for DirectoryTeam {
+    const NAME: &'static str = "DirectoryTeam";
+}
+
+pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
+    let ours = watcher::Config::default().labels(&format!("{}={MANAGER}", meta::MANAGED_BY));
+    let bindings = watcher(Api::<PartialObjectMeta<RoleBinding>>::all(ctx.client.clone()), ours)
+        .default_backoff()
+        .touched_objects();
+    controller(&ctx, reflector::store(), wakes, stop)
+        .watches_stream(bindings, team_of)
+        .run(reconcile, error_policy, ctx)
+        .for_each(report)
+        .await;
+}
+
+fn wakes(nudge: &Nudge, team: &DirectoryTeam) -> bool {
+    let own = namespace(team);
+    match nudge {
+        Nudge::All => true,
+        Nudge::Namespace { name, organizations } => *name == own || organizations.contains(&own),
+        Nudge::Ledger(change) => {
+            change.topic == Topic::Directory
+                && change.organization.as_ref() == Some(&own)
+                && change.name == team.spec.directory_sync_ref.name
+        }
+        Nudge::Domains { .. } => false,
+    }
+}
+
+/// The team that a binding was made for.
+fn team_of(binding: PartialObjectMeta<RoleBinding>) -> Option<ObjectRef<DirectoryTeam>> {
+    let labels = binding.labels();
+    Some(ObjectRef::new(labels.get(meta::TEAM)?).within(labels.get(meta::ORGANIZATION)?))
+}
+
+async fn reconcile(team: Arc<DirectoryTeam>, ctx: Arc<Context>) -> Result<Action> {
+    with_finalizer(team, &ctx, |t| apply(t, &ctx), |t| cleanup(t, &ctx)).await
+}
+
+async fn apply(team: Arc<DirectoryTeam>, ctx: &Context) -> Result<Action> {
+    let facts = match ctx.tenancy.organization(&namespace(team.as_ref())) {
+        Ok(organization) => observe_and_act(&team, &organization, ctx).await?,
+        Err(refused) => {
+            // nobody is in the team; its bindings stay, for a class mended soon
+            let named = namespace(team.as_ref());
+            if let Some(organization) = ctx.ledger.organization_named(&named).await? {
+                ctx.ledger.delete_team(&organization, &team.name_any()).await?;
+            }
+            Facts::refused(refused)
+        }
+    };
+    let new = decide(&team, &facts, &status::now());
+    let debounced = ctx.status.write(team.as_ref(), &new).await?;
+    let roles_missing = !facts.wanted.role_not_found.is_empty();
+    let next = if roles_missing { ROLE_MISSING } else { RESYNC };
+    Ok(Action::requeue(debounced.unwrap_or_else(|| jittered(next))))
+}
+
+async fn observe_and_act(
+    team: &DirectoryTeam,
+    organization: &Organization,
+    ctx: &Context,
+) -> Result<Facts> {
+    let now = Timestamp::now();
+    ctx.ledger.name_organization(&organization.id, &organization.name, now).await?;
+    let sync = &team.spec.directory_sync_ref.name;
+    let directory = ctx.ledger.directory(&organization.id, sync).await?.map(|d| d.id);
+
+    let permissions = team.spec.permissions.as_deref().unwrap_or_default();
+    let ours = ctx.tenancy.workload_namespaces(&organization.name);
+    let mut existing = BTreeSet::new();
+    for role in permissions.iter().map(|p| &p.cluster_role) {
+        if organization.grantable.contains(role)
+            && !existing.contains(role)
+            && role_exists(ctx, role).await?
+        {
+            existing.insert(role.clone());
+        }
+    }
+    let bounds = Bounds {
+        organization: &organization.name,
+        ours: &ours,
+        grantable: &organization.grantable,
+        existing: &existing,
+        exists: &|name| ctx.tenancy.namespace_exists(name),
+    };
+    let wanted = wanted(team, permissions, &bounds);
+    let accepted = accepted(&wanted, &organization.name);
+
+    // published before it is said, and before anything is bound
+    let selector = selector(&team.spec.group);
+    let group = ctx
+        .ledger
+        .put_team(&organization.id, &team.name_any(), directory, &selector, accepted.is_yes())
+        .await?;
+
+    let mut facts = Facts {
+        organization: Some(organization.name.clone()),
+        accepted,
+        directory: directory.is_some(),
+        group,
+        wanted,
+        applied: 0,
+        forbidden: BTreeSet::new(),
+    };
+    let current = current(team, ctx).await?;
+    if team.spec.suspend == Some(true) {
+        facts.applied = current.len();
+        return Ok(facts);
+    }
+    let plan = plan(&current, &facts.wanted.bindings);
+    facts.applied = facts.wanted.bindings.len();
+    // what must be made anew goes first, all else goes after its successor stands
+    let (anew, over): (Vec<_>, Vec<_>) = plan
+        .delete
+        .into_iter()
+        .partition(|have| plan.apply.iter().any(|want| same_name(have, want)));
+    for binding in anew {
+        delete(ctx, binding).await?;
+    }
+    for binding in plan.apply {
+        let api = Api::<RoleBinding>::namespaced(ctx.client.clone(), &namespace(binding));
+        let params = PatchParams::apply(MANAGER).force();
+        match api.patch(&binding.name_any(), &params, &Patch::Apply(binding)).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(error)) if error.is_forbidden() => {
+                facts.applied -= 1;
+                facts.forbidden.insert(binding.role_ref.name.clone());
+            }
+            // its namespace went meanwhile: the next pass knows
+            Err(kube::Error::Api(error)) if error.is_not_found() => facts.applied -= 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for binding in over {
+        delete(ctx, binding).await?;
+    }
+    Ok(facts)
+}
+
+async fn cleanup(team: Arc<DirectoryTeam>, ctx: &Context) -> Result<()> {
+    if let Some(organization) = ctx.ledger.organization_named(&namespace(team.as_ref())).await? {
+        ctx.ledger.delete_team(&organization, &team.name_any()).await?;
+    }
+    for binding in &current(&team, ctx).await? {
+        delete(ctx, binding).await?;
+    }
+    Ok(())
+}
+
+/// The bindings that were made for this team, wherever they are.
+async fn current(team: &DirectoryTeam, ctx: &Context) -> Result<Vec<RoleBinding>> {
+    let uid = team.uid().unwrap_or_default();
+    let mark = format!("{}={MANAGER},{}={uid}", meta::MANAGED_BY, meta::OWNER_UID);
+    let api = Api::<RoleBinding>::all(ctx.client.clone());
+    Ok(api.list(&ListParams::default().labels(&mark)).await?.items)
+}
+
+fn same_name(a: &RoleBinding, b: &RoleBinding) -> bool {
+    a.metadata.name == b.metadata.name && a.metadata.namespace == b.metadata.namespace
+}
+
+/// Delete the very object that was seen; one that is gone already is fine.
+async fn delete(ctx: &Context, binding: &RoleBinding) -> Result<()> {
+    let api = Api::<RoleBinding>::namespaced(ctx.client.clone(), &namespace(binding));
+    let params = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: binding.uid(),
+            resource_version: binding.resource_version(),
+        }),
+        ..DeleteParams::default()
+    };
+    match api.delete(&binding.name_any(), &params).await {
+        Err(kube::Error::Api(error)) if error.is_not_found() => Ok(()),
+        other => Ok(other.map(drop)?),
+    }
+}
+
+async fn role_exists(ctx: &Context, role: &str) -> Result<bool> {
+    match Api::<ClusterRole>::all(ctx.client.clone()).get_metadata_opt(role).await {
+        Ok(found) => Ok(found.is_some()),
+        // one that we may not even look at we may not bind either, and binding will say so
+        Err(kube::Error::Api(error)) if error.is_forbidden() => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn selector(group: &GroupRef) -> Selector {
+    match (&group.id, &group.display_name, &group.external_id) {
+        (Some(id), ..) => Selector::Id(id.clone()),
+        (_, Some(name), _) => Selector::DisplayName(name.clone()),
+        (.., external) => Selector::ExternalId(external.clone().unwrap_or_default()),
+    }
+}
+
+/// What one pass found and did.
+struct Facts {
+    /// `None` where the namespace is no organization.
+    organization: Option<String>,
+    accepted: Verdict,
+    directory: bool,
+    group: Match,
+    wanted: Wanted,
+    applied: usize,
+    /// Roles that we may not bind.
+    forbidden: BTreeSet<String>,
+}
+
+impl Facts {
+    fn refused(accepted: Verdict) -> Self {
+        Self {
+            organization: None,
+            accepted,
+            directory: false,
+            group: Match::NotFound,
+            wanted: Wanted::default(),
+            applied: 0,
+            forbidden: BTreeSet::new(),
+        }
+    }
+}
+
+fn list(names: &BTreeSet<String>) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn accepted(wanted: &Wanted, organization: &str) -> Verdict {
+    if !wanted.role_not_grantable.is_empty() {
+        let message = format!(
+            "The IdentityClass doesn't let teams have {}: ask the platform team, or name another role.",
+            list(&wanted.role_not_grantable)
+        );
+        return Verdict::no(reason::ROLE_NOT_GRANTABLE, message);
+    }
+    if !wanted.namespace_not_ours.is_empty() {
+        let message = format!(
+            "Not this organization's: {}. The platform team labels its namespaces {}={organization}; \
+             its own is never one of them.",
+            list(&wanted.namespace_not_ours),
+            meta::ORGANIZATION
+        );
+        return Verdict::no(reason::NAMESPACE_NOT_OURS, message);
+    }
+    Verdict::yes(reason::ACCEPTED, "")
+}
+
+fn resolved(team: &DirectoryTeam, facts: &Facts) -> Verdict {
+    let sync = &team.spec.directory_sync_ref.name;
+    if !facts.directory {
+        let message = format!("There is no DirectorySync {sync} in this namespace.");
+        return Verdict::no(reason::DIRECTORY_SYNC_NOT_FOUND, message);
+    }
+    if !facts.wanted.role_not_found.is_empty() {
+        let message = format!("There is no ClusterRole {}.", list(&facts.wanted.role_not_found));
+        return Verdict::no(reason::ROLE_NOT_FOUND, message);
+    }
+    if !facts.wanted.namespace_not_found.is_empty() {
+        let message = format!("There is no namespace {}.", list(&facts.wanted.namespace_not_found));
+        return Verdict::no(reason::NAMESPACE_NOT_FOUND, message);
+    }
+    Verdict::yes(reason::RESOLVED_REFS, "")
+}
+
+fn found(team: &DirectoryTeam, facts: &Facts) -> Verdict {
+    let sync = &team.spec.directory_sync_ref.name;
+    match &facts.group {
+        Match::Found { group, .. } => {
+            Verdict::yes(reason::FOUND, format!("The group {} of {sync}.", group.display_name))
+        }
+        Match::NotFound => Verdict::no(
+            reason::NOT_FOUND,
+            format!(
+                "{sync} has no such group: push it from the company IdP, or correct spec.group."
+            ),
+        ),
+        Match::Ambiguous(number) => Verdict::no(
+            reason::AMBIGUOUS,
+            format!(
+                "{sync} has {number} groups of that name: name the one that is meant by its id."
+            ),
+        ),
+    }
+}
+
+fn permissions_applied(team: &DirectoryTeam, facts: &Facts) -> Verdict {
+    let desired = facts.wanted.bindings.len();
+    if !facts.forbidden.is_empty() {
+        return Verdict::no(
+            reason::FORBIDDEN,
+            format!(
+                "Rollcall itself may not bind {}: the platform team adds it to the chart's value \
+                 grantableClusterRoles.",
+                list(&facts.forbidden)
+            ),
+        );
+    }
+    let wanted = &facts.wanted;
+    let out_of_reach = [
+        &wanted.role_not_grantable,
+        &wanted.namespace_not_ours,
+        &wanted.role_not_found,
+        &wanted.namespace_not_found,
+    ]
+    .into_iter()
+    .any(|names| !names.is_empty());
+    if out_of_reach || facts.applied < desired {
+        let message =
+            format!("{} RoleBindings stand; not all permissions could be applied.", facts.applied);
+        return Verdict::no(reason::PARTIALLY_APPLIED, message);
+    }
+    let asked = team.spec.permissions.as_ref().is_some_and(|p| !p.is_empty());
+    if !asked || facts.organization.is_none() {
+        let message = "Nobody gets access through this team yet: it has no permissions.";
+        return Verdict::yes(reason::NO_PERMISSIONS, message);
+    }
+    if desired == 0 {
+        let message =
+            "Nobody gets access through this team yet: its permissions name no namespace.";
+        return Verdict::yes(reason::NO_PERMISSIONS, message);
+    }
+    Verdict::yes(reason::APPLIED, format!("{desired} RoleBindings."))
+}
+
+fn decide(team: &DirectoryTeam, facts: &Facts, now: &Time) -> DirectoryTeamStatus {
+    let resolved = resolved(team, facts);
+    let found = found(team, facts);
+    let applied = permissions_applied(team, facts);
+    let suspended = team.spec.suspend == Some(true);
+    let ready = if suspended {
+        Verdict::no(reason::SUSPENDED, "Suspended: the team's bindings stay as they are.")
+    } else {
+        all_of(&[&facts.accepted, &resolved, &found, &applied], applied.message.clone())
+    };
+    let waiting = match () {
+        () if suspended || ready.is_yes() => Waiting::No,
+        // what others may make any time: a directory, a role, a namespace, a group
+        () if facts.accepted.is_yes() && facts.forbidden.is_empty() => match facts.group {
+            Match::Ambiguous(_) => Waiting::Edit,
+            Match::Found { .. } | Match::NotFound => Waiting::Outside,
+        },
+        () => Waiting::Edit,
+    };
+    let (group, members) = match &facts.group {
+        Match::Found { group, active_members } => {
+            let status =
+                GroupStatus { id: group.id.to_string(), display_name: group.display_name.clone() };
+            (Some(status), Some(*active_members))
+        }
+        Match::NotFound | Match::Ambiguous(_) => (None, None),
+    };
+    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let old = team.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    let mut conditions = Conditions::new(old, team.metadata.generation, now);
+    conditions.set(kind::ACCEPTED, &facts.accepted);
+    conditions.set(kind::RESOLVED_REFS, &resolved);
+    conditions.set(kind::GROUP_FOUND, &found);
+    conditions.set(kind::PERMISSIONS_APPLIED, &applied);
+    DirectoryTeamStatus {
+        observed_generation: team.metadata.generation,
+        source: Some("Directory Group".into()),
+        group,
+        members,
+        kubernetes_group: facts
+            .organization
+            .as_ref()
+            .map(|organization| kubernetes_group(organization, &team.name_any())),
+        bindings: Some(BindingCounts {
+            desired: count(facts.wanted.bindings.len()),
+            applied: count(facts.applied),
+        }),
+        conditions: conditions.ready(&ready, waiting),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::{
+            DirectoryTeamSpec, LocalRef, Permission,
+            conditions::{find, reason_of},
+        },
+        ledger::Group,
+    };
+    use uuid::Uuid;
+
+    fn at(second: i64) -> Time {
+        Time(Timestamp::from_second(second).unwrap())
+    }
+
+    fn team(permissions: bool) -> DirectoryTeam {
+        let permission =
+            Permission { name: "developers".into(), cluster_role: "edit".into(), namespaces: None };
+        let spec = DirectoryTeamSpec {
+            directory_sync_ref: LocalRef { name: "okta".into() },
+            group: GroupRef { display_name: Some("Engineering".into()), ..GroupRef::default() },
+            permissions: permissions.then(|| vec![permission]),
+            suspend: None,
+        };
+        DirectoryTeam::new("engineering", spec)
+    }
+
+    fn facts() -> Facts {
+        let group =
+            Group { id: Uuid::nil(), display_name: "Engineering".into(), external_id: None };
+        let wanted = Wanted { bindings: vec![RoleBinding::default()], ..Wanted::default() };
+        Facts {
+            organization: Some("acme".into()),
+            accepted: Verdict::yes(reason::ACCEPTED, ""),
+            directory: true,
+            group: Match::Found { group, active_members: 2 },
+            wanted,
+            applied: 1,
+            forbidden: BTreeSet::new(),
+        }
+    }
+
+    fn one(name: &str) -> BTreeSet<String> {
+        [name.to_owned()].into()
+    }
+
+    #[test]
+    fn a_team_whose_group_and_roles_are_there_is_ready() {
+        let status = decide(&team(true), &facts(), &at(1));
+        assert_eq!(reason_of(&status.conditions, kind::READY), reason::READY);
+        assert_eq!(reason_of(&status.conditions, kind::PERMISSIONS_APPLIED), reason::APPLIED);
+        assert_eq!(status.members, Some(2));
+        assert_eq!(status.source.as_deref(), Some("Directory Group"));
+        assert_eq!(status.kubernetes_group.as_deref(), Some("rollcall:acme:engineering"));
+    }
+
+    #[test]
+    fn each_thing_that_is_wrong_has_its_reason() {
+        let with = |change: fn(&mut Facts)| {
+            let mut facts = facts();
+            change(&mut facts);
+            facts
+        };
+        for (facts, condition, because) in [
+            (
+                with(|f| f.accepted = Verdict::no(reason::ROLE_NOT_GRANTABLE, "")),
+                kind::ACCEPTED,
+                reason::ROLE_NOT_GRANTABLE,
+            ),
+            (with(|f| f.directory = false), kind::RESOLVED_REFS, reason::DIRECTORY_SYNC_NOT_FOUND),
+            (
+                with(|f| f.wanted.role_not_found = one("edit")),
+                kind::RESOLVED_REFS,
+                reason::ROLE_NOT_FOUND,
+            ),
+            (
+                with(|f| f.wanted.namespace_not_found = one("web")),
+                kind::RESOLVED_REFS,
+                reason::NAMESPACE_NOT_FOUND,
+            ),
+            (with(|f| f.group = Match::NotFound), kind::GROUP_FOUND, reason::NOT_FOUND),
+            (with(|f| f.group = Match::Ambiguous(2)), kind::GROUP_FOUND, reason::AMBIGUOUS),
+            (with(|f| f.forbidden = one("edit")), kind::PERMISSIONS_APPLIED, reason::FORBIDDEN),
+            (with(|f| f.applied = 0), kind::PERMISSIONS_APPLIED, reason::PARTIALLY_APPLIED),
+        ] {
+            let status = decide(&team(true), &facts, &at(1));
+            assert_eq!(reason_of(&status.conditions, condition), because);
+            assert_eq!(reason_of(&status.conditions, kind::READY), because);
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_the_ceiling_or_elsewhere_is_not_accepted() {
+        let role = Wanted { role_not_grantable: one("cluster-admin"), ..Wanted::default() };
+        assert_eq!(accepted(&role, "acme").reason, reason::ROLE_NOT_GRANTABLE);
+        let place = Wanted { namespace_not_ours: one("kube-system"), ..Wanted::default() };
+        assert_eq!(accepted(&place, "acme").reason, reason::NAMESPACE_NOT_OURS);
+        assert!(accepted(&Wanted::default(), "acme").is_yes());
+    }
+
+    #[test]
+    fn a_team_without_permissions_says_that_nobody_gets_access() {
+        let none = Facts { wanted: Wanted::default(), applied: 0, ..facts() };
+        for permissions in [false, true] {
+            let status = decide(&team(permissions), &none, &at(1));
+            let applied = find(&status.conditions, kind::PERMISSIONS_APPLIED).unwrap();
+            assert_eq!(
+                (applied.status.as_str(), applied.reason.as_str()),
+                ("True", reason::NO_PERMISSIONS)
+            );
+            assert!(applied.message.starts_with("Nobody gets access"));
+        }
+    }
+
+    #[test]
+    fn deciding_twice_changes_nothing() {
+        for facts in [facts(), Facts::refused(Verdict::no(reason::CLASS_NOT_FOUND, ""))] {
+            let mut team = team(true);
+            let first = decide(&team, &facts, &at(1));
+            team.status = Some(first.clone());
+            assert_eq!(decide(&team, &facts, &at(9)), first);
+        }
+    }
+
+    #[test]
+    fn a_suspended_team_says_so() {
+        let mut team = team(true);
+        team.spec.suspend = Some(true);
+        let status = decide(&team, &facts(), &at(1));
+        assert_eq!(reason_of(&status.conditions, kind::READY), reason::SUSPENDED);
+    }
+}

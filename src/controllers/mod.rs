@@ -1,0 +1,392 @@
+//! The Kubernetes side: one file per kind, all of the same shape. `run` wires the watches,
+//! `reconcile` observes, decides (a pure function), acts and records.
+
+mod bindings;
+mod directory_sync;
+mod directory_team;
+mod identity_class;
+mod imports;
+mod installation;
+mod nudges;
+mod sso_connection;
+mod status;
+mod tenancy;
+mod verified_domain;
+
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::Time};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::object::HasStatus,
+    runtime::{
+        Controller, Predicate, PredicateConfig, WatchStreamExt,
+        controller::{self, Action},
+        finalizer::{self, finalizer},
+        predicates,
+        reflector::{self, ObjectRef, Store},
+        watcher,
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use self::{
+    installation::Installation,
+    nudges::{Nudge, Nudges},
+    sso_connection::Fetchers,
+    tenancy::Tenancy,
+};
+use crate::{
+    api::{Status, VerifiedDomain},
+    dns,
+    health::Ready,
+    ledger::{self, Ledger},
+    telemetry::Metrics,
+};
+
+/// The field manager, the value of `managed-by`, the reporter of events.
+pub const MANAGER: &str = "rollcall";
+/// What keeps an object until what it did is undone.
+const FINALIZER: &str = "rollcall.dev/cleanup";
+
+/// How long one pass over an object may take; kube's client alone would retry for minutes.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// How many objects of a kind are worked on at once.
+const CONCURRENCY: u16 = 16;
+/// How soon and how late a failed pass is repeated.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// How often an object is looked at where nothing is known to change.
+const RESYNC: Duration = Duration::from_secs(600);
+
+/// What the controllers are told by whoever starts them.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the company IdPs reach the gateway; without a trailing slash.
+    pub public_url: String,
+    /// The operator's own namespace.
+    pub namespace: String,
+    /// The DNS resolvers to ask; the system's where empty.
+    pub dns_servers: Vec<SocketAddr>,
+}
+
+/// What makes a pass meaningless. It changes no verdict; the next pass comes with back-off.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("kubernetes: {0}")]
+    Kube(#[from] kube::Error),
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    #[error(transparent)]
+    Random(#[from] crate::keys::Unspecified),
+    #[error("trust roots: {0}")]
+    TrustRoots(#[source] reqwest::Error),
+    #[error("dns: {0}")]
+    Dns(#[from] hickory_resolver::net::NetError),
+    /// The watch that should have filled a cache ended first.
+    #[error("a cache was never filled")]
+    Cache,
+    #[error("not done within {} s", DEADLINE.as_secs())]
+    Deadline,
+    // boxed, for it holds this very type
+    #[error("finalizer: {0}")]
+    Finalizer(#[source] Box<finalizer::Error<Error>>),
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A fixed set of names, fit for a metric label.
+    fn name(&self) -> &'static str {
+        match self {
+            Error::Kube(_) => "kube",
+            Error::Ledger(_) => "ledger",
+            Error::Random(_) => "random",
+            Error::TrustRoots(_) => "trust_roots",
+            Error::Dns(_) => "dns",
+            Error::Cache => "cache",
+            Error::Deadline => "deadline",
+            Error::Finalizer(inner) => match &**inner {
+                finalizer::Error::ApplyFailed(e) | finalizer::Error::CleanupFailed(e) => e.name(),
+                _ => "finalizer",
+            },
+        }
+    }
+}
+
+/// What every reconciler is handed.
+struct Context {
+    client: Client,
+    ledger: Ledger,
+    settings: Settings,
+    metrics: Metrics,
+    nudges: Nudges,
+    tenancy: Tenancy,
+    installation: Installation,
+    status: status::Writer,
+    failures: Failures,
+    resolver: dns::Resolver,
+    fetchers: Fetchers,
+    /// The cache of the controller of VerifiedDomains.
+    domains: Store<VerifiedDomain>,
+}
+
+/// Run all controllers until `stop`. Returns once every pass under way has ended.
+///
+/// `ready` is told when the first passes begin.
+///
+/// # Errors
+/// What must stand before the first pass: the caches of namespaces and classes, the resolver.
+pub async fn run(
+    client: Client,
+    ledger: Ledger,
+    settings: Settings,
+    metrics: Metrics,
+    ready: &Ready,
+    stop: CancellationToken,
+) -> Result<()> {
+    let nudges = Nudges::new();
+    let tenancy = tenancy::watch(&client, &nudges, &stop);
+    let Some(tenancy) = stop.run_until_cancelled(tenancy).await else { return Ok(()) };
+    let (domains, domains_writer) = reflector::store();
+    let ctx = Arc::new(Context {
+        resolver: dns::Resolver::new(&settings.dns_servers)?,
+        fetchers: Fetchers::new()?,
+        status: status::Writer::new(client.clone()),
+        installation: Installation::new(client.clone(), ledger.clone(), &settings.namespace),
+        failures: Failures::default(),
+        tenancy: tenancy?,
+        nudges,
+        client,
+        ledger,
+        settings,
+        metrics,
+        domains,
+    });
+    let until = || stop.clone();
+    // the first look, so that nothing is said to stall while the key only has to be read
+    ctx.installation.look().await?;
+    ready.set();
+    tokio::join!(
+        ctx.nudges.follow_ledger(&ctx.ledger, until()),
+        ctx.installation.keep_looking(&ctx.nudges, until()),
+        directory_sync::purge(&ctx.ledger, until()),
+        identity_class::run(ctx.clone(), until()),
+        verified_domain::run(ctx.clone(), domains_writer, until()),
+        sso_connection::run(ctx.clone(), until()),
+        directory_sync::run(ctx.clone(), until()),
+        directory_team::run(ctx.clone(), until()),
+    );
+    Ok(())
+}
+
+/// A kind that is reconciled here.
+trait Kind:
+    Resource<DynamicType = ()>
+    + HasStatus<Status: Status>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    /// Its name in metrics.
+    const NAME: &'static str;
+}
+
+/// The controller of a kind: its own stream, stripped of what only fills memory, and without the
+/// echoes of its own status writes.
+fn controller<K: Kind>(
+    ctx: &Context,
+    (store, writer): (Store<K>, reflector::store::Writer<K>),
+    wakes: impl Fn(&Nudge, &K) -> bool + Send + 'static,
+    stop: CancellationToken,
+) -> Controller<K> {
+    let changed = predicates::generation
+        .combine(predicates::finalizers)
+        .combine(predicates::annotations)
+        .combine(predicates::labels);
+    let stream = watcher(Api::<K>::all(ctx.client.clone()), watcher::Config::default())
+        .default_backoff()
+        .modify(strip)
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(changed, PredicateConfig::default());
+    let config = controller::Config::default().concurrency(CONCURRENCY);
+    let nudged = ctx.nudges.objects(store.clone(), wakes);
+    Controller::for_stream(stream, store)
+        .with_config(config)
+        .reconcile_on(nudged)
+        .graceful_shutdown_on(stop.cancelled_owned())
+}
+
+/// managedFields and the last applied configuration are most of what a cache would hold.
+fn strip<K: Resource>(object: &mut K) {
+    object.managed_fields_mut().clear();
+    object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
+}
+
+/// Run one pass over an object: within the deadline, counted, and with the installation key, or
+/// else no further than saying that it is missing.
+async fn pass<K, F>(object: &Arc<K>, ctx: &Context, work: F) -> Result<Action>
+where
+    K: Kind,
+    F: Future<Output = Result<Action>>,
+{
+    let start = Instant::now();
+    let result = tokio::time::timeout(DEADLINE, work).await.unwrap_or(Err(Error::Deadline));
+    let outcome = result.as_ref().err().map_or("ok", Error::name);
+    ctx.metrics.reconciled(K::NAME, outcome, start.elapsed());
+    if result.is_ok() {
+        ctx.failures.forget(&key(object.as_ref()));
+    }
+    result
+}
+
+/// Apply or clean up, whichever the object asks for; it stays until the clean-up has succeeded.
+async fn with_finalizer<K, A, C>(
+    object: Arc<K>,
+    ctx: &Context,
+    apply: impl FnOnce(Arc<K>) -> A,
+    cleanup: impl FnOnce(Arc<K>) -> C,
+) -> Result<Action>
+where
+    K: Kind + Serialize + Resource<Scope = NamespaceResourceScope>,
+    A: Future<Output = Result<Action>>,
+    C: Future<Output = Result<()>>,
+{
+    let api = Api::<K>::namespaced(ctx.client.clone(), &namespace(object.as_ref()));
+    let work = finalizer(&api, FINALIZER, object.clone(), |event| async {
+        match event {
+            finalizer::Event::Apply(object) => match ctx.installation.missing() {
+                None => apply(object).await,
+                Some(message) => {
+                    ctx.status.stall(object.as_ref(), message).await?;
+                    Ok(Action::await_change())
+                }
+            },
+            finalizer::Event::Cleanup(object) => {
+                cleanup(object).await.map(|()| Action::await_change())
+            }
+        }
+    });
+    pass(&object, ctx, async { work.await.map_err(|e| Error::Finalizer(Box::new(e))) }).await
+}
+
+/// Only Kubernetes or the ledger failed us: each object waits by itself, longer each time.
+fn error_policy<K: Kind>(object: Arc<K>, _: &Error, ctx: Arc<Context>) -> Action {
+    Action::requeue(jittered(ctx.failures.count(key(object.as_ref()))))
+}
+
+/// Log each result; a reconciler's own error has an object to name.
+async fn report<K: Kind>(
+    result: Result<(ObjectRef<K>, Action), controller::Error<Error, watcher::Error>>,
+) {
+    use controller::Error as E;
+    match result {
+        Ok((object, action)) => debug!(%object, ?action, "reconciled"),
+        // deleted while it was queued: expected, not an error
+        Err(E::ObjectNotFound(object)) => debug!(%object, "gone before its turn"),
+        Err(E::ReconcilerFailed(error, object)) => {
+            warn!(error = %chain(&error), kind = K::NAME, %object, "reconcile failed");
+        }
+        Err(error) => warn!(error = %chain(&error), kind = K::NAME, "watch failed"),
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// How often in a row each object's pass has failed.
+#[derive(Default)]
+struct Failures(Mutex<HashMap<String, u32>>);
+
+impl Failures {
+    /// Count one more; returns how long to wait.
+    fn count(&self, key: String) -> Duration {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(key).or_insert(0);
+        let (soonest, latest) = BACKOFF;
+        let delay = soonest.saturating_mul(1 << (*count).min(16)).min(latest);
+        *count += 1;
+        delay
+    }
+
+    fn forget(&self, key: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+fn key<K: Kind>(object: &K) -> String {
+    format!("{}/{}/{}", K::NAME, namespace(object), object.name_any())
+}
+
+fn namespace<K: Resource>(object: &K) -> String {
+    object.meta().namespace.clone().unwrap_or_default()
+}
+
+/// `delay`, a tenth more or less, so that what began together doesn't stay together.
+fn jittered(delay: Duration) -> Duration {
+    delay.mul_f64(0.9 + 0.2 * fastrand::f64())
+}
+
+/// The time until `at`, none if it is past.
+fn until(at: Timestamp, now: Timestamp) -> Duration {
+    at.duration_since(now).try_into().unwrap_or_default()
+}
+
+/// Whether an object is on its way out.
+fn is_deleted<K: Resource>(object: &K) -> bool {
+    object.meta().deletion_timestamp.is_some()
+}
+
+/// Older objects come first; the name decides between those of one second.
+fn age<K: Resource>(object: &K) -> (Option<Time>, String) {
+    (object.meta().creation_timestamp.clone(), object.name_any())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_of_an_object_waits_longer_until_it_succeeds() {
+        let failures = Failures::default();
+        let waits: Vec<_> = (0..4).map(|_| failures.count("a".into()).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8]);
+        assert_eq!(failures.count("b".into()).as_secs(), 1);
+        failures.forget("a");
+        assert_eq!(failures.count("a".into()).as_secs(), 1);
+        for _ in 0..40 {
+            assert!(failures.count("a".into()) <= BACKOFF.1);
+        }
+    }
+
+    #[test]
+    fn jitter_stays_within_a_tenth() {
+        for _ in 0..1000 {
+            let delay = jittered(Duration::from_secs(100)).as_secs_f64();
+            assert!((90.0..=110.0).contains(&delay), "{delay}");
+        }
+    }
+}

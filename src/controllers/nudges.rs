@@ -1,0 +1,91 @@
+//! Who is told of what: changes of namespaces, classes and the ledger, as reasons to look at
+//! objects again.
+
+use std::time::Duration;
+
+use futures::{Stream, StreamExt, stream};
+use kube::runtime::reflector::{ObjectRef, Store};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{Kind, chain};
+use crate::ledger::{Change, Ledger};
+
+/// How often the ledger is asked for changes: both sides see each other's rows within 500 ms.
+const POLL: Duration = Duration::from_millis(250);
+/// How many nudges may wait for a controller before it is told to look at everything instead.
+const WAITING: usize = 1024;
+
+/// A reason to look at some objects again.
+#[derive(Clone, Debug)]
+pub enum Nudge {
+    /// Look at everything.
+    All,
+    /// A namespace came, went or changed.
+    Namespace {
+        name: String,
+        /// The organizations it belongs to by its label, and belonged to before.
+        organizations: Vec<String>,
+    },
+    /// A VerifiedDomain of this namespace came or goes.
+    Domains { namespace: String },
+    /// A row of the ledger changed.
+    Ledger(Change),
+}
+
+#[derive(Clone)]
+pub struct Nudges(broadcast::Sender<Nudge>);
+
+impl Nudges {
+    pub fn new() -> Self {
+        Self(broadcast::channel(WAITING).0)
+    }
+
+    pub fn send(&self, nudge: Nudge) {
+        // an error says only that no controller listens yet: its first pass sees everything
+        let _ = self.0.send(nudge);
+    }
+
+    /// The objects of `store` that each nudge from now on concerns.
+    pub fn objects<K: Kind>(
+        &self,
+        store: Store<K>,
+        concerns: impl Fn(&Nudge, &K) -> bool + Send + 'static,
+    ) -> impl Stream<Item = ObjectRef<K>> + Send + 'static {
+        let nudges = stream::unfold(self.0.subscribe(), |mut receiver| async {
+            match receiver.recv().await {
+                Ok(nudge) => Some((nudge, receiver)),
+                Err(RecvError::Lagged(_)) => Some((Nudge::All, receiver)),
+                Err(RecvError::Closed) => None,
+            }
+        });
+        nudges.flat_map(move |nudge| {
+            let concerned = store.state_filter(|object| concerns(&nudge, object));
+            stream::iter(concerned).map(|object| ObjectRef::from_obj(object.as_ref()))
+        })
+    }
+
+    /// Pass on what changes in the ledger, until `stop`.
+    pub async fn follow_ledger(&self, ledger: &Ledger, stop: CancellationToken) {
+        let mut seen = None;
+        while stop.run_until_cancelled(tokio::time::sleep(POLL)).await.is_some() {
+            if let Err(error) = self.pass_on(ledger, &mut seen).await {
+                warn!(error = %chain(&error), "changes of the ledger not read");
+            }
+        }
+    }
+
+    async fn pass_on(&self, ledger: &Ledger, seen: &mut Option<i64>) -> crate::ledger::Result<()> {
+        let Some(since) = *seen else {
+            *seen = Some(ledger.latest_change().await?);
+            self.send(Nudge::All); // what changed before is seen by looking at everything
+            return Ok(());
+        };
+        for change in ledger.changes_since(since).await? {
+            *seen = Some(change.seq);
+            self.send(Nudge::Ledger(change));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! The only writer of statuses, and of the events that tell of their transitions.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{
+    Client, ResourceExt,
+    api::{Patch, PatchParams},
+    core::Request,
+    runtime::events::{Event, EventType, Recorder},
+};
+use serde_json::{Value, json};
+use tracing::warn;
+
+use super::{Kind, MANAGER, Result, chain, namespace};
+use crate::api::{
+    Status,
+    conditions::{Conditions, Verdict, Waiting, find, kind, reason, whole_seconds},
+};
+
+/// How often a figure that moves with every request is written.
+const DEBOUNCE: Duration = Duration::from_secs(10);
+/// What an event's note may hold.
+const NOTE: usize = 1024;
+
+pub struct Writer {
+    client: Client,
+    events: Recorder,
+    /// When each object's status was last written, if that was less than [`DEBOUNCE`] ago.
+    written: Mutex<HashMap<String, Instant>>,
+}
+
+impl Writer {
+    pub fn new(client: Client) -> Self {
+        let events = Recorder::new(client.clone(), MANAGER.into());
+        Self { client, events, written: Mutex::default() }
+    }
+
+    /// Make `new` the object's status, unless it is that already. Where only counts moved and the
+    /// last write was just now, nothing is written; returns how long to wait with that.
+    pub async fn write<K: Kind>(&self, object: &K, new: &K::Status) -> Result<Option<Duration>> {
+        let old = object.status();
+        if old == Some(new) {
+            return Ok(None);
+        }
+        let uid = object.uid().unwrap_or_default();
+        if let Some(old) = old {
+            let mut without_counts = new.clone();
+            without_counts.keep_counts(old);
+            if without_counts == *old
+                && let Some(wait) = self.too_soon(&uid)
+            {
+                return Ok(Some(wait));
+            }
+        }
+        let patch = json!({
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
+            // stale, or deleted and made anew meanwhile: 409, and the next pass decides on what is there
+            "metadata": { "resourceVersion": object.resource_version() },
+            "status": new,
+        });
+        let scope = object.namespace();
+        let request = Request::new(K::url_path(&(), scope.as_deref()))
+            .patch_subresource(
+                "status",
+                &object.name_any(),
+                &PatchParams::apply(MANAGER).force(),
+                &Patch::Apply(patch),
+            )
+            .map_err(kube::Error::BuildRequest)?;
+        self.client.request::<Value>(request).await?;
+        self.wrote(uid);
+        self.tell(object, old.map_or(&[], Status::conditions), new.conditions()).await;
+        Ok(None)
+    }
+
+    /// Say that nothing can be done before somebody mends `message`. Everything else in the
+    /// status, and all access, stays as it is.
+    pub async fn stall<K: Kind>(&self, object: &K, message: &str) -> Result<()> {
+        let mut new = object.status().cloned().unwrap_or_default();
+        let old = new.conditions().to_vec();
+        let now = now();
+        let mut all = Conditions::new(&old, object.meta().generation, &now)
+            .ready(&Verdict::no(reason::INSTALLATION_KEY_MISSING, message), Waiting::Edit);
+        let others = old.into_iter().filter(|c| {
+            ![kind::READY, kind::STALLED, kind::RECONCILING].contains(&c.type_.as_str())
+        });
+        *new.conditions_mut() = others.chain(all.drain(..)).collect();
+        self.write(object, &new).await?;
+        Ok(())
+    }
+
+    fn too_soon(&self, uid: &str) -> Option<Duration> {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        DEBOUNCE.checked_sub(written.get(uid)?.elapsed()).filter(|wait| !wait.is_zero())
+    }
+
+    fn wrote(&self, uid: String) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.retain(|_, at| at.elapsed() < DEBOUNCE);
+        written.insert(uid, Instant::now());
+    }
+
+    /// An event where `Ready` changed its value or its reason.
+    async fn tell<K: Kind>(&self, object: &K, old: &[Condition], new: &[Condition]) {
+        let said = |conditions| {
+            find(conditions, kind::READY).map(|c| (c.status.clone(), c.reason.clone()))
+        };
+        let Some(ready) = find(new, kind::READY).filter(|_| said(old) != said(new)) else {
+            return;
+        };
+        let stalled = find(new, kind::STALLED).is_some();
+        let mut note = ready.message.clone();
+        note.truncate(note.floor_char_boundary(NOTE));
+        let event = Event {
+            type_: if stalled { EventType::Warning } else { EventType::Normal },
+            reason: ready.reason.clone(),
+            note: Some(note),
+            action: "Reconcile".into(),
+            secondary: None,
+        };
+        // an event is a courtesy: losing one must not fail the pass
+        if let Err(error) = self.events.publish(&event, &object.object_ref(&())).await {
+            let (ns, name) = (namespace(object), object.name_any());
+            warn!(error = %chain(&error), kind = K::NAME, ns, name, "event not published");
+        }
+    }
+}
+
+/// The time as statuses keep it.
+pub fn now() -> Time {
+    whole_seconds(Timestamp::now())
+}

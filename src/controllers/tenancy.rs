@@ -1,0 +1,329 @@
+//! Which namespace is an organization, which class serves it, and which namespaces are its own.
+
+use std::collections::{BTreeSet, HashMap};
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::{Selector, SelectorExt},
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, ObjectRef, Store},
+        watcher,
+    },
+};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{Error, Nudge, Nudges, Result, age, chain, is_deleted, strip};
+use crate::api::{
+    IdentityClass,
+    conditions::{Verdict, reason},
+    meta,
+};
+
+/// The caches of namespaces and classes.
+pub struct Tenancy {
+    namespaces: Store<Namespace>,
+    classes: Store<IdentityClass>,
+}
+
+/// A namespace that is an organization.
+pub struct Organization {
+    /// Survives what the name doesn't.
+    pub id: String,
+    /// The namespace.
+    pub name: String,
+    /// The ClusterRoles that its teams may be given.
+    pub grantable: BTreeSet<String>,
+    /// Whether its IdPs may be at inner addresses.
+    pub allow_private_endpoints: bool,
+}
+
+/// Watch namespaces and classes until `stop`. Returns once both are known.
+pub async fn watch(client: &Client, nudges: &Nudges, stop: &CancellationToken) -> Result<Tenancy> {
+    let (namespaces, writer) = reflector::store();
+    let events = watcher(Api::<Namespace>::all(client.clone()), watcher::Config::default())
+        .default_backoff()
+        .modify(strip)
+        .reflect(writer);
+    let mut labels = HashMap::new();
+    follow(events, nudges.clone(), stop.clone(), move |event| namespace_nudge(event, &mut labels));
+
+    let (classes, writer) = reflector::store();
+    let events = watcher(Api::<IdentityClass>::all(client.clone()), watcher::Config::default())
+        .default_backoff()
+        .modify(strip)
+        .reflect(writer);
+    // our own status writes come by here too, but only a handful in a class's life
+    follow(events, nudges.clone(), stop.clone(), |event| match event {
+        watcher::Event::Apply(_) | watcher::Event::Delete(_) | watcher::Event::InitDone => {
+            Some(Nudge::All)
+        }
+        watcher::Event::Init | watcher::Event::InitApply(_) => None,
+    });
+    namespaces.wait_until_ready().await.map_err(|_| Error::Cache)?;
+    classes.wait_until_ready().await.map_err(|_| Error::Cache)?;
+    Ok(Tenancy { namespaces, classes })
+}
+
+fn follow<K: Send + 'static>(
+    events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
+    nudges: Nudges,
+    stop: CancellationToken,
+    mut nudge: impl FnMut(&watcher::Event<K>) -> Option<Nudge> + Send + 'static,
+) {
+    let following = async move {
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => {
+                    if let Some(nudge) = nudge(&event) {
+                        nudges.send(nudge);
+                    }
+                }
+                Err(error) => warn!(error = %chain(&error), "watch failed"),
+            }
+        }
+    };
+    tokio::spawn(async move { stop.run_until_cancelled(following).await });
+}
+
+/// `labels` remembers which organization each namespace belongs to, for the time it no longer does.
+fn namespace_nudge(
+    event: &watcher::Event<Namespace>,
+    labels: &mut HashMap<String, String>,
+) -> Option<Nudge> {
+    let (namespace, now) = match event {
+        watcher::Event::Apply(n) | watcher::Event::InitApply(n) => (n, organization_of(n)),
+        watcher::Event::Delete(n) => (n, None),
+        watcher::Event::Init => return None,
+        watcher::Event::InitDone => return Some(Nudge::All),
+    };
+    let name = namespace.name_any();
+    let before = match &now {
+        Some(organization) => labels.insert(name.clone(), organization.clone()),
+        None => labels.remove(&name),
+    };
+    if matches!(event, watcher::Event::InitApply(_)) {
+        return None; // `InitDone` wakes everybody
+    }
+    Some(Nudge::Namespace { name, organizations: now.into_iter().chain(before).collect() })
+}
+
+/// The organization that a workload namespace belongs to, by its label.
+fn organization_of(namespace: &Namespace) -> Option<String> {
+    namespace.labels().get(meta::ORGANIZATION).filter(|name| !name.is_empty()).cloned()
+}
+
+impl Tenancy {
+    /// The organization in the namespace `name`, or why there is none.
+    pub fn organization(&self, name: &str) -> Result<Organization, Verdict> {
+        let Some(namespace) = self.namespaces.get(&ObjectRef::new(name)) else {
+            return Err(Verdict::no(reason::NOT_ALLOWED_BY_CLASS, "The namespace is gone."));
+        };
+        if namespace.annotations().contains_key(meta::ORGANIZATION_ID) {
+            let id = organization_id(&namespace);
+            let taken = self.namespaces.find(|other| has_id_before(other, &namespace, &id));
+            if taken.is_some() {
+                return Err(Verdict::no(
+                    reason::NOT_ALLOWED_BY_CLASS,
+                    format!(
+                        "Another namespace has the organization id of this one: ask the platform \
+                         team to correct the annotation {}.",
+                        meta::ORGANIZATION_ID
+                    ),
+                ));
+            }
+        }
+        let classes = self.classes.state();
+        resolve(&namespace, classes.iter().map(AsRef::as_ref))
+    }
+
+    /// The namespaces that belong to the organization `name` by their label, but never its own.
+    pub fn workload_namespaces(&self, name: &str) -> BTreeSet<String> {
+        let ours = |namespace: &Namespace| {
+            namespace.labels().get(meta::ORGANIZATION).is_some_and(|label| label == name)
+                && namespace.name_any() != name
+                && !is_deleted(namespace)
+        };
+        self.namespaces.state_filter(ours).iter().map(|n| n.name_any()).collect()
+    }
+
+    /// The names of the classes annotated as the default, in order.
+    pub fn default_classes(&self) -> Vec<String> {
+        let defaults = self.classes.state_filter(|class| is_default(class));
+        let names: BTreeSet<_> = defaults.iter().map(|class| class.name_any()).collect();
+        names.into_iter().collect()
+    }
+
+    pub fn namespace_exists(&self, name: &str) -> bool {
+        self.namespaces.get(&ObjectRef::new(name)).is_some()
+    }
+}
+
+/// What the ledger knows the organization by.
+fn organization_id(namespace: &Namespace) -> String {
+    let annotated = namespace.annotations().get(meta::ORGANIZATION_ID).cloned();
+    annotated.filter(|id| !id.is_empty()).or_else(|| namespace.uid()).unwrap_or_default()
+}
+
+/// Whether `other` has a better right to `id` than `namespace`, which has it by annotation: it is
+/// the other's UID, or the other is older.
+fn has_id_before(other: &Namespace, namespace: &Namespace, id: &str) -> bool {
+    other.name_any() != namespace.name_any()
+        && organization_id(other) == id
+        && (other.uid().as_deref() == Some(id) || age(other) < age(namespace))
+}
+
+fn resolve<'a>(
+    namespace: &Namespace,
+    mut classes: impl Iterator<Item = &'a IdentityClass>,
+) -> Result<Organization, Verdict> {
+    let class = match namespace.annotations().get(meta::CLASS) {
+        Some(named) => classes.find(|class| class.name_any() == *named).ok_or_else(|| {
+            Verdict::no(
+                reason::CLASS_NOT_FOUND,
+                format!(
+                    "There is no IdentityClass {named}, which the namespace's annotation {} names.",
+                    meta::CLASS
+                ),
+            )
+        })?,
+        None => {
+            let mut defaults = classes.filter(|class| is_default(*class));
+            match (defaults.next(), defaults.next()) {
+                (Some(class), None) => class,
+                (Some(_), Some(_)) => {
+                    return Err(Verdict::no(
+                        reason::CLASS_NOT_FOUND,
+                        "Several IdentityClasses are the default: ask the platform team to leave one.",
+                    ));
+                }
+                (None, _) => {
+                    return Err(Verdict::no(
+                        reason::CLASS_NOT_FOUND,
+                        "There is no default IdentityClass: ask the platform team for one, or to \
+                         name one for this namespace.",
+                    ));
+                }
+            }
+        }
+    };
+    let selector = class.spec.namespace_selector.clone().map(Selector::try_from);
+    if !selector.is_some_and(|s| s.is_ok_and(|s| s.matches(namespace.labels()))) {
+        return Err(Verdict::no(
+            reason::NOT_ALLOWED_BY_CLASS,
+            format!(
+                "IdentityClass {} doesn't take this namespace as an organization.",
+                class.name_any()
+            ),
+        ));
+    }
+    Ok(Organization {
+        id: organization_id(namespace),
+        name: namespace.name_any(),
+        grantable: class.spec.grantable_cluster_roles.iter().flatten().cloned().collect(),
+        allow_private_endpoints: class.spec.allow_private_endpoints.unwrap_or(false),
+    })
+}
+
+/// Whether a class serves organizations that name none.
+pub fn is_default(class: &impl Resource) -> bool {
+    class.annotations().get(meta::DEFAULT_CLASS).is_some_and(|value| value == "true")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn namespace(value: serde_json::Value) -> Namespace {
+        serde_json::from_value(json!({ "metadata": value })).unwrap()
+    }
+
+    fn class(name: &str, default: bool, spec: serde_json::Value) -> IdentityClass {
+        serde_json::from_value(json!({
+            "apiVersion": "rollcall.dev/v1alpha1", "kind": "IdentityClass",
+            "metadata": { "name": name, "annotations": { meta::DEFAULT_CLASS: default.to_string() } },
+            "spec": spec,
+        }))
+        .unwrap()
+    }
+
+    fn everybody(name: &str, default: bool) -> IdentityClass {
+        class(name, default, json!({ "provider": { "builtin": {} }, "namespaceSelector": {} }))
+    }
+
+    fn reason_for(namespace: &Namespace, classes: &[IdentityClass]) -> String {
+        match resolve(namespace, classes.iter()) {
+            Ok(organization) => organization.id,
+            Err(verdict) => verdict.reason.into_owned(),
+        }
+    }
+
+    #[test]
+    fn the_one_default_class_serves_who_names_none() {
+        let acme = namespace(json!({ "name": "acme", "uid": "u1" }));
+        let found = |classes: &[_]| reason_for(&acme, classes);
+        assert_eq!(found(&[everybody("a", true), everybody("b", false)]), "u1");
+        assert_eq!(found(&[]), reason::CLASS_NOT_FOUND);
+        assert_eq!(found(&[everybody("a", false)]), reason::CLASS_NOT_FOUND);
+        assert_eq!(found(&[everybody("a", true), everybody("b", true)]), reason::CLASS_NOT_FOUND);
+    }
+
+    #[test]
+    fn a_class_takes_only_the_namespaces_it_selects() {
+        let acme = namespace(json!({
+            "name": "acme", "uid": "u1", "labels": { "tier": "gold" },
+            "annotations": { meta::CLASS: "strict" },
+        }));
+        let provider = json!({ "builtin": {} });
+        let selects = |labels: serde_json::Value| {
+            let selector = json!({ "matchLabels": labels });
+            class("strict", false, json!({ "provider": provider, "namespaceSelector": selector }))
+        };
+        assert_eq!(reason_for(&acme, &[selects(json!({ "tier": "gold" }))]), "u1");
+        let refused = reason::NOT_ALLOWED_BY_CLASS;
+        assert_eq!(reason_for(&acme, &[selects(json!({ "tier": "iron" }))]), refused);
+        assert_eq!(
+            reason_for(&acme, &[class("strict", false, json!({ "provider": provider }))]),
+            refused
+        );
+        assert_eq!(reason_for(&acme, &[everybody("other", true)]), reason::CLASS_NOT_FOUND);
+    }
+
+    #[test]
+    fn nobody_takes_the_id_of_another_organization() {
+        let acme = namespace(json!({ "name": "acme", "uid": "u1" }));
+        let thief = namespace(json!({
+            "name": "thief", "uid": "u2", "annotations": { meta::ORGANIZATION_ID: "u1" },
+        }));
+        assert!(has_id_before(&acme, &thief, "u1"));
+        let twin = |name: &str, second: u32| {
+            namespace(json!({
+                "name": name, "uid": name, "annotations": { meta::ORGANIZATION_ID: "acme-inc" },
+                "creationTimestamp": format!("2026-01-01T00:00:{second:02}Z"),
+            }))
+        };
+        let (older, younger) = (twin("b", 1), twin("a", 2));
+        assert!(has_id_before(&older, &younger, "acme-inc"));
+        assert!(!has_id_before(&younger, &older, "acme-inc"));
+    }
+
+    #[test]
+    fn a_namespace_that_loses_its_label_still_wakes_the_organization() {
+        let mut labels = HashMap::new();
+        let mut organizations = |event| match namespace_nudge(&event, &mut labels) {
+            Some(Nudge::Namespace { organizations, .. }) => organizations,
+            _ => vec![],
+        };
+        let labelled =
+            namespace(json!({ "name": "web", "labels": { meta::ORGANIZATION: "acme" } }));
+        let bare = namespace(json!({ "name": "web" }));
+        assert_eq!(organizations(watcher::Event::Apply(labelled)), ["acme"]);
+        assert_eq!(organizations(watcher::Event::Apply(bare.clone())), ["acme"]);
+        assert!(organizations(watcher::Event::Apply(bare)).is_empty());
+    }
+}

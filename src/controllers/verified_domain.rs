@@ -1,0 +1,532 @@
+//! VerifiedDomain: look for the record, keep the claim, say what was found.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::runtime::{
+    controller::Action,
+    reflector::{Store, store::Writer},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Context, Kind, Nudge, Result, age, controller, error_policy, is_deleted, jittered, namespace,
+    report, tenancy::Organization, with_finalizer,
+};
+use crate::{
+    api::{
+        Challenge, VerifiedDomain, VerifiedDomainStatus,
+        conditions::{
+            Conditions, Truth, Verdict, Waiting, all_of, find, kind, reason, reason_of,
+            whole_seconds,
+        },
+    },
+    dns::{self, Answer, DomainName, Failure},
+    ledger::{Claim, Loss, Proof, Topic},
+};
+
+/// How soon and how late an unproved domain is looked at again; in between, a tenth of the time
+/// that the claim has lasted.
+const SEEKING: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
+/// How often a proved domain is looked at.
+const PROVED: Duration = Duration::from_secs(24 * 3600);
+/// How often one whose record is missing is looked at.
+const MISSING: Duration = Duration::from_secs(3600);
+/// How long, and over how many definite absences, a record may be missing before it is lost.
+const GRACE: SignedDuration = SignedDuration::from_hours(72);
+const ABSENCES: i64 = 3;
+/// How long a proof holds without being renewed.
+const PROOF_HOLDS: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// How much of a wrong record's value is shown.
+const SHOWN: usize = 60;
+
+impl Kind for VerifiedDomain {
+    const NAME: &'static str = "VerifiedDomain";
+}
+
+pub async fn run(ctx: Arc<Context>, writer: Writer<VerifiedDomain>, stop: CancellationToken) {
+    let store = ctx.domains.clone();
+    ctx.metrics.count_domains_by(move || by_state(&store));
+    controller(&ctx, (ctx.domains.clone(), writer), wakes, stop)
+        .run(reconcile, error_policy, ctx)
+        .for_each(report)
+        .await;
+}
+
+fn wakes(nudge: &Nudge, domain: &VerifiedDomain) -> bool {
+    match nudge {
+        Nudge::All => true,
+        Nudge::Namespace { name, .. } => *name == namespace(domain),
+        // the others who claim the name that changed hands; its owner knows already
+        Nudge::Ledger(change) => {
+            change.topic == Topic::Domain
+                && names(&domain.spec.domain, &change.name)
+                && change.organization.as_deref() != Some(&namespace(domain))
+        }
+        Nudge::Domains { .. } => false,
+    }
+}
+
+fn by_state(store: &Store<VerifiedDomain>) -> BTreeMap<String, i64> {
+    let mut states = BTreeMap::new();
+    for domain in store.state() {
+        let conditions = domain.status.as_ref().map_or(&[][..], |s| &s.conditions);
+        *states.entry(reason_of(conditions, kind::VERIFIED).to_owned()).or_insert(0) += 1;
+    }
+    states
+}
+
+async fn reconcile(domain: Arc<VerifiedDomain>, ctx: Arc<Context>) -> Result<Action> {
+    with_finalizer(domain, &ctx, |d| apply(d, &ctx), |d| cleanup(d, &ctx)).await
+}
+
+async fn apply(domain: Arc<VerifiedDomain>, ctx: &Context) -> Result<Action> {
+    let now = Timestamp::now();
+    let (accepted, claim) = accept(&domain, ctx);
+    let mut facts = Facts { accepted, claim: None };
+    if let Some((organization, name)) = claim
+        && let Some(key) = ctx.installation.key()
+    {
+        ctx.ledger.name_organization(&organization.id, &organization.name, now).await?;
+        let mut held = ctx.ledger.claim(&organization.id, name.as_str(), now).await?;
+        let value = dns::record_value(key, &organization.id, &name);
+        let mut sighting = Sighting::NotLooked;
+        if held.proved_at.is_some() || domain.spec.suspend != Some(true) {
+            let answer = ctx.resolver.txt(&dns::record_name(&name)).await;
+            sighting = Sighting::of(answer, &value);
+            if let Some(proof) = judge(&held, &sighting, now) {
+                let ledger = &ctx.ledger;
+                held = ledger.record_proof(&organization.id, name.as_str(), proof, now).await?;
+            }
+        }
+        facts.claim = Some(Observed { name, value, held, sighting });
+    }
+    let (new, next) = decide(&domain, &facts, now);
+    ctx.status.write(domain.as_ref(), &new).await?;
+    if domain.status.as_ref().is_none_or(|s| s.conditions.is_empty()) {
+        ctx.nudges.send(Nudge::Domains { namespace: namespace(domain.as_ref()) });
+    }
+    Ok(Action::requeue(jittered(next)))
+}
+
+async fn cleanup(domain: Arc<VerifiedDomain>, ctx: &Context) -> Result<()> {
+    let namespace = namespace(domain.as_ref());
+    if let Ok(name) = DomainName::parse(&domain.spec.domain)
+        && twins(&domain, &name, &ctx.domains).is_empty()
+        && let Some(organization) = ctx.ledger.organization_named(&namespace).await?
+    {
+        ctx.ledger.release(&organization, name.as_str()).await?;
+    }
+    ctx.nudges.send(Nudge::Domains { namespace });
+    Ok(())
+}
+
+/// Whether the object may claim its domain at all, and who claims what if so.
+fn accept(domain: &VerifiedDomain, ctx: &Context) -> (Verdict, Option<(Organization, DomainName)>) {
+    let organization = match ctx.tenancy.organization(&namespace(domain)) {
+        Ok(organization) => organization,
+        Err(refused) => return (refused, None),
+    };
+    let name = match DomainName::parse(&domain.spec.domain) {
+        Ok(name) => name,
+        Err(error) => {
+            let message = format!("{}: {error}.", domain.spec.domain);
+            return (Verdict::no(reason::NOT_A_DOMAIN, message), None);
+        }
+    };
+    if let Some(older) =
+        twins(domain, &name, &ctx.domains).iter().find(|t| age(t.as_ref()) < age(domain))
+    {
+        let message =
+            format!("{} names this domain already: delete one of the two.", age(older.as_ref()).1);
+        return (Verdict::no(reason::DUPLICATE, message), None);
+    }
+    (Verdict::yes(reason::ACCEPTED, ""), Some((organization, name)))
+}
+
+/// The other objects of the namespace that name the same domain, and stay.
+fn twins(
+    domain: &VerifiedDomain,
+    name: &DomainName,
+    store: &Store<VerifiedDomain>,
+) -> Vec<Arc<VerifiedDomain>> {
+    store.state_filter(|other| {
+        other.metadata.namespace == domain.metadata.namespace
+            && other.metadata.name != domain.metadata.name
+            && names(&other.spec.domain, name.as_str())
+            && !is_deleted(other)
+    })
+}
+
+/// Whether `text`, as a person wrote it, is the domain with this canonical form.
+fn names(text: &str, canonical: &str) -> bool {
+    if text.is_ascii() {
+        return text.strip_suffix('.').unwrap_or(text).eq_ignore_ascii_case(canonical);
+    }
+    DomainName::parse(text).is_ok_and(|name| name.as_str() == canonical)
+}
+
+/// What one pass found.
+struct Facts {
+    accepted: Verdict,
+    /// The claim after what was seen had its effect; none where none is made.
+    claim: Option<Observed>,
+}
+
+struct Observed {
+    name: DomainName,
+    value: String,
+    held: Claim,
+    sighting: Sighting,
+}
+
+/// What a look at the record showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Sighting {
+    Match,
+    /// There are records, but not ours: the first of them.
+    Mismatch(String),
+    Absent,
+    Failed(Failure),
+    NotLooked,
+}
+
+impl Sighting {
+    fn of(answer: Answer, value: &str) -> Self {
+        match answer {
+            Answer::Records(records) if records.iter().any(|r| r == value) => Self::Match,
+            Answer::Records(records) => {
+                let mut other = records.into_iter().next().unwrap_or_default();
+                other.truncate(other.floor_char_boundary(SHOWN));
+                Self::Mismatch(other)
+            }
+            Answer::NoData | Answer::NxDomain => Self::Absent,
+            Answer::Failed(failure) => Self::Failed(failure),
+        }
+    }
+}
+
+/// What a sighting does to a claim. Only a match proves; only definite absence, for long enough,
+/// loses; a failed look loses nothing before the proof has run out.
+fn judge(claim: &Claim, sighting: &Sighting, now: Timestamp) -> Option<Proof> {
+    let proved = claim.proved_at.is_some();
+    match sighting {
+        Sighting::Match => Some(Proof::Seen),
+        Sighting::Absent | Sighting::Mismatch(_) if proved => {
+            let long_enough = claim.missing_since.is_some_and(|since| since + GRACE <= now);
+            let lost = long_enough && claim.absences + 1 >= ABSENCES;
+            Some(if lost { Proof::Lost(Loss::RecordLost) } else { Proof::Missing })
+        }
+        Sighting::Failed(_) if claim.seen_at.is_some_and(|seen| seen + PROOF_HOLDS <= now) => {
+            Some(Proof::Lost(Loss::ProofExpired))
+        }
+        _ => None,
+    }
+}
+
+/// The status that the facts make, and when to look again.
+fn decide(
+    domain: &VerifiedDomain,
+    facts: &Facts,
+    now: Timestamp,
+) -> (VerifiedDomainStatus, Duration) {
+    let old = domain.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    let generation = domain.metadata.generation;
+    let claim = facts.claim.as_ref();
+    let verified = match claim {
+        Some(observed) => verified(observed, old),
+        None => Verdict { truth: Truth::False, ..facts.accepted.clone() },
+    };
+    let suspended = domain.spec.suspend == Some(true);
+    let ready = if suspended {
+        Verdict::no(reason::SUSPENDED, "Suspended: no proof is sought; one that stands still ages.")
+    } else {
+        all_of(&[&facts.accepted, &verified], verified.message.clone())
+    };
+    let waiting = match (&facts.accepted, &verified) {
+        _ if suspended || ready.is_yes() => Waiting::No,
+        (accepted, _) if !accepted.is_yes() => Waiting::Edit,
+        (_, verified) if verified.reason == reason::DOMAIN_CONFLICT => Waiting::Edit,
+        _ => Waiting::Outside,
+    };
+    let at = whole_seconds(now);
+    let mut conditions = Conditions::new(old, generation, &at);
+    conditions.set(kind::ACCEPTED, &facts.accepted);
+    conditions.set(kind::VERIFIED, &verified);
+    let new = VerifiedDomainStatus {
+        observed_generation: generation,
+        domain: claim.map(|c| c.name.to_string()),
+        verified_at: claim
+            .filter(|c| c.held.owns)
+            .and_then(|c| c.held.proved_at)
+            .map(|at| Time(at)),
+        challenge: claim.map(|c| Challenge {
+            record_name: dns::record_name(&c.name),
+            record_type: "TXT".into(),
+            record_value: c.value.clone(),
+        }),
+        conditions: conditions.ready(&ready, waiting),
+    };
+    (new, next_look(claim.map(|c| &c.held), now))
+}
+
+/// What to say of a claim. `old` are the conditions so far: what they know, a failed look keeps.
+fn verified(observed: &Observed, old: &[Condition]) -> Verdict {
+    let Observed { name, value, held, sighting } = observed;
+    let record = dns::record_name(name);
+    let publish = format!("publish a TXT record {record} with the value {value}");
+    match held {
+        Claim { owns: true, missing_since: None, .. } => {
+            Verdict::yes(reason::RECORD_FOUND, format!("{name} is verified."))
+        }
+        Claim { owns: true, missing_since: Some(since), .. } => Verdict::yes(
+            reason::RECORD_MISSING_IN_GRACE,
+            format!(
+                "{name} is still verified, but its record is gone since {since}: {publish}, or the \
+                 domain is lost {} hours after that.",
+                GRACE.as_hours()
+            ),
+        ),
+        Claim { proved_at: Some(_), .. } => Verdict::no(
+            reason::DOMAIN_CONFLICT,
+            format!(
+                "The record is right, but another organization has proved {name} already. If it is \
+                 yours alone, ask the platform team."
+            ),
+        ),
+        Claim { lost: Some(Loss::RecordLost), .. } => Verdict::no(
+            reason::RECORD_LOST,
+            format!("{name} was verified, but its record was gone for too long: {publish} again."),
+        ),
+        Claim { lost: Some(Loss::ProofExpired), .. } => Verdict::no(
+            reason::PROOF_EXPIRED,
+            format!(
+                "{name} was verified, but could not be looked up for {} days: mend its name \
+                 servers, and {publish}.",
+                PROOF_HOLDS.as_hours() / 24
+            ),
+        ),
+        Claim { .. } => match sighting {
+            Sighting::Mismatch(other) => Verdict::no(
+                reason::VALUE_MISMATCH,
+                format!(
+                    "There is a TXT record {record}, but its value is \"{other}\": change it to \
+                     {value}, or add a second record."
+                ),
+            ),
+            Sighting::Failed(failure) => {
+                match find(old, kind::VERIFIED).filter(|c| c.status == "False") {
+                    Some(known) => Verdict::kept(known),
+                    None => Verdict::unknown(
+                        reason::LOOKUP_FAILED,
+                        format!("{record} could not be looked up: {failure}. It is tried again."),
+                    ),
+                }
+            }
+            Sighting::Absent | Sighting::NotLooked | Sighting::Match => Verdict::no(
+                reason::AWAITING_RECORD,
+                format!("To prove {name}, {publish}. It is looked for by itself."),
+            ),
+        },
+    }
+}
+
+fn next_look(claim: Option<&Claim>, now: Timestamp) -> Duration {
+    match claim {
+        None => super::RESYNC,
+        Some(Claim { proved_at: Some(_), missing_since: None, .. }) => PROVED,
+        Some(Claim { proved_at: Some(_), .. }) => MISSING,
+        Some(claim) => {
+            let lasted: Duration =
+                now.duration_since(claim.claimed_at).try_into().unwrap_or_default();
+            (lasted / 10).clamp(SEEKING.0, SEEKING.1)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::VerifiedDomainSpec;
+
+    const DAY: i64 = 24 * 3600;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn claim() -> Claim {
+        Claim {
+            claimed_at: at(0),
+            proved_at: None,
+            seen_at: None,
+            missing_since: None,
+            absences: 0,
+            lost: None,
+            owns: false,
+        }
+    }
+
+    fn owned() -> Claim {
+        Claim { proved_at: Some(at(10)), seen_at: Some(at(10)), owns: true, ..claim() }
+    }
+
+    fn missing(absences: i64) -> Claim {
+        Claim { missing_since: Some(at(100)), absences, ..owned() }
+    }
+
+    fn domain() -> VerifiedDomain {
+        let spec = VerifiedDomainSpec { domain: "acme.com".into(), suspend: None };
+        let mut domain = VerifiedDomain::new("acme-com", spec);
+        domain.metadata.generation = Some(3);
+        domain
+    }
+
+    fn facts(held: Claim, sighting: Sighting) -> Facts {
+        let name = DomainName::parse("acme.com").unwrap();
+        let observed = Observed { name, value: "rollcall-verification=1".into(), held, sighting };
+        Facts { accepted: Verdict::yes(reason::ACCEPTED, ""), claim: Some(observed) }
+    }
+
+    /// `Verified` as `decide` sets it on a new object.
+    fn says(held: Claim, sighting: Sighting) -> (String, String) {
+        let (status, _) = decide(&domain(), &facts(held, sighting), at(1000));
+        let verified = find(&status.conditions, kind::VERIFIED).unwrap();
+        (verified.status.clone(), verified.reason.clone())
+    }
+
+    #[test]
+    fn only_a_match_proves_and_only_long_absence_loses() {
+        let failed = Sighting::Failed(Failure::ServFail);
+        let other = Sighting::Mismatch("x".into());
+        let late = at(100) + GRACE;
+        let lost = Some(Proof::Lost(Loss::RecordLost));
+        for (held, sighting, now, proof) in [
+            (claim(), Sighting::Match, at(1), Some(Proof::Seen)),
+            (claim(), Sighting::Absent, at(1), None),
+            (claim(), other.clone(), at(1), None),
+            (claim(), failed.clone(), at(1), None),
+            (owned(), Sighting::Absent, at(100), Some(Proof::Missing)),
+            (owned(), other, at(100), Some(Proof::Missing)),
+            // long, but not often enough; often, but not long enough; both
+            (missing(1), Sighting::Absent, late, Some(Proof::Missing)),
+            (
+                missing(9),
+                Sighting::Absent,
+                late - SignedDuration::from_secs(1),
+                Some(Proof::Missing),
+            ),
+            (missing(2), Sighting::Absent, late, lost),
+            (missing(9), failed.clone(), late, None),
+            (owned(), failed.clone(), at(10 + 30 * DAY - 1), None),
+            (owned(), failed, at(10 + 30 * DAY), Some(Proof::Lost(Loss::ProofExpired))),
+            (owned(), Sighting::NotLooked, at(10 + 60 * DAY), None),
+        ] {
+            assert_eq!(judge(&held, &sighting, now), proof, "{held:?} {sighting:?} {now}");
+        }
+    }
+
+    #[test]
+    fn each_finding_has_its_reason() {
+        let failed = || Sighting::Failed(Failure::Timeout);
+        let lost = |loss| Claim { lost: Some(loss), ..claim() };
+        let rival = Claim { owns: false, ..owned() };
+        for (held, sighting, truth, because) in [
+            (claim(), Sighting::Absent, "False", reason::AWAITING_RECORD),
+            (claim(), Sighting::NotLooked, "False", reason::AWAITING_RECORD),
+            (claim(), Sighting::Mismatch("x".into()), "False", reason::VALUE_MISMATCH),
+            (claim(), failed(), "Unknown", reason::LOOKUP_FAILED),
+            (owned(), Sighting::Match, "True", reason::RECORD_FOUND),
+            (owned(), failed(), "True", reason::RECORD_FOUND),
+            (missing(1), Sighting::Absent, "True", reason::RECORD_MISSING_IN_GRACE),
+            (missing(1), failed(), "True", reason::RECORD_MISSING_IN_GRACE),
+            (rival, Sighting::Match, "False", reason::DOMAIN_CONFLICT),
+            (lost(Loss::RecordLost), Sighting::Absent, "False", reason::RECORD_LOST),
+            (lost(Loss::ProofExpired), failed(), "False", reason::PROOF_EXPIRED),
+        ] {
+            let expected = (truth.to_owned(), because.to_owned());
+            assert_eq!(says(held.clone(), sighting.clone()), expected, "{held:?} {sighting:?}");
+        }
+    }
+
+    #[test]
+    fn deciding_twice_changes_nothing() {
+        for (held, sighting) in [
+            (claim(), Sighting::Absent),
+            (claim(), Sighting::Mismatch("x".into())),
+            (claim(), Sighting::Failed(Failure::Timeout)),
+            (owned(), Sighting::Match),
+            (missing(1), Sighting::Absent),
+        ] {
+            let facts = facts(held, sighting);
+            let mut domain = domain();
+            let (first, _) = decide(&domain, &facts, at(1000));
+            domain.status = Some(first.clone());
+            assert_eq!(decide(&domain, &facts, at(5000)).0, first);
+        }
+    }
+
+    #[test]
+    fn a_failed_look_keeps_what_was_known() {
+        let mut domain = domain();
+        let (known, _) = decide(&domain, &facts(claim(), Sighting::Mismatch("x".into())), at(1000));
+        domain.status = Some(known.clone());
+        let failed = facts(claim(), Sighting::Failed(Failure::ServFail));
+        assert_eq!(decide(&domain, &failed, at(2000)).0, known);
+    }
+
+    #[test]
+    fn what_is_not_accepted_is_neither_verified_nor_ready() {
+        let accepted = Verdict::no(reason::NOT_A_DOMAIN, "acme");
+        let (status, _) = decide(&domain(), &Facts { accepted, claim: None }, at(1));
+        for condition in [kind::ACCEPTED, kind::VERIFIED, kind::READY] {
+            let found = find(&status.conditions, condition).unwrap();
+            assert_eq!(
+                (found.status.as_str(), found.reason.as_str()),
+                ("False", reason::NOT_A_DOMAIN)
+            );
+        }
+        assert!(find(&status.conditions, kind::STALLED).is_some());
+    }
+
+    #[test]
+    fn suspending_takes_nothing_that_is_proved() {
+        let mut domain = domain();
+        domain.spec.suspend = Some(true);
+        let (status, next) = decide(&domain, &facts(owned(), Sighting::Match), at(1));
+        assert_eq!(reason_of(&status.conditions, kind::READY), reason::SUSPENDED);
+        assert_eq!(reason_of(&status.conditions, kind::VERIFIED), reason::RECORD_FOUND);
+        assert_eq!(next, PROVED);
+    }
+
+    #[test]
+    fn looks_are_soon_at_first_and_rarer_later() {
+        let seconds = |held: &Claim, now| next_look(Some(held), at(now)).as_secs();
+        assert_eq!(seconds(&claim(), 1), 5);
+        assert_eq!(seconds(&claim(), 600), 60);
+        assert_eq!(seconds(&claim(), 10 * DAY), 3600);
+        assert_eq!(seconds(&owned(), 600), 24 * 3600);
+        assert_eq!(seconds(&missing(1), 600), 3600);
+    }
+
+    #[test]
+    fn a_record_is_ours_only_as_a_whole() {
+        let value = "rollcall-verification=1";
+        let records = |r: &[&str]| Answer::Records(r.iter().map(|&s| s.to_owned()).collect());
+        assert_eq!(Sighting::of(records(&["other", value]), value), Sighting::Match);
+        let longer = format!("{value}0");
+        assert_eq!(Sighting::of(records(&[&longer]), value), Sighting::Mismatch(longer));
+        assert_eq!(Sighting::of(Answer::NxDomain, value), Sighting::Absent);
+        let long = "ü".repeat(100);
+        assert_eq!(Sighting::of(records(&[&long]), value), Sighting::Mismatch("ü".repeat(30)));
+    }
+
+    #[test]
+    fn one_domain_is_recognized_however_it_is_written() {
+        assert!(names("ACME.com.", "acme.com"));
+        assert!(names("BÜCHER.example", "xn--bcher-kva.example"));
+        assert!(!names("acme.com.evil.example", "acme.com"));
+    }
+}

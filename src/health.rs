@@ -1,0 +1,62 @@
+//! The second port, never public: is the process alive, is it ready, and its metrics.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use axum::{
+    Router,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{ledger::Ledger, telemetry::Metrics};
+
+/// Whether the process is ready for work. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Ready(Arc<AtomicBool>);
+
+impl Ready {
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Serve `/healthz`, `/readyz` and `/metrics` until `stop`.
+///
+/// # Errors
+/// The address can't be listened on.
+pub async fn serve(
+    at: SocketAddr,
+    ready: Ready,
+    ledger: Ledger,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let readyz = move || async move {
+        match ledger.ping().await {
+            Ok(()) if ready.get() => (StatusCode::OK, "ok"),
+            Ok(()) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+            Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the ledger does not answer"),
+        }
+    };
+    let text = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let metrics =
+        move || async move { ([(header::CONTENT_TYPE, text)], metrics.text()).into_response() };
+    let app = Router::new()
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics));
+    let listener = tokio::net::TcpListener::bind(at).await?;
+    axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
+}
