@@ -8,6 +8,7 @@ pub mod cli;
 pub mod controllers;
 pub mod dns;
 pub mod fetch;
+pub mod gateway;
 pub mod health;
 pub mod keys;
 pub mod ledger;

@@ -7,6 +7,8 @@
 
 mod sqlite;
 
+#[cfg(test)]
+pub(crate) use sqlite::tests;
 pub use sqlite::{Ledger, scim};
 
 use jiff::Timestamp;

@@ -236,6 +236,14 @@ pub(crate) mod tests {
     use super::*;
     use crate::ledger::Proof;
 
+    impl Ledger {
+        /// The audit log: organization, actor, action, subject.
+        pub async fn audit_for_tests(&self) -> Vec<(String, String, String, String)> {
+            let audit = "SELECT organization_id, actor, action, subject FROM audit ORDER BY seq";
+            sqlx::query_as(audit).fetch_all(&self.read).await.unwrap()
+        }
+    }
+
     /// A ledger in a folder of its own, which goes with the first of the pair.
     pub async fn ledger() -> (tempfile::TempDir, Ledger) {
         let dir = tempfile::tempdir().unwrap();

@@ -1,0 +1,361 @@
+//! The shape of users and groups: which attributes have which types (RFC 7643 sections 2.3 and 4),
+//! and one written form for what clients send in several.
+
+use serde_json::{Map, Value};
+
+use super::error::{Error, Result};
+
+pub(super) type Object = Map<String, Value>;
+
+pub(super) const ENTERPRISE_USER: &str = scim_v2::schema_urns::ENTERPRISE_USER;
+
+/// The longest userName, displayName and externalId, in characters.
+pub(super) const MAX_NAME: usize = 256;
+/// The most values of one attribute, members apart, and the most attributes of one object.
+pub(super) const MAX_VALUES: usize = 1_000;
+
+/// What differs between users and groups.
+pub(super) struct Kind {
+    pub name: &'static str,
+    pub endpoint: &'static str,
+    pub schema: &'static str,
+    attributes: &'static [(&'static str, Shape)],
+    /// Ours, or kept elsewhere, or never kept: whatever a client says of them is passed over.
+    ignored: &'static [&'static str],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Text,
+    Flag,
+    /// An object with these sub-attributes, and others.
+    Complex(&'static [&'static str]),
+    /// A list of objects with these sub-attributes, and others.
+    Many(&'static [&'static str]),
+    /// The list of schemas.
+    Schemas,
+    /// An attribute we know nothing of.
+    Any,
+}
+
+const VALUE: &[&str] = &["value", "display", "type", "primary", "$ref"];
+
+pub(super) const USER: Kind = Kind {
+    name: "User",
+    endpoint: "/Users",
+    schema: scim_v2::schema_urns::USER,
+    attributes: &[
+        ("schemas", Shape::Schemas),
+        ("userName", Shape::Text),
+        ("externalId", Shape::Text),
+        ("active", Shape::Flag),
+        (
+            "name",
+            Shape::Complex(&[
+                "formatted",
+                "familyName",
+                "givenName",
+                "middleName",
+                "honorificPrefix",
+                "honorificSuffix",
+            ]),
+        ),
+        ("displayName", Shape::Text),
+        ("nickName", Shape::Text),
+        ("profileUrl", Shape::Text),
+        ("title", Shape::Text),
+        ("userType", Shape::Text),
+        ("preferredLanguage", Shape::Text),
+        ("locale", Shape::Text),
+        ("timezone", Shape::Text),
+        ("emails", Shape::Many(VALUE)),
+        ("phoneNumbers", Shape::Many(VALUE)),
+        ("ims", Shape::Many(VALUE)),
+        ("photos", Shape::Many(VALUE)),
+        (
+            "addresses",
+            Shape::Many(&[
+                "formatted",
+                "streetAddress",
+                "locality",
+                "region",
+                "postalCode",
+                "country",
+                "type",
+                "primary",
+            ]),
+        ),
+        ("entitlements", Shape::Many(VALUE)),
+        ("roles", Shape::Many(VALUE)),
+        ("x509Certificates", Shape::Many(VALUE)),
+        (ENTERPRISE_USER, Shape::Complex(&[])),
+    ],
+    ignored: &["id", "meta", "groups", "password"],
+};
+
+pub(super) const GROUP: Kind = Kind {
+    name: "Group",
+    endpoint: "/Groups",
+    schema: scim_v2::schema_urns::GROUP,
+    attributes: &[
+        ("schemas", Shape::Schemas),
+        ("displayName", Shape::Text),
+        ("externalId", Shape::Text),
+    ],
+    ignored: &["id", "meta", "members"],
+};
+
+impl Kind {
+    /// Whether a client may say what it likes of this attribute, and nothing comes of it.
+    pub fn ignores(&self, attribute: &str) -> bool {
+        self.ignored.iter().any(|ignored| ignored.eq_ignore_ascii_case(attribute))
+    }
+
+    pub fn shape(&self, attribute: &str) -> Shape {
+        let known = self.attributes.iter().find(|(name, _)| name.eq_ignore_ascii_case(attribute));
+        known.map_or(Shape::Any, |(_, shape)| *shape)
+    }
+
+    /// One written form of a whole resource: known names as the RFC writes them, booleans that are
+    /// booleans, nothing that is empty, nothing of what we ignore.
+    pub fn tidy(&self, resource: Object) -> Result<Object> {
+        let mut tidied = Object::new();
+        for (name, value) in resource {
+            if self.ignores(&name) {
+                continue;
+            }
+            let known = self.attributes.iter().find(|(known, _)| known.eq_ignore_ascii_case(&name));
+            let name = known.map_or(name, |(known, _)| (*known).to_owned());
+            refuse_nul(&name)?;
+            let value = self.shape(&name).tidy(&name, value)?;
+            put_once(&mut tidied, name, value)?;
+        }
+        let mut schemas = match tidied.remove("schemas") {
+            Some(Value::Array(schemas)) => schemas,
+            _ => vec![self.schema.into()],
+        };
+        let names = |schemas: &[Value], urn: &str| {
+            schemas.iter().any(|s| s.as_str().is_some_and(|s| s.eq_ignore_ascii_case(urn)))
+        };
+        if !names(&schemas, self.schema) {
+            return Err(Error::value(format!("schemas must have {}", self.schema)));
+        }
+        for extension in tidied.keys().filter(|name| is_urn(name)) {
+            if !names(&schemas, extension) {
+                schemas.push(extension.clone().into());
+            }
+        }
+        tidied.insert("schemas".into(), schemas.into());
+        Ok(tidied)
+    }
+}
+
+impl Shape {
+    /// One written form of an attribute's value; [`Value::Null`] where there is none.
+    pub fn tidy(self, name: &str, value: Value) -> Result<Value> {
+        let value = prune(value)?;
+        match (self, value) {
+            (_, Value::Null) => Ok(Value::Null),
+            (Self::Any, value) | (Self::Text, value @ Value::String(_)) => Ok(value),
+            (Self::Flag, value) => match flag(&value) {
+                Some(flag) => Ok(flag.into()),
+                None => Err(Error::value(format!("{name} must be true or false"))),
+            },
+            (Self::Complex(subs), Value::Object(object)) => tidy_object(subs, object),
+            (Self::Many(subs), Value::Array(values)) => {
+                let tidied = values.into_iter().map(|value| match value {
+                    Value::Object(object) => tidy_object(subs, object),
+                    _ => Err(Error::value(format!("each of {name} must be an object"))),
+                });
+                let tidied = tidied.collect::<Result<Vec<_>>>()?;
+                if tidied.iter().filter(|value| is_primary(value)).count() > 1 {
+                    return Err(Error::value(format!("only one of {name} can be primary")));
+                }
+                Ok(tidied.into())
+            }
+            (Self::Schemas, Value::Array(schemas)) if schemas.iter().all(Value::is_string) => {
+                Ok(schemas.into())
+            }
+            (Self::Text, _) => Err(Error::value(format!("{name} must be a string"))),
+            (Self::Complex(_), _) => Err(Error::value(format!("{name} must be an object"))),
+            (Self::Many(_), _) => Err(Error::value(format!("{name} must be a list of objects"))),
+            (Self::Schemas, _) => Err(Error::value("schemas must be a list of strings")),
+        }
+    }
+}
+
+fn tidy_object(subs: &[&str], object: Object) -> Result<Value> {
+    let mut tidied = Object::new();
+    for (name, value) in object {
+        let known = subs.iter().find(|known| known.eq_ignore_ascii_case(&name));
+        let name = known.map_or(name, |known| (*known).to_owned());
+        let value = match known {
+            Some(&"primary") => Shape::Flag.tidy(&name, value)?,
+            Some(_) => Shape::Text.tidy(&name, value)?,
+            None => value,
+        };
+        put_once(&mut tidied, name, value)?;
+    }
+    Ok(Value::Object(tidied))
+}
+
+/// Attribute names have no case (RFC 7643 section 2.1): the same name twice says two things.
+fn put_once(object: &mut Object, name: String, value: Value) -> Result<()> {
+    if find(object, &name).is_some() {
+        return Err(Error::syntax("an attribute is there twice, in different case"));
+    }
+    if value.is_null() { Ok(()) } else { put(object, name, value) }
+}
+
+/// Set an attribute, within bounds.
+pub(super) fn put(object: &mut Object, name: String, value: Value) -> Result<()> {
+    object.insert(name, value);
+    if object.len() > MAX_VALUES {
+        return Err(Error::value(format!("an object has more than {MAX_VALUES} attributes")));
+    }
+    Ok(())
+}
+
+/// Take out what says that there is no value: null, and empty lists and objects (RFC 7643 section
+/// 2.5). The depth is bounded by the JSON parser's.
+fn prune(value: Value) -> Result<Value> {
+    Ok(match value {
+        Value::String(text) => {
+            refuse_nul(&text)?;
+            Value::String(text)
+        }
+        Value::Array(values) => {
+            if values.len() > MAX_VALUES {
+                return Err(Error::value(format!("a list has more than {MAX_VALUES} values")));
+            }
+            let values = values.into_iter().map(prune).filter(|v| !matches!(v, Ok(Value::Null)));
+            let values = values.collect::<Result<Vec<_>>>()?;
+            if values.is_empty() { Value::Null } else { Value::Array(values) }
+        }
+        Value::Object(object) => {
+            let mut pruned = Object::new();
+            for (name, value) in object {
+                refuse_nul(&name)?;
+                match prune(value)? {
+                    Value::Null => {}
+                    value => drop(pruned.insert(name, value)),
+                }
+            }
+            if pruned.is_empty() { Value::Null } else { Value::Object(pruned) }
+        }
+        value => value,
+    })
+}
+
+/// Databases disagree about U+0000, so nobody gets it in.
+fn refuse_nul(text: &str) -> Result<()> {
+    if text.contains('\0') { Err(Error::value("a string has a NUL character")) } else { Ok(()) }
+}
+
+/// A boolean, as Entra may send it too.
+pub(super) fn flag(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(flag) => Some(*flag),
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
+    }
+}
+
+pub(super) fn is_primary(value: &Value) -> bool {
+    value.as_object().and_then(|v| get(v, "primary")).and_then(flag) == Some(true)
+}
+
+pub(super) fn is_urn(name: &str) -> bool {
+    name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:"))
+}
+
+/// The name under which `object` has the attribute `name`, in whatever case.
+pub(super) fn find(object: &Object, name: &str) -> Option<String> {
+    if object.contains_key(name) {
+        return Some(name.to_owned());
+    }
+    object.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned()
+}
+
+pub(super) fn get<'a>(object: &'a Object, name: &str) -> Option<&'a Value> {
+    object
+        .get(name)
+        .or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v))
+}
+
+/// A string of a tidied resource that names it: not empty, not boundless.
+pub(super) fn name_of(resource: &Object, attribute: &str) -> Result<Option<String>> {
+    let Some(text) = resource.get(attribute).and_then(Value::as_str) else { return Ok(None) };
+    if text.trim().is_empty() {
+        return Err(Error::value(format!("{attribute} must not be empty")));
+    }
+    if text.chars().count() > MAX_NAME {
+        return Err(Error::value(format!("{attribute} is longer than {MAX_NAME} characters")));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn tidy(resource: Value) -> Result<Value> {
+        let Value::Object(resource) = resource else { panic!("not an object") };
+        USER.tidy(resource).map(Value::Object)
+    }
+
+    #[test]
+    fn attribute_names_have_no_case() {
+        let tidied = tidy(json!({"USERNAME": "a", "Emails": [{"VALUE": "a@b", "Primary": "True"}]}));
+        assert_eq!(
+            tidied.unwrap(),
+            json!({
+                "schemas": [USER.schema],
+                "userName": "a",
+                "emails": [{"value": "a@b", "primary": true}],
+            })
+        );
+        assert!(tidy(json!({"userName": "a", "username": "b"})).is_err());
+    }
+
+    #[test]
+    fn what_is_not_known_is_kept() {
+        let urn = "urn:example:1.0:User";
+        let tidied = tidy(json!({"userName": "a", urn: {"x": [1, 2.5]}, "shoeSize": 44})).unwrap();
+        assert_eq!(tidied[urn], json!({"x": [1, 2.5]}));
+        assert_eq!(tidied["shoeSize"], 44);
+        assert_eq!(tidied["schemas"], json!([USER.schema, urn]));
+    }
+
+    #[test]
+    fn null_and_empty_mean_that_there_is_none() {
+        let tidied = tidy(json!({"userName": "a", "title": null, "emails": [], "name": {"x": null}}));
+        assert_eq!(tidied.unwrap(), json!({"schemas": [USER.schema], "userName": "a"}));
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_refused_by_name() {
+        for (body, said) in [
+            (json!({"userName": 1}), "userName must be a string"),
+            (json!({"userName": ["a"]}), "userName must be a string"),
+            (json!({"active": "yes"}), "active must be true or false"),
+            (json!({"name": "Ann"}), "name must be an object"),
+            (json!({"emails": "a@b"}), "emails must be a list of objects"),
+            (json!({"emails": {"value": "a@b"}}), "emails must be a list of objects"),
+            (json!({"emails": ["a@b"]}), "each of emails must be an object"),
+            (json!({"emails": [{"value": 7}]}), "value must be a string"),
+            (
+                json!({"emails": [{"value": "a", "primary": true}, {"value": "b", "primary": true}]}),
+                "only one of emails can be primary",
+            ),
+            (json!({"schemas": "x"}), "schemas must be a list of strings"),
+            (json!({"userName": "a\0b"}), "a string has a NUL character"),
+            (json!({"x": {"y\0": 1}}), "a string has a NUL character"),
+        ] {
+            assert_eq!(tidy(body).unwrap_err().detail, said);
+        }
+    }
+}

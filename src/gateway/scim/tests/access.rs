@@ -1,0 +1,201 @@
+use super::*;
+
+/// Every route, with a body that it would take.
+fn routes(user: &str, group: &str) -> Vec<(Method, String, Option<Value>)> {
+    let patch = json!({"Operations": [{"op": "replace", "path": "externalId", "value": "stolen"}]});
+    let mut routes = Vec::new();
+    for (list, id, body) in [
+        ("/Users", user, json!({"userName": "stolen"})),
+        ("/Groups", group, json!({"displayName": "stolen"})),
+    ] {
+        let one = format!("{list}/{id}");
+        routes.extend([
+            (Method::GET, list.to_owned(), None),
+            (Method::POST, list.to_owned(), Some(body.clone())),
+            (Method::GET, one.clone(), None),
+            (Method::PUT, one.clone(), Some(body)),
+            (Method::PATCH, one.clone(), Some(patch.clone())),
+            (Method::DELETE, one, None),
+        ]);
+    }
+    for path in ["/ServiceProviderConfig", "/ResourceTypes", "/Schemas", "/Nothing", "/", ""] {
+        routes.push((Method::GET, path.to_owned(), None));
+    }
+    routes
+}
+
+#[tokio::test]
+async fn whoever_has_not_the_directorys_own_token_learns_nothing() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let ann = okta.user("ann").await;
+    let group = okta.group("ops", &[&ann]).await;
+    let before = (okta.get(&format!("/Users/{ann}")).await.ok(), server.changes().await);
+    let wrong = |base: &str, token: &str| Client {
+        server: &server,
+        base: format!("/scim/v2/{base}"),
+        token: token.to_owned(),
+    };
+    let mut answers = Vec::new();
+    for (method, path, body) in routes(&ann, &group) {
+        for client in [
+            wrong("acme/okta", "globex-okta"),
+            wrong("acme/okta", "acme-entra"),
+            wrong("acme/okta", "nonsense"),
+            wrong("acme/okta", ""),
+            wrong("acme/nothing", "acme-okta"),
+            wrong("nobody/okta", "acme-okta"),
+            wrong("id-acme/okta", "acme-okta"),
+            wrong("acme/okta%00", "acme-okta"),
+            wrong("acme/okt%ff", "acme-okta"),
+            wrong("acme%2Fokta/okta", "acme-okta"),
+        ] {
+            let answer = client.call(method.clone(), &path, body.clone()).await;
+            answer.error(401);
+            assert_eq!(answer.headers["www-authenticate"], "Bearer");
+            answers.push(answer.body);
+        }
+    }
+    assert!(answers.iter().all(|body| *body == answers[0]));
+    let after = (okta.get(&format!("/Users/{ann}")).await.ok(), server.changes().await);
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn a_token_is_taken_from_the_authorization_header_only() {
+    let server = Server::start().await;
+    for (name, values, status) in [
+        ("authorization", vec!["Bearer acme-okta"], 200),
+        ("authorization", vec!["bearer acme-okta"], 200),
+        ("authorization", vec!["acme-okta"], 401),
+        ("authorization", vec!["Basic acme-okta"], 401),
+        ("authorization", vec!["Bearer acme-okta", "Bearer acme-okta"], 401),
+        ("x-token", vec!["acme-okta"], 401),
+    ] {
+        let mut request = Request::get("/scim/v2/acme/okta/Users?access_token=acme-okta");
+        for value in &values {
+            request = request.header(name, *value);
+        }
+        let answer = server.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, status, "{name}: {values:?}");
+    }
+}
+
+#[tokio::test]
+async fn another_directorys_ids_are_simply_unknown() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let ann = okta.user("ann").await;
+    let group = okta.group("ops", &[&ann]).await;
+    let before = (okta.get("/Users").await.ok(), okta.get("/Groups").await.ok());
+    for other in [server.client("globex", "okta"), server.client("acme", "entra")] {
+        for (method, path, body) in routes(&ann, &group) {
+            if path.contains(&ann) || path.contains(&group) {
+                other.call(method, &path, body).await.error(404);
+            }
+        }
+        for list in ["/Users", "/Groups"] {
+            assert_eq!(other.get(list).await.ok()["totalResults"], 0);
+            let filtered = other.get(&format!("{list}?filter=id%20eq%20%22{ann}%22")).await.ok();
+            assert_eq!(filtered["totalResults"], 0);
+        }
+    }
+    assert_eq!((okta.get("/Users").await.ok(), okta.get("/Groups").await.ok()), before);
+}
+
+#[tokio::test]
+async fn the_first_request_is_noted_once() {
+    let server = Server::start().await;
+    let first = async || {
+        let directory = server.ledger.directory("id-acme", "okta").await.unwrap().unwrap();
+        (directory.first_request_at, server.changes().await)
+    };
+    let before = first().await;
+    assert_eq!(before.0, None);
+    let stranger = Client { token: "x".into(), ..server.client("acme", "okta") };
+    stranger.get("/Users").await.error(401);
+    assert_eq!(first().await, before);
+    server.client("acme", "okta").get("/Nothing").await.error(404);
+    let noted = first().await;
+    assert!(noted.0.is_some() && noted.1 > before.1);
+    server.client("acme", "okta").get("/Users").await.ok();
+    assert_eq!(first().await, noted);
+}
+
+#[tokio::test]
+async fn a_deleted_directory_lets_nobody_in_until_it_has_a_new_token() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    okta.user("ann").await;
+    server.ledger.delete_directory("id-acme", "okta", Timestamp::now()).await.unwrap();
+    okta.get("/Users").await.error(401);
+    okta.post("/Users", json!({"userName": "bob"})).await.error(401);
+    server.client("acme", "entra").get("/Users").await.ok();
+    open(&server.ledger, "acme", "okta").await;
+    assert_eq!(okta.get("/Users").await.ok()["totalResults"], 1);
+}
+
+#[tokio::test]
+async fn every_write_is_told_and_written_down() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let mut last = 0;
+    let mut told = async || {
+        let changes = server.ledger.changes_since(last).await.unwrap();
+        last = server.changes().await;
+        let okta = |c: &crate::ledger::Change| {
+            (c.organization.as_deref(), c.name.as_str()) == (Some("acme"), "okta")
+        };
+        changes.iter().any(okta)
+    };
+    told().await;
+    let ann = okta.user("ann").await;
+    assert!(told().await);
+    let (user, group) = (format!("/Users/{ann}"), format!("/Groups/{}", okta.group("x", &[]).await));
+    assert!(told().await);
+    okta.put(&user, json!({"userName": "ann", "title": "x"})).await.ok();
+    assert!(told().await);
+    okta.patch(&group, json!([{"op": "add", "path": "members", "value": [{"value": ann}]}])).await;
+    assert!(told().await);
+    okta.get(&group).await.ok();
+    okta.post("/Users", json!({"userName": "ANN"})).await.error(409);
+    assert!(!told().await);
+    okta.delete(&group).await;
+    assert!(told().await);
+    okta.delete(&user).await;
+    assert!(told().await);
+    let directory = server.ledger.directory("id-acme", "okta").await.unwrap().unwrap();
+    assert!(directory.changed_at.is_some());
+    let audit = server.ledger.audit_for_tests().await;
+    let actions: Vec<_> = audit.iter().map(|(.., action, _)| action.as_str()).collect();
+    assert_eq!(
+        actions,
+        ["user.create", "group.create", "user.replace", "group.patch", "group.delete", "user.delete"]
+    );
+    assert_eq!(audit[0], ("id-acme".into(), "scim:okta".into(), "user.create".into(), ann));
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_route_not_by_path() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let ann = okta.user("ann").await;
+    okta.get(&format!("/Users/{ann}")).await.ok();
+    okta.get("/Nothing/at/all").await.error(404);
+    okta.call(Method::DELETE, "/Users", None).await.error(405);
+    server.client("acme", "nothing").get("/Users").await.error(401);
+    let response = server.router.clone().oneshot(Request::get("/x").body(Body::empty()).unwrap());
+    assert_eq!(response.await.unwrap().status(), 404);
+    let prefix = "/scim/v2/{organization}/{directorysync}";
+    assert_eq!(
+        *server.served.lock().unwrap(),
+        [
+            format!("POST {prefix}/Users 201"),
+            format!("GET {prefix}/Users/{{id}} 200"),
+            "GET unmatched 404".to_owned(),
+            format!("DELETE {prefix}/Users 405"),
+            format!("GET {prefix}/Users 401"),
+            "GET unmatched 404".to_owned(),
+        ]
+    );
+}

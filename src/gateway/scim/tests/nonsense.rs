@@ -1,0 +1,201 @@
+use super::*;
+
+#[tokio::test]
+async fn nonsense_is_refused_and_leaves_nothing() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let ann = okta.user("ann").await;
+    let group = okta.group("ops", &[&ann]).await;
+    let before = server.changes().await;
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    let deep_object = format!("{}1{}", r#"{"a":"#.repeat(10_000), "}".repeat(10_000));
+    let (user, group) = (format!("/Users/{ann}"), format!("/Groups/{group}"));
+    for body in [
+        "",
+        " ",
+        "null",
+        "[]",
+        "1",
+        "\"x\"",
+        "{",
+        "{}",
+        "not JSON",
+        "{\"userName\": \"x\", \"displayName\": \"x\"",
+        &deep,
+        &deep_object,
+        &format!(r#"{{"userName": "x", "displayName": "x", "x": {deep}}}"#),
+        r#"{"userName": 1, "displayName": 1}"#,
+        r#"{"userName": null, "displayName": null}"#,
+        r#"{"userName": "", "displayName": ""}"#,
+        r#"{"userName": "  ", "displayName": "  "}"#,
+        r#"{"userName": ["x"], "displayName": ["x"]}"#,
+        r#"{"userName": {"x": 1}, "displayName": {"x": 1}}"#,
+        r#"{"userName": "x\u0000", "displayName": "x\u0000"}"#,
+        r#"{"userName": "x", "displayName": "x", "externalId": ""}"#,
+        r#"{"userName": "x", "displayName": "x", "externalId": 7}"#,
+        r#"{"userName": "x", "displayName": "x", "schemas": "y"}"#,
+        r#"{"userName": "x", "displayName": "x", "schemas": ["y"]}"#,
+        r#"{"userName": "x", "displayName": "x", "DisplayName": "y"}"#,
+        r#"{"userName": "x", "displayName": "x", "active": "maybe", "members": "x"}"#,
+        r#"{"userName": "x", "displayName": "x", "active": 1, "members": ["x"]}"#,
+        r#"{"userName": "x", "displayName": "x", "emails": {"value": "x"}, "members": [{"value": 1}]}"#,
+        &json!({"userName": "x".repeat(257), "displayName": "x".repeat(257)}).to_string(),
+        &format!("{{\"userName\": \"x\", \"displayName\": \"x\"}}\0"),
+    ] {
+        let shown = &body[..body.len().min(60)];
+        for (method, path) in [
+            (Method::POST, "/Users"),
+            (Method::POST, "/Groups"),
+            (Method::PUT, &user),
+            (Method::PUT, &group),
+            (Method::PATCH, &user),
+            (Method::PATCH, &group),
+        ] {
+            let body = Body::from(body.to_owned());
+            let answer = okta.raw(method, path, "application/json", body).await;
+            let (keyword, _) = answer.error(400);
+            assert!(["invalidSyntax", "invalidValue"].contains(&keyword), "{path}: {shown}");
+        }
+    }
+    assert_eq!(server.changes().await, before);
+}
+
+#[tokio::test]
+async fn nonsense_operations_are_refused() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let ann = okta.user("ann").await;
+    let group = okta.group("ops", &[&ann]).await;
+    let before = server.changes().await;
+    let add = json!({"op": "add", "path": "title", "value": "x"});
+    for operations in [
+        json!(null),
+        json!([]),
+        json!({}),
+        json!("add"),
+        json!([1]),
+        json!([[]]),
+        json!([{}]),
+        json!([{"op": 1}]),
+        json!([{"op": "add"}]),
+        json!([{"op": "add", "value": "x"}]),
+        json!([{"op": "add", "path": 1, "value": "x"}]),
+        json!([{"op": "add", "path": "", "value": "x"}]),
+        json!([{"op": "add", "path": "a.b.c", "value": "x"}]),
+        json!([{"op": "add", "path": "meta.created", "value": "x"}]),
+        json!([{"op": "add", "path": "x[y", "value": "x"}]),
+        json!([{"op": "add", "path": "x".repeat(100_000), "value": "x"}]),
+        json!([{"op": "add", "path": format!("emails[{}value pr{}]", "(".repeat(200), ")".repeat(200)), "value": {}}]),
+        json!([{"op": "replace", "path": "schemas", "value": ["x"]}]),
+        json!([{"op": "replace", "path": "schemas.x", "value": "x"}]),
+        json!([{"op": "add", "path": "title", "value": "\0"}]),
+        json!([{"op": "add", "path": "x", "value": vec![1; 1_001]}]),
+        Value::Array(vec![add; 1_001]),
+    ] {
+        for path in [format!("/Users/{ann}"), format!("/Groups/{group}")] {
+            let answer = okta.patch(&path, operations.clone()).await;
+            let shown: String = operations.to_string().chars().take(80).collect();
+            assert_eq!(answer.status, 400, "{path}: {shown} {}", answer.body);
+        }
+    }
+    assert_eq!(server.changes().await, before);
+}
+
+#[tokio::test]
+async fn a_body_of_two_mebibytes_is_too_large() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let body = json!({"userName": "x", "displayName": "x", "x": "y".repeat(2 << 20)}).to_string();
+    for path in ["/Users", "/Groups"] {
+        let answer = okta.raw(Method::POST, path, "application/json", body.clone().into()).await;
+        answer.error(413);
+    }
+}
+
+#[tokio::test]
+async fn a_resource_does_not_grow_beyond_its_bounds_by_patches() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let ann = format!("/Users/{}", okta.user("ann").await);
+    let add = |path: &str| json!([{"op": "add", "path": path, "value": "y".repeat(600_000)}]);
+    okta.patch(&ann, add("title")).await.ok();
+    assert_eq!(okta.patch(&ann, add("nickName")).await.error(400).0, "invalidValue");
+    let emails = |from: usize| {
+        let values: Vec<_> = (from..from + 600).map(|i| json!({"value": i.to_string()})).collect();
+        json!([{"op": "add", "path": "emails", "value": values}])
+    };
+    okta.patch(&ann, emails(0)).await.ok();
+    okta.patch(&ann, emails(0)).await.ok();
+    assert_eq!(okta.patch(&ann, emails(600)).await.error(400).0, "invalidValue");
+}
+
+#[tokio::test]
+async fn both_media_types_are_taken_and_no_other() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    for (i, (media_type, status)) in [
+        ("application/scim+json", 201),
+        ("application/scim+json; charset=utf-8", 201),
+        ("Application/JSON", 201),
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("", 415),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let body = json!({"userName": format!("user{i}")}).to_string().into();
+        let answer = okta.raw(Method::POST, "/Users", media_type, body).await;
+        assert_eq!(answer.status, status, "{media_type}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_and_ids_are_not_found() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    for path in [
+        "", "/", "/users", "/Users/", "/Users/x", "/Users/1/2", "/Me", "/Bulk", "/Users/.search",
+        "/Groups/00000000000000000000000000000000", "/ResourceTypes/X", "/Schemas/urn:x",
+        "/Users/%00", "/Users/{00000000-0000-0000-0000-000000000000}",
+    ] {
+        let answer = okta.get(&path.replace(['{', '}'], "%7B")).await;
+        answer.error(404);
+    }
+    let answer = okta.call(Method::PATCH, "/Users", Some(json!({}))).await;
+    answer.error(405);
+    assert_eq!(okta.get("/Users/%ff").await.status, 401);
+}
+
+#[tokio::test]
+async fn discovery_says_what_is_there_and_no_more() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let config = okta.get("/ServiceProviderConfig").await.ok();
+    for (feature, there) in [
+        ("patch", true),
+        ("filter", true),
+        ("bulk", false),
+        ("sort", false),
+        ("etag", false),
+        ("changePassword", false),
+    ] {
+        assert_eq!(config[feature]["supported"], there, "{feature}");
+    }
+    for list in ["/ResourceTypes", "/Schemas"] {
+        let page = okta.get(list).await.ok();
+        let listed = page["Resources"].as_array().unwrap();
+        assert_eq!(page["totalResults"], listed.len());
+        for one in listed {
+            let id = one["id"].as_str().unwrap();
+            assert_eq!(okta.get(&format!("{list}/{id}")).await.ok(), *one);
+            let location = one["meta"]["location"].as_str().unwrap();
+            assert_eq!(location, format!("https://gateway.example{}{list}/{id}", okta.base));
+        }
+        okta.get(&format!("{list}?filter=id%20pr")).await.error(403);
+    }
+    let user = okta.get("/Schemas/urn:ietf:params:scim:schemas:core:2.0:User").await.ok();
+    let attributes = user["attributes"].as_array().unwrap();
+    assert!(attributes.iter().any(|a| a["name"] == "userName" && a["uniqueness"] == "server"));
+    assert!(attributes.iter().all(|a| a["name"] != "password"));
+}

@@ -1,0 +1,169 @@
+//! `/Users` (RFC 7644 section 3, RFC 7643 section 4.1).
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    Created, Json,
+    error::{Error, Result},
+    filter, list, meta, parse, patch,
+    projection::Projection,
+    request::{Body, Caller, Id, MAX_BODY, Query},
+    resource::{self, Object, USER},
+};
+use crate::{
+    gateway::Gateway,
+    ledger::scim::{PersonFields, PersonFilter, StoredPerson},
+};
+
+pub(super) async fn create(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    query: Query,
+    Body(body): Body,
+) -> Result<Response> {
+    let (resource, fields) = read(body, Some(true))?;
+    let now = Timestamp::now();
+    let id = gateway.ledger.create_person(&caller.access, &fields, now).await?;
+    let times = (now, now);
+    let shown = show(&caller, &query.projection, resource, id, times, None);
+    Ok(Created(format!("{}/Users/{id}", caller.base), shown).into_response())
+}
+
+pub(super) async fn get(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Id(id): Id,
+    query: Query,
+) -> Result<Json<Object>> {
+    let person = gateway.ledger.person(&caller.access, id).await?.ok_or_else(Error::not_found)?;
+    Ok(Json(show_stored(&caller, &query.projection, &person)?))
+}
+
+pub(super) async fn find(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    query: Query,
+) -> Result<Json<Value>> {
+    let wanted = query.filter.as_deref().map_or(Ok(PersonFilter::All), filter::people)?;
+    let page = gateway.ledger.find_people(&caller.access, &wanted, query.window()).await?;
+    let people = page.items.iter().map(|person| show_stored(&caller, &query.projection, person));
+    Ok(Json(list(page.total, query.start_index, people.collect::<Result<_>>()?)))
+}
+
+/// What a PUT leaves out is unset, but for `active`: nobody comes back by omission.
+pub(super) async fn replace(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Id(id): Id,
+    query: Query,
+    Body(body): Body,
+) -> Result<Json<Object>> {
+    let change = |person: &StoredPerson| {
+        let (resource, fields) = read(body.clone(), Some(person.active))?;
+        Ok::<_, Error>((resource != parse(&person.attributes)?).then_some(fields))
+    };
+    let (now, access) = (Timestamp::now(), &caller.access);
+    let person = gateway.ledger.change_person(access, id, "user.replace", now, change).await?;
+    Ok(Json(show_stored(&caller, &query.projection, &person)?))
+}
+
+pub(super) async fn patch(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Id(id): Id,
+    query: Query,
+    Body(body): Body,
+) -> Result<Json<Object>> {
+    let operations = patch::operations(body)?;
+    let change = |person: &StoredPerson| {
+        let before = parse(&person.attributes)?;
+        let mut patched = before.clone();
+        patch::apply(&USER, &mut patched, &operations)?;
+        let (resource, fields) = read(patched, None)?;
+        Ok::<_, Error>((resource != before).then_some(fields))
+    };
+    let (now, access) = (Timestamp::now(), &caller.access);
+    let person = gateway.ledger.change_person(access, id, "user.patch", now, change).await?;
+    Ok(Json(show_stored(&caller, &query.projection, &person)?))
+}
+
+pub(super) async fn delete(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Id(id): Id,
+) -> Result<StatusCode> {
+    gateway.ledger.delete_person(&caller.access, id, Timestamp::now()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What a client says of a person. Where it says nothing of `active`, it is `otherwise`.
+fn read(body: Object, otherwise: Option<bool>) -> Result<(Object, PersonFields)> {
+    let mut resource = USER.tidy(body)?;
+    let active = resource.get("active").and_then(Value::as_bool).or(otherwise);
+    let active = active.ok_or_else(|| Error::value("active must be true or false"))?;
+    resource.insert("active".into(), active.into());
+    let fields = PersonFields {
+        user_name: resource::name_of(&resource, "userName")?
+            .ok_or_else(|| Error::value("userName is missing"))?,
+        external_id: resource::name_of(&resource, "externalId")?,
+        email: email(&resource),
+        active,
+        attributes: Value::Object(resource.clone()).to_string(),
+    };
+    if fields.attributes.len() > MAX_BODY {
+        return Err(Error::value(format!("the user has more than {MAX_BODY} bytes")));
+    }
+    Ok((resource, fields))
+}
+
+/// The primary address, else the first, in lower case.
+fn email(resource: &Object) -> Option<String> {
+    let emails = resource.get("emails")?.as_array()?;
+    let address = |email: &Value| Some(email.get("value")?.as_str()?.to_lowercase());
+    let primary = emails.iter().find(|email| resource::is_primary(email)).and_then(address);
+    primary.or_else(|| emails.iter().find_map(address))
+}
+
+fn show_stored(
+    caller: &Caller,
+    projection: &Projection,
+    person: &StoredPerson,
+) -> Result<Object> {
+    let resource = parse(&person.attributes)?;
+    let times = (person.created_at, person.updated_at);
+    let groups = projection.wants(&USER, "groups").then(|| {
+        let shown = person.groups.iter().map(|group| {
+            json!({
+                "value": group.id,
+                "$ref": format!("{}/Groups/{}", caller.base, group.id),
+                "display": group.display_name,
+                "type": "direct",
+            })
+        });
+        shown.collect::<Vec<_>>()
+    });
+    Ok(show(caller, projection, resource, person.id, times, groups))
+}
+
+fn show(
+    caller: &Caller,
+    projection: &Projection,
+    mut resource: Object,
+    id: Uuid,
+    times: (Timestamp, Timestamp),
+    groups: Option<Vec<Value>>,
+) -> Object {
+    resource.insert("id".into(), id.to_string().into());
+    resource.insert("meta".into(), meta(&USER, caller, id, times));
+    if let Some(groups) = groups.filter(|groups| !groups.is_empty()) {
+        resource.insert("groups".into(), groups.into());
+    }
+    projection.apply(&USER, resource)
+}

@@ -1,1 +1,0 @@
-//! What the SCIM server reads and writes.
