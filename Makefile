@@ -1,6 +1,4 @@
-# The few commands of this repository; CONTRIBUTING has the rest.
-target := $(or $(CARGO_TARGET_DIR),target)
-
+# The few commands of this repository.
 .DEFAULT_GOAL := help
 .PHONY: help parts test demo bench crds cargo
 
@@ -16,13 +14,12 @@ test: parts ## formatting, lints, and every test
 	cargo test --workspace
 
 demo: parts ## plays the story on a real API server and keeps running (ONCE=1: ends after it)
-	cargo build --bin rollcall
-	cargo build --package rollcall-kit --bin demo
-	@ONCE='$(ONCE)' exec '$(target)/debug/demo'
+	cargo build --bins
+	@ONCE='$(ONCE)' exec cargo run --quiet --bin demo
 
 bench: parts ## measures a release build under load
-	cargo build --release --bin rollcall
-	cargo run --release --package rollcall-kit --bin bench
+	cargo build --bins --release
+	@exec cargo run --quiet --release --bin bench
 
 crds: cargo ## writes crds/ and the chart's copy from the types
 	UPDATE_EXPECT=1 cargo test --test it generated

@@ -147,8 +147,13 @@ async fn serve(
         result.context(side)
     };
     let health = async {
-        let serving =
-            health::serve(common.health_listen, ready.clone(), ledger.clone(), metrics.clone(), stop.clone());
+        let serving = health::serve(
+            common.health_listen,
+            ready.clone(),
+            ledger.clone(),
+            metrics.clone(),
+            stop.clone(),
+        );
         ends("health", serving.await.map_err(Into::into))
     };
     let controller = async {
@@ -182,7 +187,8 @@ async fn control(
         namespace: args.namespace,
         dns_servers: args.dns_servers,
     };
-    controllers::run(client, ledger.clone(), settings, metrics.clone(), ready, stop.clone()).await?;
+    controllers::run(client, ledger.clone(), settings, metrics.clone(), ready, stop.clone())
+        .await?;
     Ok(())
 }
 

@@ -1,1 +1,5 @@
-fn main() {}
+//! Rollcall as its users meet it: on a real API server, installed by its chart, under exactly the
+//! chart's rights and policies.
+
+mod generated;
+mod story;

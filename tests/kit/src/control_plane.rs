@@ -197,13 +197,14 @@ impl ControlPlane {
     /// Writes a kubeconfig for a service account, which must exist.
     ///
     /// # Errors
-    /// If the API server gives no token for it.
+    /// If the API server gives no token for it; one it gives lasts a day.
     pub async fn service_account_kubeconfig(
         &self,
         namespace: &str,
         name: &str,
     ) -> anyhow::Result<PathBuf> {
-        let token = self.kubectl(&["create", "token", "--namespace", namespace, name]).await?;
+        let token = ["create", "token", "--duration=24h", "--namespace", namespace, name];
+        let token = self.kubectl(&token).await?;
         self.kubeconfig_for_token(&format!("{namespace}-{name}"), token.trim())
     }
 

@@ -74,7 +74,9 @@ impl Kubectl {
         let (output, ()) = tokio::join!(child.wait_with_output(), feed);
         let output = output.with_context(command)?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
+            // `auth can-i` says its "no" on standard output
+            let said = [output.stderr, output.stdout].concat();
+            let said = String::from_utf8_lossy(&said);
             bail!("{} ({}): {}", command(), output.status, said.trim());
         }
         String::from_utf8(output.stdout).with_context(|| format!("{} printed no UTF-8", command()))

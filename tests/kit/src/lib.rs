@@ -9,7 +9,10 @@ pub mod kubectl;
 pub mod parts;
 pub mod process;
 pub mod saml_idp;
+pub mod scim;
 pub mod scratch;
+pub mod stage;
+pub mod story;
 pub mod tls;
 pub mod wait;
 

@@ -1,0 +1,261 @@
+//! Everything around one Rollcall, and Rollcall itself: installed by its chart, with the chart's
+//! rights and policies, but run here as processes, since no pod runs on this control plane.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use base64::{Engine, prelude::BASE64_STANDARD};
+
+use crate::{
+    control_plane::ControlPlane,
+    dns::Dns,
+    parts,
+    process::{Process, free_port},
+    saml_idp::SamlIdp,
+    scim::Scim,
+    tls::Authority,
+    wait::until,
+};
+
+/// The operator's namespace, and the name of its release and ServiceAccount.
+pub const NAMESPACE: &str = "rollcall";
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/rollcall");
+const READY: Duration = Duration::from_secs(60);
+
+/// How the two sides run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sides {
+    /// `rollcall run`: both in one process.
+    Together,
+    /// Two processes on one ledger, as in the chart's pod; the gateway without access to Kubernetes.
+    Apart,
+}
+
+/// A running Rollcall and what it talks to. Its processes end when it is dropped.
+pub struct Stage {
+    /// Where its zone is published.
+    pub dns: Dns,
+    /// The company's identity provider.
+    pub idp: SamlIdp,
+    /// The gateway's URL.
+    pub gateway: String,
+    /// The CA of gateway and identity provider, PEM.
+    pub ca_pem: String,
+    /// The same in a file.
+    pub ca_file: PathBuf,
+    /// The ledger's file.
+    pub ledger: PathBuf,
+    /// Base URLs of `/healthz`, `/readyz` and `/metrics`: the controller's first.
+    pub health: Vec<String>,
+    program: PathBuf,
+    kubeconfig: PathBuf,
+    folder: PathBuf,
+    sides: Sides,
+    listen: u16,
+    processes: Vec<Process>,
+}
+
+impl Stage {
+    /// Installs the chart and runs `program` by it. Everything it writes goes into `folder`, which
+    /// is its own.
+    ///
+    /// # Errors
+    /// If a part is missing (`make parts`), the chart is refused, or Rollcall isn't ready in time.
+    pub async fn start(
+        control_plane: &ControlPlane,
+        program: &Path,
+        folder: &Path,
+        sides: Sides,
+    ) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        let authority = Authority::new()?;
+        let ca_file = folder.join("ca.crt");
+        authority.write_ca(&ca_file)?;
+        let listen = free_port()?;
+        let localhost = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        authority.issue(&["localhost"], &localhost)?.write(folder, "gateway")?;
+        let gateway = format!("https://localhost:{listen}");
+        install(control_plane, &gateway).await?;
+        let account = control_plane.service_account_kubeconfig(NAMESPACE, NAMESPACE).await?;
+        let health = match sides {
+            Sides::Together => vec![free_port()?],
+            Sides::Apart => vec![free_port()?, free_port()?],
+        };
+        let mut stage = Self {
+            dns: Dns::start()?,
+            idp: SamlIdp::start(&authority)?,
+            gateway,
+            ca_pem: authority.ca_pem(),
+            ca_file,
+            ledger: folder.join("ledger.db"),
+            health: health.iter().map(|port| format!("http://127.0.0.1:{port}")).collect(),
+            program: program.to_owned(),
+            kubeconfig: account,
+            folder: folder.to_owned(),
+            sides,
+            listen,
+            processes: Vec::new(),
+        };
+        stage.run().await?;
+        Ok(stage)
+    }
+
+    /// Starts Rollcall's processes and waits until they are ready.
+    ///
+    /// # Errors
+    /// If one ends or isn't ready in time: with its log's end.
+    pub async fn run(&mut self) -> anyhow::Result<()> {
+        let subcommands: &[&str] = match self.sides {
+            Sides::Together => &["run"],
+            Sides::Apart => &["controller", "gateway"],
+        };
+        for (subcommand, health) in subcommands.iter().zip(&self.health) {
+            let log = self.folder.join(format!("{subcommand}.log"));
+            let process = Process::spawn(&self.command(subcommand, health), &log)?;
+            let ready = until("Rollcall to be ready", READY, async || {
+                let response = reqwest::get(format!("{health}/readyz")).await?;
+                ensure!(response.status().is_success(), response.text().await?);
+                Ok(Some(()))
+            });
+            tokio::select! {
+                ready = ready => ready.with_context(|| process.log_tail())?,
+                died = process.dies() => died?,
+            }
+            self.processes.push(process);
+        }
+        Ok(())
+    }
+
+    fn command(&self, subcommand: &str, health: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .arg(subcommand)
+            .env("ROLLCALL_LEDGER", &self.ledger)
+            .env("ROLLCALL_PUBLIC_URL", &self.gateway)
+            .env("ROLLCALL_HEALTH_LISTEN", health.trim_start_matches("http://"));
+        if subcommand != "gateway" {
+            command
+                .env("KUBECONFIG", &self.kubeconfig)
+                .env("POD_NAMESPACE", NAMESPACE)
+                .env("ROLLCALL_DNS_SERVERS", self.dns.address().to_string())
+                .env("SSL_CERT_FILE", &self.ca_file);
+        } else {
+            command.env_remove("KUBECONFIG");
+        }
+        if subcommand != "controller" {
+            let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, self.listen));
+            command
+                .env("ROLLCALL_LISTEN", listen.to_string())
+                .env("ROLLCALL_TLS_CERT", self.folder.join("gateway.crt"))
+                .env("ROLLCALL_TLS_KEY", self.folder.join("gateway.key"));
+        }
+        command
+    }
+
+    /// Rollcall's processes, in the order of [`health`](Self::health).
+    pub fn processes(&self) -> &[Process] {
+        &self.processes
+    }
+
+    /// Ends Rollcall as Kubernetes would, and fails if it didn't end well.
+    ///
+    /// # Errors
+    /// If a process had to be killed or says that it failed: with its log's end.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        for process in self.processes.drain(..).rev() {
+            let status = process.stop().await?;
+            ensure!(status.success(), "ended with {status}: {}", process.log_tail());
+        }
+        Ok(())
+    }
+
+    /// What Rollcall has logged so far.
+    ///
+    /// # Errors
+    /// If a log can't be read.
+    pub fn logs(&self) -> anyhow::Result<String> {
+        let read = |process: &Process| Ok(std::fs::read_to_string(process.log())?);
+        self.processes.iter().map(read).collect()
+    }
+
+    /// Runs `rollcall` with these arguments, on this ledger, and returns what it prints, whether
+    /// it found anything or not.
+    ///
+    /// # Errors
+    /// If it can't be run, or says that it failed.
+    pub fn rollcall(&self, args: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new(&self.program)
+            .args(args)
+            .env("ROLLCALL_LEDGER", &self.ledger)
+            .output()
+            .with_context(|| format!("running {}", self.program.display()))?;
+        if !output.stderr.is_empty() {
+            bail!("rollcall {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// The provisioning side of the company IdP, by what a DirectorySync says of itself: the
+    /// endpoint in its status and the token in the Secret named there.
+    ///
+    /// # Errors
+    /// If there is no such thing yet.
+    pub async fn scim(
+        &self,
+        control_plane: &ControlPlane,
+        namespace: &str,
+        sync: &str,
+    ) -> anyhow::Result<(Scim, String, String)> {
+        let get = async |what: &[&str], path: &str| {
+            let path = format!("--output=jsonpath={{{path}}}");
+            let get = [&["get", "--namespace", namespace], what, &[&path]].concat();
+            let text = control_plane.kubectl(&get).await?;
+            ensure!(!text.is_empty(), "{} has no {path}", what.join("/"));
+            anyhow::Ok(text)
+        };
+        let sync = ["directorysync", sync];
+        let endpoint = get(&sync, ".status.scim.endpoint").await?;
+        let secret = get(&sync, ".status.scim.tokenSecretRef.name").await?;
+        let token = get(&["secret", &secret], ".data.token").await?;
+        let token = String::from_utf8(BASE64_STANDARD.decode(token)?)?;
+        Ok((Scim::new(&endpoint, &token, &self.ca_pem)?, endpoint, token))
+    }
+}
+
+/// The chart as `helm template` renders it for a gateway at this URL, for company IdPs on this
+/// machine.
+///
+/// # Errors
+/// If helm isn't there or the chart is no good.
+pub fn chart(gateway: &str) -> anyhow::Result<String> {
+    let output = Command::new(parts::find("helm")?)
+        .args(["template", NAMESPACE, CHART, "--namespace", NAMESPACE])
+        // a helm built from its module thinks it is for a very old Kubernetes
+        .args(["--kube-version", "1.36"])
+        .args(["--set", "defaultClass.allowPrivateEndpoints=true"])
+        .args(["--set", &format!("publicURL={gateway}")])
+        .output()
+        .context("running helm")?;
+    ensure!(output.status.success(), "helm: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+async fn install(control_plane: &ControlPlane, gateway: &str) -> anyhow::Result<()> {
+    let namespace = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}}}}}");
+    control_plane.kubectl_apply(&namespace).await?;
+    let crds = format!("{CHART}/crds");
+    control_plane.kubectl(&["apply", "--server-side", "--filename", &crds]).await?;
+    let established = ["wait", "--for=condition=Established", "--timeout=60s", "--filename", &crds];
+    control_plane.kubectl(&established).await?;
+    // the pod is these processes
+    let chart = chart(gateway)?;
+    let objects: Vec<_> =
+        chart.split("\n---\n").filter(|object| !object.contains("\nkind: Deployment\n")).collect();
+    control_plane.kubectl_apply(&objects.join("\n---\n")).await?;
+    Ok(())
+}
