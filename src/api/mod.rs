@@ -54,6 +54,8 @@ pub mod meta {
     pub const GROUP_ID: &str = "rollcall.dev/group-id";
     /// Annotation of a token Secret: the id, not the value, of the token in it.
     pub const TOKEN_ID: &str = "rollcall.dev/token-id";
+    /// Annotation of any object: a new value asks for a pass over it now.
+    pub const REQUESTED_AT: &str = "rollcall.dev/reconcile-requested-at";
     pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 }
 

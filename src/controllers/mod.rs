@@ -5,6 +5,7 @@ mod bindings;
 mod directory_sync;
 mod directory_team;
 mod identity_class;
+mod idp_metadata;
 mod imports;
 mod installation;
 mod nudges;
@@ -40,9 +41,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use self::{
+    idp_metadata::Fetchers,
     installation::Installation,
     nudges::{Nudge, Nudges},
-    sso_connection::Fetchers,
     tenancy::Tenancy,
 };
 use crate::{

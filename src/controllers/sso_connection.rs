@@ -1,13 +1,11 @@
 //! SsoConnection: read the identity provider's metadata, keep the last good one, say what is wrong.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use aws_lc_rs::digest;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    Api, ResourceExt,
+    ResourceExt,
     runtime::{
         controller::Action,
         reflector::{self, ObjectRef, Store},
@@ -16,52 +14,30 @@ use kube::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Context, Error, Kind, Nudge, RESYNC, Result, age, controller, error_policy, is_deleted,
-    jittered, namespace, report, tenancy::Organization, until, with_finalizer,
+    Context, Kind, Nudge, RESYNC, Result, age, controller, error_policy,
+    idp_metadata::{self, Metadata},
+    is_deleted, jittered, namespace, report,
+    tenancy::Organization,
+    until, with_finalizer,
 };
 use crate::{
     api::{
-        CertificateStatus, IdentityProviderStatus, SamlSpec, SsoConnection, SsoConnectionStatus,
+        CertificateStatus, IdentityProviderStatus, SsoConnection, SsoConnectionStatus,
         VerifiedDomain,
         conditions::{Conditions, Truth, Verdict, Waiting, all_of, kind, reason, whole_seconds},
     },
     dns::DomainName,
-    fetch::{FetchError, Fetcher, Reach},
-    ledger::{Connection, Topic},
-    saml::metadata::{self, IdentityProvider, MetadataError},
+    ledger::Topic,
+    saml::metadata::MetadataError,
 };
 
-/// The type of Secret that may hold metadata, and the key under which it does.
-const SECRET_TYPE: &str = "rollcall.dev/saml-metadata";
-const SECRET_KEY: &str = "metadata";
-/// When metadata that says nothing of it is fetched again, and the bounds for what it says.
-const REFRESH: Duration = Duration::from_secs(3600);
-const REFRESH_BOUNDS: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(86400));
-/// When a failed fetch is repeated: without any metadata, and with a last good one.
+/// When metadata is looked for again where there is none, and the soonest that it is at all.
 const RETRY: Duration = Duration::from_secs(30);
-const RETRY_REFRESH: Duration = Duration::from_secs(300);
 /// How long before its end a certificate is said to expire.
 const EXPIRING: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 impl Kind for SsoConnection {
     const NAME: &'static str = "SsoConnection";
-}
-
-/// What fetches metadata, for classes with and without private endpoints.
-pub struct Fetchers {
-    public: Fetcher,
-    private: Fetcher,
-}
-
-impl Fetchers {
-    pub fn new() -> Result<Self> {
-        let fetcher = |reach| Fetcher::new(reach).map_err(Error::TrustRoots);
-        Ok(Self { public: fetcher(Reach::PublicOnly)?, private: fetcher(Reach::PrivateAllowed)? })
-    }
-
-    fn of(&self, organization: &Organization) -> &Fetcher {
-        if organization.allow_private_endpoints { &self.private } else { &self.public }
-    }
 }
 
 pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
@@ -114,7 +90,7 @@ async fn apply(
                     withdraw(&connection, ctx).await?;
                     (Verdict::yes(reason::RESOLVED_REFS, ""), Metadata::Conflict(older))
                 }
-                None => read_metadata(&connection, &organization, now, ctx).await?,
+                None => idp_metadata::read(&connection, &organization, now, ctx).await?,
             };
             Facts { accepted: Verdict::yes(reason::ACCEPTED, ""), resolved, domains, metadata }
         }
@@ -196,188 +172,6 @@ fn older_rival(connection: &SsoConnection, all: &[Arc<SsoConnection>]) -> Option
         })
         .map(|other| other.name_any())
         .min()
-}
-
-/// What is known of the identity provider.
-#[derive(Debug)]
-enum Metadata {
-    Good {
-        provider: IdentityProvider,
-        /// When it is to be fetched again; never for what was given by hand.
-        refresh_at: Option<Timestamp>,
-        /// Why the last attempt to fetch it again failed.
-        problem: Option<String>,
-    },
-    Unreachable(FetchError),
-    Invalid(MetadataError),
-    /// The Secret it should come from is not there, as `ResolvedRefs` says.
-    Unresolved,
-    /// This older connection has its domains.
-    Conflict(String),
-    /// The namespace is no organization.
-    Refused,
-}
-
-/// Read the metadata, publish it, and say whether what it refers to is there.
-async fn read_metadata(
-    connection: &SsoConnection,
-    organization: &Organization,
-    now: Timestamp,
-    ctx: &Context,
-) -> Result<(Verdict, Metadata)> {
-    let name = connection.name_any();
-    let stored = ctx.ledger.connection(&organization.id, &name).await?;
-    let (resolved, source) = source(connection, ctx).await?;
-    // what was read from elsewhere is no last good one of this source
-    let kept = stored.as_ref().filter(|s| match &source {
-        Source::Url(_) | Source::Given { .. } => s.source == source.id(),
-        Source::Missing(secret) => s.source.starts_with(&format!("secret:{secret}:")),
-    });
-    let last_good = kept.and_then(|s| Some((s, metadata::parse(&s.metadata, now).ok()?)));
-    let metadata = match source {
-        Source::Missing(_) => match last_good {
-            Some((_, provider)) => Metadata::Good {
-                provider,
-                refresh_at: None,
-                problem: Some(resolved.message.clone()),
-            },
-            None => Metadata::Unresolved,
-        },
-        Source::Given { xml, id } => match metadata::parse(&xml, now) {
-            Ok(provider) => {
-                if kept.is_none() {
-                    let new = Connection { source: id, metadata: xml, fetched_at: now };
-                    ctx.ledger.put_connection(&organization.id, &name, &new).await?;
-                }
-                Metadata::Good { provider, refresh_at: None, problem: None }
-            }
-            Err(error) => Metadata::Invalid(error),
-        },
-        Source::Url(url) => {
-            let refresh_at = |at: Timestamp, provider: &IdentityProvider| {
-                let after = provider.refresh_after.unwrap_or(REFRESH);
-                let after = after.clamp(REFRESH_BOUNDS.0, REFRESH_BOUNDS.1);
-                at.checked_add(after).unwrap_or(Timestamp::MAX)
-            };
-            let current = last_good
-                .as_ref()
-                .filter(|(s, provider)| {
-                    connection.spec.suspend == Some(true)
-                        || refresh_at(s.fetched_at, provider) > now
-                })
-                .is_some();
-            match last_good {
-                Some((s, provider)) if current => {
-                    let refresh_at = Some(refresh_at(s.fetched_at, &provider));
-                    Metadata::Good { provider, refresh_at, problem: None }
-                }
-                last_good => match fetch(ctx.fetchers.of(organization), &url, now).await {
-                    Ok((xml, provider)) => {
-                        let source = Source::Url(url).id();
-                        let new = Connection { source, metadata: xml, fetched_at: now };
-                        ctx.ledger.put_connection(&organization.id, &name, &new).await?;
-                        let refresh_at = Some(refresh_at(now, &provider));
-                        Metadata::Good { provider, refresh_at, problem: None }
-                    }
-                    Err(problem) => match last_good {
-                        Some((_, provider)) => Metadata::Good {
-                            provider,
-                            refresh_at: Some(
-                                now + SignedDuration::try_from(RETRY_REFRESH).unwrap_or_default(),
-                            ),
-                            problem: Some(problem.to_string()),
-                        },
-                        None => match problem {
-                            Problem::Fetch(error) => Metadata::Unreachable(error),
-                            Problem::Metadata(error) => Metadata::Invalid(error),
-                        },
-                    },
-                },
-            }
-        }
-    };
-    if stored.is_some() && kept.is_none() && !matches!(metadata, Metadata::Good { .. }) {
-        ctx.ledger.delete_connection(&organization.id, &name).await?;
-    }
-    Ok((resolved, metadata))
-}
-
-/// Where metadata comes from.
-enum Source {
-    Url(String),
-    Given {
-        id: String,
-        xml: Vec<u8>,
-    },
-    /// The Secret of this name, which can't be used.
-    Missing(String),
-}
-
-impl Source {
-    /// What the ledger keeps, to know the source again.
-    fn id(&self) -> String {
-        match self {
-            Self::Url(url) => format!("url:{url}"),
-            Self::Given { id, .. } => id.clone(),
-            Self::Missing(secret) => format!("secret:{secret}:"),
-        }
-    }
-}
-
-async fn source(connection: &SsoConnection, ctx: &Context) -> Result<(Verdict, Source)> {
-    let fine = Verdict::yes(reason::RESOLVED_REFS, "");
-    let SamlSpec { metadata_url, metadata } = &connection.spec.saml;
-    if let Some(url) = metadata_url {
-        return Ok((fine, Source::Url(url.clone())));
-    }
-    let given = metadata.clone().unwrap_or_default();
-    let Some(secret) = given.secret_ref else {
-        let xml = given.inline.unwrap_or_default().into_bytes();
-        return Ok((fine, Source::Given { id: format!("inline:{}", sha256(&xml)), xml }));
-    };
-    let name = secret.name;
-    let api = Api::<Secret>::namespaced(ctx.client.clone(), &namespace(connection));
-    let missing =
-        |reason, message| Ok((Verdict::no(reason, message), Source::Missing(name.clone())));
-    let Some(found) = api.get_opt(&name).await? else {
-        let message = format!("There is no Secret {name} in this namespace.");
-        return missing(reason::SECRET_NOT_FOUND, message);
-    };
-    if found.type_.as_deref() != Some(SECRET_TYPE) {
-        let message = format!("The Secret {name} must be made anew with the type {SECRET_TYPE}.");
-        return missing(reason::SECRET_TYPE_NOT_ALLOWED, message);
-    }
-    let Some(xml) = found.data.and_then(|mut data| data.remove(SECRET_KEY)) else {
-        let message = format!("The Secret {name} has nothing under the key {SECRET_KEY}.");
-        return missing(reason::SECRET_NOT_FOUND, message);
-    };
-    Ok((fine, Source::Given { id: format!("secret:{name}:{}", sha256(&xml.0)), xml: xml.0 }))
-}
-
-fn sha256(data: &[u8]) -> String {
-    digest::digest(&digest::SHA256, data).as_ref().iter().fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("writing to a string does not fail");
-        hex
-    })
-}
-
-/// Why there is no new metadata.
-#[derive(Debug, thiserror::Error)]
-enum Problem {
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
-    #[error(transparent)]
-    Metadata(#[from] MetadataError),
-}
-
-async fn fetch(
-    fetcher: &Fetcher,
-    url: &str,
-    now: Timestamp,
-) -> Result<(Vec<u8>, IdentityProvider), Problem> {
-    let xml = fetcher.get(url).await?;
-    let provider = metadata::parse(&xml, now)?;
-    Ok((xml, provider))
 }
 
 /// What one pass found.
@@ -558,10 +352,11 @@ mod tests {
     use super::*;
     use crate::{
         api::{
-            LocalRef, SsoConnectionSpec,
+            LocalRef, SamlSpec, SsoConnectionSpec,
             conditions::{find, reason_of},
         },
-        saml::metadata::{Binding, SigningCertificate},
+        fetch::FetchError,
+        saml::metadata::{Binding, IdentityProvider, SigningCertificate},
     };
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -666,7 +461,7 @@ mod tests {
         let configured = find(&status.conditions, kind::CONFIGURED).unwrap();
         assert_eq!(configured.status, "True");
         assert!(configured.message.contains("last good"), "{}", configured.message);
-        assert_eq!(next, RETRY_REFRESH);
+        assert_eq!(next, Duration::from_secs(300));
     }
 
     #[test]

@@ -97,6 +97,8 @@ pub struct Connection {
     /// SAML metadata as it came.
     pub metadata: Vec<u8>,
     pub fetched_at: Timestamp,
+    /// The last request to fetch it again that was met.
+    pub request: Option<String>,
 }
 
 /// The directory of a DirectorySync.

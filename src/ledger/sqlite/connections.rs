@@ -5,16 +5,16 @@ use crate::ledger::{Connection, Result};
 
 impl Ledger {
     pub async fn connection(&self, organization: &str, name: &str) -> Result<Option<Connection>> {
-        let row: Option<(String, Vec<u8>, i64)> = sqlx::query_as(
-            "SELECT source, metadata, fetched_at FROM connections
+        let row: Option<(String, Vec<u8>, i64, Option<String>)> = sqlx::query_as(
+            "SELECT source, metadata, fetched_at, request FROM connections
              WHERE organization_id = ? AND name = ?",
         )
         .bind(organization)
         .bind(name)
         .fetch_optional(&self.read)
         .await?;
-        row.map(|(source, metadata, fetched_at)| {
-            Ok(Connection { source, metadata, fetched_at: seconds(fetched_at)? })
+        row.map(|(source, metadata, fetched_at, request)| {
+            Ok(Connection { source, metadata, fetched_at: seconds(fetched_at)?, request })
         })
         .transpose()
     }
@@ -26,16 +26,19 @@ impl Ledger {
         connection: &Connection,
     ) -> Result<()> {
         sqlx::query(
-            "INSERT INTO connections (organization_id, name, source, metadata, fetched_at)
-             VALUES (?, ?, ?, ?, ?)
+            "INSERT INTO connections 
+                 (organization_id, name, source, metadata, fetched_at, request)
+             VALUES (?, ?, ?, ?, ?, ?)
              ON CONFLICT (organization_id, name) DO UPDATE SET source = excluded.source,
-                 metadata = excluded.metadata, fetched_at = excluded.fetched_at",
+                 metadata = excluded.metadata, fetched_at = excluded.fetched_at,
+                 request = excluded.request",
         )
         .bind(organization)
         .bind(name)
         .bind(&connection.source)
         .bind(&connection.metadata)
         .bind(connection.fetched_at.as_second())
+        .bind(&connection.request)
         .execute(&self.write)
         .await?;
         Ok(())
@@ -68,6 +71,7 @@ mod tests {
             source: "https://idp.example/metadata".into(),
             metadata: text.into(),
             fetched_at: Timestamp::from_second(7).unwrap(),
+            request: Some("now".into()),
         };
         ledger.put_connection("a", "okta", &metadata("<a/>")).await.unwrap();
         ledger.put_connection("b", "okta", &metadata("<b/>")).await.unwrap();

@@ -45,6 +45,7 @@ CREATE TABLE connections (
     source          TEXT    NOT NULL, -- where the metadata was read from
     metadata        BLOB    NOT NULL, -- SAML metadata as it came
     fetched_at      INTEGER NOT NULL,
+    request         TEXT,             -- the last request to fetch it again that was met
     PRIMARY KEY (organization_id, name)
 ) STRICT, WITHOUT ROWID;
 

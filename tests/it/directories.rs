@@ -1,0 +1,245 @@
+//! What users may rely on of DirectorySync and DirectoryTeam.
+
+use anyhow::{Context, ensure};
+use rollcall_kit::{scim::Scim, wait::until};
+use serde_json::{Value, json};
+
+use crate::world::{PATIENCE, World};
+
+const PUT: reqwest::Method = reqwest::Method::PUT;
+const GET: reqwest::Method = reqwest::Method::GET;
+
+async fn directory(world: &World, organization: &str, spec: &str) -> anyhow::Result<Scim> {
+    world.organization(organization).await?;
+    world.make_one("DirectorySync", organization, "idp", spec).await?;
+    connect(world, organization).await
+}
+
+async fn connect(world: &World, organization: &str) -> anyhow::Result<Scim> {
+    world.reason(organization, "dsync/idp", "Configured", "AwaitingFirstRequest").await?;
+    Ok(world.stage.scim(&world.control_plane, organization, "idp").await?.0)
+}
+
+async fn team(world: &World, organization: &str, permissions: &str) -> anyhow::Result<()> {
+    let spec = format!(
+        "{{directorySyncRef: {{name: idp}}, group: {{displayName: Staff}}, permissions: {permissions}}}"
+    );
+    world.make_one("DirectoryTeam", organization, "staff", &spec).await
+}
+
+/// The roles of our bindings in a namespace, in order.
+async fn roles(world: &World, namespace: &str) -> anyhow::Result<String> {
+    let list = "get rolebindings -l app.kubernetes.io/managed-by=rollcall -o json -n";
+    let list: Value = serde_json::from_str(&world.kubectl(&format!("{list} {namespace}")).await?)?;
+    let items = list["items"].as_array().context("no list")?;
+    let mut roles: Vec<_> =
+        items.iter().filter_map(|item| item["roleRef"]["name"].as_str()).collect();
+    roles.sort_unstable();
+    Ok(roles.join(" "))
+}
+
+async fn has_roles(world: &World, namespace: &str, expected: &str) -> anyhow::Result<()> {
+    until(&format!("{namespace} to have [{expected}]"), PATIENCE, async || {
+        let now = roles(world, namespace).await?;
+        ensure!(now == expected, "it has [{now}]");
+        Ok(Some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn bindings_follow_permissions_labels_and_tampering() -> anyhow::Result<()> {
+    let world = World::shared().await?;
+    let scim = directory(world, "follow", "{source: {scim: {}}}").await?;
+    team(world, "follow", "[{name: a, clusterRole: view}]").await?;
+    world.reason("follow", "dteam/staff", "GroupFound", "NotFound").await?;
+    let ada = scim.create_user("ada@follow.example", "Ada").await?;
+    scim.create_group("Staff", &[&ada]).await?;
+    world.reason("follow", "dteam/staff", "Ready", "Ready").await?;
+    has_roles(world, "follow-web", "view").await?;
+
+    // another role: the new binding comes, the old one goes
+    team(world, "follow", "[{name: a, clusterRole: edit}]").await?;
+    has_roles(world, "follow-web", "edit").await?;
+    // taken away by hand: made again
+    world.kubectl("delete rolebindings --all -n follow-web").await?;
+    has_roles(world, "follow-web", "edit").await?;
+    // a namespace gets the label, and loses it
+    world.kubectl("create namespace follow-new").await?;
+    world.kubectl("label namespace follow-new rollcall.dev/organization=follow").await?;
+    has_roles(world, "follow-new", "edit").await?;
+    world.kubectl("label namespace follow-new rollcall.dev/organization-").await?;
+    has_roles(world, "follow-new", "").await?;
+    // no permission, no binding, and it is said
+    team(world, "follow", "[]").await?;
+    let message =
+        world.reason("follow", "dteam/staff", "PermissionsApplied", "NoPermissions").await?;
+    ensure!(message.starts_with("Nobody gets access"), "{message}");
+    has_roles(world, "follow-web", "").await?;
+    // the team gone, its bindings are, too
+    team(world, "follow", "[{name: a, clusterRole: view}]").await?;
+    has_roles(world, "follow-web", "view").await?;
+    world.kubectl("delete dteam staff -n follow").await?;
+    has_roles(world, "follow-web", "").await?;
+    let person = world.stage.rollcall(&["people", "ada@follow.example", "-n", "follow"])?;
+    ensure!(person.contains("Teams      none"), "{person}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_out_of_bounds_is_named_and_binds_nothing() -> anyhow::Result<()> {
+    let world = World::shared().await?;
+    world.organization("elsewhere").await?;
+    world
+        .apply(
+            "{apiVersion: rollcall.dev/v1alpha1, kind: IdentityClass, metadata: {name: roles}, \
+             spec: {provider: {builtin: {}}, namespaceSelector: {}, \
+             grantableClusterRoles: [view, unlisted]}}",
+        )
+        .await?;
+    let scim = directory(world, "bounds", "{source: {scim: {}}}").await?;
+    world.kubectl("annotate namespace bounds rollcall.dev/class=roles").await?;
+    scim.create_group("Staff", &[]).await?;
+    let staff = "dteam/staff";
+    for (permissions, condition, reason) in [
+        ("[{name: a, clusterRole: cluster-admin}]", "Accepted", "RoleNotGrantable"),
+        ("[{name: a, clusterRole: edit}]", "Accepted", "RoleNotGrantable"),
+        (
+            "[{name: a, clusterRole: view, namespaces: [elsewhere-web]}]",
+            "Accepted",
+            "NamespaceNotOurs",
+        ),
+        ("[{name: a, clusterRole: view, namespaces: [bounds]}]", "Accepted", "NamespaceNotOurs"),
+        (
+            "[{name: a, clusterRole: view, namespaces: [kube-system]}]",
+            "Accepted",
+            "NamespaceNotOurs",
+        ),
+        (
+            "[{name: a, clusterRole: view, namespaces: [nowhere]}]",
+            "ResolvedRefs",
+            "NamespaceNotFound",
+        ),
+        // in the class, but not among the roles that the chart lets the operator bind
+        ("[{name: a, clusterRole: unlisted}]", "PermissionsApplied", "Forbidden"),
+    ] {
+        team(world, "bounds", permissions).await?;
+        world.reason("bounds", staff, condition, reason).await?;
+        for namespace in ["bounds", "bounds-web", "elsewhere-web", "kube-system"] {
+            has_roles(world, namespace, "").await?;
+        }
+    }
+    // what is wrong degrades only its own entry
+    let some =
+        "[{name: a, clusterRole: view}, {name: b, clusterRole: view, namespaces: [nowhere]}]";
+    team(world, "bounds", some).await?;
+    world.reason("bounds", staff, "PermissionsApplied", "PartiallyApplied").await?;
+    has_roles(world, "bounds-web", "view").await?;
+    // suspended, what stands stays
+    world.kubectl("patch dteam staff -n bounds --type merge -p {\"spec\":{\"suspend\":true,\"permissions\":[]}}").await?;
+    world.reason("bounds", staff, "Ready", "Suspended").await?;
+    has_roles(world, "bounds-web", "view").await
+}
+
+#[tokio::test]
+async fn a_name_is_pinned_to_its_group_and_two_of_a_name_are_ambiguous() -> anyhow::Result<()> {
+    let world = World::shared().await?;
+    let scim = directory(world, "names", "{source: {scim: {}}}").await?;
+    let first = scim.create_group("Staff", &[]).await?;
+    team(world, "names", "[]").await?;
+    world.field("names", "dteam/staff", "{.status.group.id}", &first).await?;
+    let group = |name: &str| {
+        json!({
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": name, "members": [],
+        })
+    };
+    // another group takes the name: the team stays with the first
+    let (status, _) = scim.send(PUT, &format!("Groups/{first}"), &group("Former staff")).await?;
+    ensure!(status.is_success(), "{status}");
+    scim.create_group("Staff", &[]).await?;
+    world.field("names", "dteam/staff", "{.status.group.displayName}", "Former staff").await?;
+    world.field("names", "dteam/staff", "{.status.group.id}", &first).await?;
+
+    scim.create_group("Staff", &[]).await?;
+    let spec = "{directorySyncRef: {name: idp}, group: {displayName: Staff}}";
+    world.make_one("DirectoryTeam", "names", "others", spec).await?;
+    world.reason("names", "dteam/others", "GroupFound", "Ambiguous").await?;
+    let spec = "{directorySyncRef: {name: nowhere}, group: {displayName: Staff}}";
+    world.make_one("DirectoryTeam", "names", "orphans", spec).await?;
+    world.reason("names", "dteam/orphans", "ResolvedRefs", "DirectorySyncNotFound").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn imported_teams_come_and_go_with_their_groups_and_step_back() -> anyhow::Result<()> {
+    let world = World::shared().await?;
+    let spec = "{source: {scim: {}}, teams: {import: {include: [\"*\"], exclude: [\"Secret *\"], \
+                permissions: [{name: look, clusterRole: view}]}}}";
+    let scim = directory(world, "imports", spec).await?;
+    let staff = scim.create_group("Staff", &[]).await?;
+    scim.create_group("Secret Santas", &[]).await?;
+    world.reason("imports", "dteam/staff", "Ready", "Ready").await?;
+    has_roles(world, "imports-web", "view").await?;
+
+    // a team by hand for the same group wins
+    let spec = "{directorySyncRef: {name: idp}, group: {displayName: Staff}}";
+    world.make_one("DirectoryTeam", "imports", "by-hand", spec).await?;
+    world.gone("imports", "dteam/staff").await?;
+    has_roles(world, "imports-web", "").await?;
+    world.kubectl("delete dteam by-hand -n imports").await?;
+    world.nudge("imports", "dsync/idp").await?;
+    world.reason("imports", "dteam/staff", "Ready", "Ready").await?;
+
+    scim.send(reqwest::Method::DELETE, &format!("Groups/{staff}"), &Value::Null).await?;
+    world.gone("imports", "dteam/staff").await?;
+    has_roles(world, "imports-web", "").await?;
+    let teams = world.kubectl("get dteam -n imports -o name").await?;
+    ensure!(teams.is_empty(), "{teams}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn tokens_end_with_their_secret_and_their_directory_and_people_are_taken_up_again()
+-> anyhow::Result<()> {
+    let world = World::shared().await?;
+    world.organization("tokens").await?;
+    // somebody else's Secret is in the way, and stays
+    world
+        .kubectl("create secret generic idp-scim-token -n tokens --from-literal=token=mine")
+        .await?;
+    world.make_one("DirectorySync", "tokens", "idp", "{source: {scim: {}}}").await?;
+    world.reason("tokens", "dsync/idp", "Configured", "SecretConflict").await?;
+    world.field("tokens", "secret/idp-scim-token", "{.data.token}", "bWluZQ==").await?;
+    world.kubectl("delete secret idp-scim-token -n tokens").await?;
+    world.nudge("tokens", "dsync/idp").await?;
+    let old = connect(world, "tokens").await?;
+    let ada = old.create_user("ada@tokens.example", "Ada").await?;
+    world.reason("tokens", "dsync/idp", "Ready", "Ready").await?;
+
+    // the Secret deleted: the old token ends, a new one is made
+    world.kubectl("delete secret idp-scim-token -n tokens").await?;
+    world.nudge("tokens", "dsync/idp").await?;
+    let fresh = until("a new token", PATIENCE, async || {
+        Ok(Some(world.stage.scim(&world.control_plane, "tokens", "idp").await?.0))
+    })
+    .await?;
+    let path = format!("Users/{ada}");
+    let asks =
+        async |scim: &Scim| anyhow::Ok(scim.send(GET, &path, &Value::Null).await?.0.as_u16());
+    ensure!(asks(&old).await? == 401 && asks(&fresh).await? == 200);
+
+    // another organization's token opens nothing
+    let other = directory(world, "strangers", "{source: {scim: {}}}").await?;
+    ensure!(asks(&other).await? == 404, "a stranger's id is known");
+
+    // the directory deleted: the token ends, nobody is anybody; made again, people are there
+    world.kubectl("delete dsync idp -n tokens").await?;
+    ensure!(asks(&fresh).await? == 401);
+    let nobody = world.stage.rollcall(&["people", "ada@tokens.example", "-n", "tokens"])?;
+    ensure!(nobody.contains("nobody"), "{nobody}");
+    world.gone("tokens", "secret/idp-scim-token").await?;
+    world.make_one("DirectorySync", "tokens", "idp", "{source: {scim: {}}}").await?;
+    let again = connect(world, "tokens").await?;
+    ensure!(asks(&again).await? == 200);
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! What users may rely on of VerifiedDomain.
+
+use anyhow::ensure;
+use rollcall_kit::dns::Mode;
+
+use crate::world::World;
+
+async fn domain(world: &World, namespace: &str, name: &str, domain: &str) -> anyhow::Result<()> {
+    let spec = format!("{{domain: \"{domain}\"}}");
+    world.make_one("VerifiedDomain", namespace, name, &spec).await
+}
+
+#[tokio::test]
+async fn the_first_to_prove_owns_and_the_other_takes_over_when_it_lets_go() -> anyhow::Result<()> {
+    let world = World::shared().await?;
+    for organization in ["early", "late"] {
+        world.organization(organization).await?;
+        domain(world, organization, "contested", "contested.test.example").await?;
+    }
+    let (name, early) = world.challenge("early", "contested").await?;
+    let (_, late) = world.challenge("late", "contested").await?;
+    ensure!(early != late, "two organizations have one value");
+    world.stage.dns.set_txt(&name, vec![vec![early.clone()]])?;
+    world.reason("early", "vd/contested", "Verified", "RecordFound").await?;
+    world.stage.dns.set_txt(&name, vec![vec![early], vec![late]])?;
+    let message = world.reason("late", "vd/contested", "Verified", "DomainConflict").await?;
+    ensure!(!message.contains("early"), "the message names the owner: {message}");
+    world.kubectl("delete vd contested -n early").await?;
+    world.reason("late", "vd/contested", "Verified", "RecordFound").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_value_is_shown_and_strings_of_one_record_are_joined() -> anyhow::Result<()> {
+    let world = World::shared().await?;
+    world.organization("values").await?;
+    domain(world, "values", "split", "split.test.example").await?;
+    let (name, value) = world.challenge("values", "split").await?;
+    world.stage.dns.set_txt(&name, vec![vec!["something else".into()]])?;
+    world.nudge("values", "vd/split").await?;
+    let message = world.reason("values", "vd/split", "Verified", "ValueMismatch").await?;
+    ensure!(message.contains("something else"), "{message}");
+    // half of it in each of two records proves nothing, in one record it does
+    let (first, second) = value.split_at(20);
+    world.stage.dns.set_txt(&name, vec![vec![first.into()], vec![second.into()]])?;
+    world.nudge("values", "vd/split").await?;
+    let object = "vd/split";
+    world.reason("values", object, "Verified", "ValueMismatch").await?;
+    world.stage.dns.set_txt(&name, vec![vec![first.into(), second.into()]])?;
+    world.reason("values", object, "Verified", "RecordFound").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_failing_dns_takes_nothing_and_gives_nothing() -> anyhow::Result<()> {
+    let world = World::shared().await?;
+    world.organization("blip").await?;
+    world.stage.dns.set_mode("down.test.example", Mode::ServFail)?;
+    domain(world, "blip", "down", "down.test.example").await?;
+    world.reason("blip", "vd/down", "Verified", "LookupFailed").await?;
+    world
+        .field("blip", "vd/down", "{.status.conditions[?(@.type==\"Verified\")].status}", "Unknown")
+        .await?;
+
+    domain(world, "blip", "up", "up.test.example").await?;
+    world.prove("blip", "up").await?;
+    world.stage.dns.set_mode("up.test.example", Mode::ServFail)?;
+    let version = world.get("blip", "vd/up", "{.status}").await?;
+    let queries = world.stage.dns.queries();
+    world.nudge("blip", "vd/up").await?;
+    rollcall_kit::wait::until("a look", crate::world::PATIENCE, async || {
+        Ok((world.stage.dns.queries() > queries).then_some(()))
+    })
+    .await?;
+    // mended: the next look is a good one, and in between nothing was said
+    world.stage.dns.set_mode("up.test.example", Mode::Normal)?;
+    world.stage.dns.set_mode("down.test.example", Mode::Normal)?;
+    world.reason("blip", "vd/down", "Verified", "AwaitingRecord").await?;
+    ensure!(world.get("blip", "vd/up", "{.status}").await? == version, "the status changed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_record_that_disappears_is_told_and_takes_nothing_yet() -> anyhow::Result<()> {
+    let world = World::shared().await?;
+    world.organization("grace").await?;
+    domain(world, "grace", "kept", "kept.test.example").await?;
+    world.prove("grace", "kept").await?;
+    let (name, value) = world.challenge("grace", "kept").await?;
+    world.stage.dns.remove(&name)?;
+    world.nudge("grace", "vd/kept").await?;
+    world.reason("grace", "vd/kept", "Verified", "RecordMissingInGrace").await?;
+    world.stage.dns.set_txt(&name, vec![vec![value]])?;
+    world.nudge("grace", "vd/kept").await?;
+    world.reason("grace", "vd/kept", "Verified", "RecordFound").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_no_domain_or_a_duplicate_says_so() -> anyhow::Result<()> {
+    let world = World::shared().await?;
+    world.organization("wrong").await?;
+    for (name, text) in [("label", "com"), ("address", "192.0.2.7"), ("dots", "a..b")] {
+        domain(world, "wrong", name, text).await?;
+        let object = format!("vd/{name}");
+        world.reason("wrong", &object, "Accepted", "NotADomain").await?;
+        world.reason("wrong", &object, "Stalled", "NotADomain").await?;
+    }
+    domain(world, "wrong", "older", "twice.test.example").await?;
+    world.reason("wrong", "vd/older", "Accepted", "Accepted").await?;
+    domain(world, "wrong", "younger", "TWICE.test.example.").await?;
+    world.reason("wrong", "vd/younger", "Accepted", "Duplicate").await?;
+    // the older one gone, the younger one counts, at the next pass or when asked
+    world.kubectl("delete vd older -n wrong").await?;
+    world.nudge("wrong", "vd/younger").await?;
+    world.prove("wrong", "younger").await
+}
+
+#[tokio::test]
+async fn a_namespace_made_anew_starts_from_nothing() -> anyhow::Result<()> {
+    let world = World::shared().await?;
+    world.organization("phoenix").await?;
+    domain(world, "phoenix", "ashes", "ashes.test.example").await?;
+    world.prove("phoenix", "ashes").await?;
+    let (_, before) = world.challenge("phoenix", "ashes").await?;
+    world.kubectl("delete namespace phoenix phoenix-web").await?;
+    world.organization("phoenix").await?;
+    domain(world, "phoenix", "ashes", "ashes.test.example").await?;
+    world.reason("phoenix", "vd/ashes", "Verified", "ValueMismatch").await?;
+    let (_, after) = world.challenge("phoenix", "ashes").await?;
+    ensure!(before != after, "the old record would prove it again");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_namespace_that_the_class_does_not_take_is_told() -> anyhow::Result<()> {
+    let world = World::shared().await?;
+    world
+        .apply(
+            "{apiVersion: rollcall.dev/v1alpha1, kind: IdentityClass, metadata: {name: picky}, \
+             spec: {provider: {builtin: {}}, namespaceSelector: {matchLabels: {tier: gold}}}}",
+        )
+        .await?;
+    for (namespace, class) in [("silver", "picky"), ("lost", "nowhere")] {
+        world.organization(namespace).await?;
+        let annotate = format!("annotate namespace {namespace} rollcall.dev/class={class}");
+        world.kubectl(&annotate).await?;
+        domain(world, namespace, "some", &format!("{namespace}.test.example")).await?;
+    }
+    world.reason("lost", "vd/some", "Accepted", "ClassNotFound").await?;
+    world.reason("silver", "vd/some", "Accepted", "NotAllowedByClass").await?;
+    world.kubectl("label namespace silver tier=gold").await?;
+    world.prove("silver", "some").await
+}
+
+#[tokio::test]
+async fn a_suspended_domain_is_not_sought() -> anyhow::Result<()> {
+    let world = World::shared().await?;
+    world.organization("paused").await?;
+    let spec = "{domain: paused.test.example, suspend: true}";
+    world.make_one("VerifiedDomain", "paused", "paused", spec).await?;
+    world.reason("paused", "vd/paused", "Ready", "Suspended").await?;
+    world.make_one("VerifiedDomain", "paused", "paused", "{domain: paused.test.example}").await?;
+    world.prove("paused", "paused").await
+}
