@@ -26,7 +26,7 @@ pub struct Gateway {
 pub fn router(gateway: Gateway) -> Router {
     let observer = gateway.observer.clone();
     Router::new()
-        .nest("/scim/v2/{organization}/{directorysync}", scim::routes(gateway.clone()))
+        .merge(scim::routes(gateway.clone()))
         .layer(from_fn_with_state(observer, observe::observe))
         .with_state(gateway)
 }

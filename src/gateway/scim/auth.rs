@@ -39,10 +39,9 @@ pub(super) async fn authenticate(
     };
     request.extensions_mut().insert(caller);
     let mut response = next.run(request).await;
-    response.extensions_mut().insert(Tenant {
-        organization: address.organization,
-        directory: address.directorysync,
-    });
+    response
+        .extensions_mut()
+        .insert(Tenant { organization: address.organization, directory: address.directorysync });
     response
 }
 

@@ -125,9 +125,8 @@ pub(super) async fn schemas(caller: Caller, request: Request) -> Result<Json<Val
 }
 
 pub(super) async fn one_schema(caller: Caller, Path(named): Path<Named>) -> Result<Json<Value>> {
-    let is = |known: &&Value| {
-        known["id"].as_str().is_some_and(|id| id.eq_ignore_ascii_case(&named.id))
-    };
+    let is =
+        |known: &&Value| known["id"].as_str().is_some_and(|id| id.eq_ignore_ascii_case(&named.id));
     let known = SCHEMAS.iter().find(is).ok_or_else(Error::not_found)?;
     Ok(Json(schema(known, &caller)))
 }

@@ -134,7 +134,11 @@ fn read(body: Object) -> Result<(Object, GroupFields)> {
 }
 
 /// The members that a POST or PUT states, each of them a person of the directory.
-async fn stated_members(gateway: &Gateway, caller: &Caller, body: &mut Object) -> Result<Vec<Uuid>> {
+async fn stated_members(
+    gateway: &Gateway,
+    caller: &Caller,
+    body: &mut Object,
+) -> Result<Vec<Uuid>> {
     let stated = resource::find(body, "members").and_then(|key| body.remove(&key));
     let stated = members::stated(stated.as_ref())?;
     let ids: Vec<Uuid> = stated.ids.into_iter().collect();

@@ -177,7 +177,8 @@ mod tests {
     #[test]
     fn operations_on_members_add_up_in_order() {
         let add = |id: &str| json!({"op": "add", "path": "members", "value": [{"value": id}]});
-        let remove = |id: &str| json!({"op": "Remove", "path": format!("members[value eq \"{id}\"]")});
+        let remove =
+            |id: &str| json!({"op": "Remove", "path": format!("members[value eq \"{id}\"]")});
         let replace = |id: &str| json!({"op": "replace", "value": {"Members": [{"value": id}]}});
         for (operations, clear, added, removed) in [
             (json!([add(ANN), add(BOB), add(ANN)]), false, vec![ANN, BOB], vec![]),

@@ -25,7 +25,7 @@ use axum::{
     http::{StatusCode, header},
     middleware::from_fn_with_state,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{any, get},
 };
 use jiff::Timestamp;
 use scim_v2::schema_urns;
@@ -40,31 +40,33 @@ use self::{
 };
 use super::Gateway;
 
-/// The routes of one directory, to be nested under its address. All of them, the unknown ones too,
-/// are behind the directory's token.
+/// The routes of the directories. All that is under a directory's address, whether it is there or
+/// not, is behind the directory's token.
 pub(super) fn routes(gateway: Gateway) -> Router<Gateway> {
+    let at = |path: &str| format!("/scim/v2/{{organization}}/{{directorysync}}{path}");
+    let users = get(users::find).post(users::create);
+    let user = get(users::get).put(users::replace).patch(users::patch).delete(users::delete);
+    let groups = get(groups::find).post(groups::create);
+    let group = get(groups::get).put(groups::replace).patch(groups::patch).delete(groups::delete);
+    let nothing = any(async || Error::new(StatusCode::NOT_FOUND, "there is nothing at this path"));
     Router::new()
-        .route("/Users", get(users::find).post(users::create))
-        .route(
-            "/Users/{id}",
-            get(users::get).put(users::replace).patch(users::patch).delete(users::delete),
-        )
-        .route("/Groups", get(groups::find).post(groups::create))
-        .route(
-            "/Groups/{id}",
-            get(groups::get).put(groups::replace).patch(groups::patch).delete(groups::delete),
-        )
-        .route("/ServiceProviderConfig", get(discovery::service_provider_config))
-        .route("/ResourceTypes", get(discovery::resource_types))
-        .route("/ResourceTypes/{id}", get(discovery::one_resource_type))
-        .route("/Schemas", get(discovery::schemas))
-        .route("/Schemas/{id}", get(discovery::one_schema))
-        .fallback(async || Error::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
+        .route(&at("/Users"), users)
+        .route(&at("/Users/{id}"), user)
+        .route(&at("/Groups"), groups)
+        .route(&at("/Groups/{id}"), group)
+        .route(&at("/ServiceProviderConfig"), get(discovery::service_provider_config))
+        .route(&at("/ResourceTypes"), get(discovery::resource_types))
+        .route(&at("/ResourceTypes/{id}"), get(discovery::one_resource_type))
+        .route(&at("/Schemas"), get(discovery::schemas))
+        .route(&at("/Schemas/{id}"), get(discovery::one_schema))
+        .route(&at(""), nothing.clone())
+        .route(&at("/"), nothing.clone())
+        .route(&at("/{*rest}"), nothing)
         .method_not_allowed_fallback(async || {
             Error::new(StatusCode::METHOD_NOT_ALLOWED, "this path doesn't take this method")
         })
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(from_fn_with_state(gateway, auth::authenticate))
+        .route_layer(DefaultBodyLimit::max(MAX_BODY))
+        .route_layer(from_fn_with_state(gateway, auth::authenticate))
 }
 
 /// A body of type application/scim+json (RFC 7644 section 3.1).
@@ -113,6 +115,5 @@ fn meta(kind: &Kind, caller: &Caller, id: Uuid, times: (Timestamp, Timestamp)) -
 
 /// The attributes as they are kept.
 fn parse(attributes: &str) -> Result<Object> {
-    serde_json::from_str(attributes)
-        .map_err(|_| crate::ledger::Error::Corrupt("attributes").into())
+    serde_json::from_str(attributes).map_err(|_| crate::ledger::Error::Corrupt("attributes").into())
 }

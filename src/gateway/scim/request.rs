@@ -72,12 +72,8 @@ pub(super) struct Query {
 
 impl Query {
     fn parse(text: &str) -> Result<Self> {
-        let mut query = Self {
-            filter: None,
-            start_index: 1,
-            count: PAGE,
-            projection: Projection::default(),
-        };
+        let mut query =
+            Self { filter: None, start_index: 1, count: PAGE, projection: Projection::default() };
         for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
             let number = || {
                 let number = value.trim().parse::<i64>();

@@ -309,7 +309,8 @@ mod tests {
 
     #[test]
     fn attribute_names_have_no_case() {
-        let tidied = tidy(json!({"USERNAME": "a", "Emails": [{"VALUE": "a@b", "Primary": "True"}]}));
+        let tidied =
+            tidy(json!({"USERNAME": "a", "Emails": [{"VALUE": "a@b", "Primary": "True"}]}));
         assert_eq!(
             tidied.unwrap(),
             json!({
@@ -332,7 +333,8 @@ mod tests {
 
     #[test]
     fn null_and_empty_mean_that_there_is_none() {
-        let tidied = tidy(json!({"userName": "a", "title": null, "emails": [], "name": {"x": null}}));
+        let tidied =
+            tidy(json!({"userName": "a", "title": null, "emails": [], "name": {"x": null}}));
         assert_eq!(tidied.unwrap(), json!({"schemas": [USER.schema], "userName": "a"}));
     }
 

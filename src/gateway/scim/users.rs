@@ -131,11 +131,7 @@ fn email(resource: &Object) -> Option<String> {
     primary.or_else(|| emails.iter().find_map(address))
 }
 
-fn show_stored(
-    caller: &Caller,
-    projection: &Projection,
-    person: &StoredPerson,
-) -> Result<Object> {
+fn show_stored(caller: &Caller, projection: &Projection, person: &StoredPerson) -> Result<Object> {
     let resource = parse(&person.attributes)?;
     let times = (person.created_at, person.updated_at);
     let groups = projection.wants(&USER, "groups").then(|| {

@@ -44,7 +44,10 @@ async fn a_group_is_made_read_changed_and_deleted() {
     assert_eq!((patched.status, patched.body), (StatusCode::NO_CONTENT, Value::Null));
     let removed = json!([{"op": "remove", "path": format!("members[value eq \"{bob}\"]")}]);
     let seen = okta.patch(&format!("{path}?attributes=displayName,members"), removed).await.ok();
-    assert_eq!((&seen["displayName"], seen["members"].as_array().unwrap().len()), (&json!("Devs"), 1));
+    assert_eq!(
+        (&seen["displayName"], seen["members"].as_array().unwrap().len()),
+        (&json!("Devs"), 1)
+    );
 
     assert_eq!(okta.delete(&path).await.status, 204);
     okta.get(&path).await.error(404);
@@ -85,7 +88,8 @@ async fn members_are_replaced_when_a_client_says_replace() {
     let (ann, bob, eve) = (okta.user("a").await, okta.user("b").await, okta.user("e").await);
     let group = okta.group("ops", &[&ann, &bob]).await;
     let path = format!("/Groups/{group}");
-    let replace = json!([{"op": "replace", "path": "members", "value": [{"value": bob}, {"value": eve}]}]);
+    let replace =
+        json!([{"op": "replace", "path": "members", "value": [{"value": bob}, {"value": eve}]}]);
     assert_eq!(okta.patch(&path, replace).await.status, 204);
     assert_eq!(okta.members(&group).await, [bob.clone(), eve.clone()]);
     let remove = json!([{"op": "remove", "path": "members", "value": [{"value": bob}]}]);
@@ -108,7 +112,8 @@ async fn a_member_must_be_a_user_of_the_directory() {
         let add = json!([{"op": "add", "path": "members", "value": members}]);
         for answer in [
             okta.post("/Groups", json!({"displayName": "x", "members": members})).await,
-            okta.put(&format!("/Groups/{group}"), json!({"displayName": "x", "members": members})).await,
+            okta.put(&format!("/Groups/{group}"), json!({"displayName": "x", "members": members}))
+                .await,
             okta.patch(&format!("/Groups/{group}"), add).await,
         ] {
             let (keyword, detail) = answer.error(400);
@@ -154,7 +159,8 @@ async fn patches_of_one_group_at_the_same_time_lose_nothing() {
     people.sort();
     let path = format!("/Groups/{}", okta.group("ops", &[&people[0]]).await);
     let patches = people.iter().enumerate().map(|(i, id)| {
-        let mut operations = vec![json!({"op": "add", "path": "members", "value": [{"value": id}]})];
+        let mut operations =
+            vec![json!({"op": "add", "path": "members", "value": [{"value": id}]})];
         if i % 2 == 0 {
             operations.push(json!({"op": "add", "path": format!("tag{i}"), "value": i}));
         }

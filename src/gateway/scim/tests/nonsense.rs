@@ -40,7 +40,7 @@ async fn nonsense_is_refused_and_leaves_nothing() {
         r#"{"userName": "x", "displayName": "x", "active": 1, "members": ["x"]}"#,
         r#"{"userName": "x", "displayName": "x", "emails": {"value": "x"}, "members": [{"value": 1}]}"#,
         &json!({"userName": "x".repeat(257), "displayName": "x".repeat(257)}).to_string(),
-        &format!("{{\"userName\": \"x\", \"displayName\": \"x\"}}\0"),
+        "{\"userName\": \"x\", \"displayName\": \"x\"}\0",
     ] {
         let shown = &body[..body.len().min(60)];
         for (method, path) in [
@@ -155,9 +155,20 @@ async fn unknown_paths_and_ids_are_not_found() {
     let server = Server::start().await;
     let okta = server.client("acme", "okta");
     for path in [
-        "", "/", "/users", "/Users/", "/Users/x", "/Users/1/2", "/Me", "/Bulk", "/Users/.search",
-        "/Groups/00000000000000000000000000000000", "/ResourceTypes/X", "/Schemas/urn:x",
-        "/Users/%00", "/Users/{00000000-0000-0000-0000-000000000000}",
+        "",
+        "/",
+        "/users",
+        "/Users/",
+        "/Users/x",
+        "/Users/1/2",
+        "/Me",
+        "/Bulk",
+        "/Users/.search",
+        "/Groups/00000000000000000000000000000000",
+        "/ResourceTypes/X",
+        "/Schemas/urn:x",
+        "/Users/%00",
+        "/Users/{00000000-0000-0000-0000-000000000000}",
     ] {
         let answer = okta.get(&path.replace(['{', '}'], "%7B")).await;
         answer.error(404);

@@ -53,7 +53,10 @@ async fn a_user_is_made_read_changed_and_deleted() {
         )
         .await
         .ok();
-    assert_eq!((&patched["active"], &patched["name"]["familyName"]), (&json!(true), &json!("Arden")));
+    assert_eq!(
+        (&patched["active"], &patched["name"]["familyName"]),
+        (&json!(true), &json!("Arden"))
+    );
     assert_eq!(okta.get(&path).await.ok(), patched);
 
     assert_eq!(okta.delete(&path).await.status, 204);
@@ -177,7 +180,10 @@ async fn a_put_that_does_not_speak_of_active_brings_nobody_back() {
     let okta = server.client("acme", "okta");
     let ann = format!("/Users/{}", okta.user("ann").await);
     okta.put(&ann, json!({"userName": "ann", "active": false})).await.ok();
-    assert_eq!(okta.put(&ann, json!({"userName": "ann", "title": "x"})).await.ok()["active"], false);
+    assert_eq!(
+        okta.put(&ann, json!({"userName": "ann", "title": "x"})).await.ok()["active"],
+        false
+    );
     let removed = okta.patch(&ann, json!([{"op": "remove", "path": "active"}])).await;
     assert_eq!(removed.error(400).0, "invalidValue");
     assert_eq!(okta.get(&ann).await.ok()["active"], false);
@@ -192,7 +198,10 @@ async fn a_failed_operation_undoes_the_ones_before_it() {
     for (operation, keyword) in [
         (json!({"op": "replace", "path": "userName", "value": ""}), "invalidValue"),
         (json!({"op": "remove", "path": "userName"}), "invalidValue"),
-        (json!({"op": "replace", "path": "emails[type eq \"work\"].value", "value": "x"}), "noTarget"),
+        (
+            json!({"op": "replace", "path": "emails[type eq \"work\"].value", "value": "x"}),
+            "noTarget",
+        ),
         (json!({"op": "replace", "path": "id", "value": "x"}), "mutability"),
         (json!({"op": "replace", "path": "a b", "value": "x"}), "invalidPath"),
         (json!({"op": "remove"}), "noTarget"),
