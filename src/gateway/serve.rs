@@ -90,3 +90,68 @@ async fn reload(config: &RustlsConfig, tls: &Tls) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::routing::get;
+    use rollcall_kit::tls::{Authority, install_crypto};
+    use tokio::sync::{Notify, oneshot};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_under_way_is_answered_after_the_stop() {
+        install_crypto();
+        let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let router = Router::new().route("/", {
+            let (entered, leave) = (entered.clone(), leave.clone());
+            get(async move || {
+                entered.notify_one();
+                leave.notified().await;
+                "done"
+            })
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(serve(listener, router, None, async {
+            let _ = stopped.await;
+        }));
+        let request = tokio::spawn(reqwest::get(format!("http://{address}/")));
+        entered.notified().await;
+        stop.send(()).unwrap();
+        while tokio::net::TcpStream::connect(address).await.is_ok() {}
+        leave.notify_one();
+        assert_eq!(request.await.unwrap().unwrap().text().await.unwrap(), "done");
+        serving.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn tls_is_served_with_the_certificate_of_the_files() {
+        install_crypto();
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::new().unwrap();
+        let identity = authority.issue(&[], &[std::net::Ipv4Addr::LOCALHOST.into()]).unwrap();
+        let files = identity.write(dir.path(), "tls").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        let router = Router::new().route("/", get(async || "hello"));
+        let tls = Some(Tls { cert: files.cert, key: files.key });
+        let serving = tokio::spawn(serve(listener, router, tls, std::future::pending()));
+        let root = reqwest::Certificate::from_pem(authority.ca_pem().as_bytes()).unwrap();
+        let client = reqwest::Client::builder().tls_certs_only([root]).build().unwrap();
+        let answer = client.get(url).send().await.unwrap();
+        assert_eq!(answer.text().await.unwrap(), "hello");
+        serving.abort();
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_is_not_there_is_an_error() {
+        install_crypto();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let tls = Some(Tls { cert: "/nowhere/cert".into(), key: "/nowhere/key".into() });
+        assert!(serve(listener, Router::new(), tls, std::future::pending()).await.is_err());
+    }
+}
