@@ -12,9 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Json,
+    Json, List,
     error::{Error, Result},
-    list,
     request::{Caller, MAX_PAGE},
     resource::{ENTERPRISE_USER, GROUP, Kind, USER},
 };
@@ -104,10 +103,10 @@ pub(super) struct Named {
     id: String,
 }
 
-pub(super) async fn resource_types(caller: Caller, request: Request) -> Result<Json<Value>> {
+pub(super) async fn resource_types(caller: Caller, request: Request) -> Result<Json<List<Value>>> {
     refuse_filter(&request)?;
     let kinds = [USER, GROUP].iter().map(|kind| resource_type(kind, &caller)).collect();
-    Ok(Json(list(2, 1, kinds)))
+    Ok(List::new(2, 1, kinds))
 }
 
 pub(super) async fn one_resource_type(
@@ -118,10 +117,10 @@ pub(super) async fn one_resource_type(
     kind.map(|kind| Json(resource_type(&kind, &caller))).ok_or_else(Error::not_found)
 }
 
-pub(super) async fn schemas(caller: Caller, request: Request) -> Result<Json<Value>> {
+pub(super) async fn schemas(caller: Caller, request: Request) -> Result<Json<List<Value>>> {
     refuse_filter(&request)?;
     let schemas: Vec<Value> = SCHEMAS.iter().map(|known| schema(known, &caller)).collect();
-    Ok(Json(list(3, 1, schemas)))
+    Ok(List::new(3, 1, schemas))
 }
 
 pub(super) async fn one_schema(caller: Caller, Path(named): Path<Named>) -> Result<Json<Value>> {

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Created, Json,
+    Created, Json, List,
     error::{Error, Result},
-    filter, list, members, meta, parse, patch,
+    filter, members, meta, parse, patch,
     projection::Projection,
     request::{Body, Caller, Id, MAX_BODY, Query},
     resource::{self, GROUP, Object},
@@ -21,6 +21,9 @@ use crate::{
     gateway::Gateway,
     ledger::scim::{GroupFields, GroupFilter, Members, StoredGroup},
 };
+
+/// How many unknown members a refusal names.
+const NAMED: usize = 10;
 
 pub(super) async fn create(
     State(gateway): State<Gateway>,
@@ -51,13 +54,13 @@ pub(super) async fn find(
     State(gateway): State<Gateway>,
     caller: Caller,
     query: Query,
-) -> Result<Json<Value>> {
+) -> Result<Json<List<Object>>> {
     let wanted = query.filter.as_deref().map_or(Ok(GroupFilter::All), filter::groups)?;
     let members = query.projection.wants(&GROUP, "members");
     let (access, window) = (&caller.access, query.window());
     let page = gateway.ledger.find_groups(access, &wanted, window, members).await?;
     let groups = page.items.iter().map(|group| show_stored(&caller, &query.projection, group));
-    Ok(Json(list(page.total, query.start_index, groups.collect::<Result<_>>()?)))
+    Ok(List::new(page.total, query.start_index, groups.collect::<Result<_>>()?))
 }
 
 /// A PUT says all: where it has no members, nobody is in the group any more.
@@ -161,7 +164,6 @@ async fn refuse_unknown(
     if unknown.is_empty() {
         return Ok(());
     }
-    const NAMED: usize = 10;
     let more = match unknown.len().saturating_sub(NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),

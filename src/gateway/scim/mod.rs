@@ -91,14 +91,23 @@ impl IntoResponse for Created {
 }
 
 /// A page of a list (RFC 7644 section 3.4.2).
-fn list<T: Serialize>(total: i64, start_index: i64, resources: Vec<T>) -> Value {
-    json!({
-        "schemas": [schema_urns::LIST_RESPONSE],
-        "totalResults": total,
-        "startIndex": start_index,
-        "itemsPerPage": resources.len(),
-        "Resources": resources,
-    })
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<T> {
+    schemas: [&'static str; 1],
+    total_results: i64,
+    start_index: i64,
+    items_per_page: usize,
+    #[serde(rename = "Resources")]
+    resources: Vec<T>,
+}
+
+impl<T> List<T> {
+    fn new(total_results: i64, start_index: i64, resources: Vec<T>) -> Json<Self> {
+        let schemas = [schema_urns::LIST_RESPONSE];
+        let items_per_page = resources.len();
+        Json(Self { schemas, total_results, start_index, items_per_page, resources })
+    }
 }
 
 /// RFC 7643 section 3.1. `version` comes with ETags.

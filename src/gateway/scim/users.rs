@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Created, Json,
+    Created, Json, List,
     error::{Error, Result},
-    filter, list, meta, parse, patch,
+    filter, meta, parse, patch,
     projection::Projection,
     request::{Body, Caller, Id, MAX_BODY, Query},
     resource::{self, Object, USER},
@@ -50,11 +50,11 @@ pub(super) async fn find(
     State(gateway): State<Gateway>,
     caller: Caller,
     query: Query,
-) -> Result<Json<Value>> {
+) -> Result<Json<List<Object>>> {
     let wanted = query.filter.as_deref().map_or(Ok(PersonFilter::All), filter::people)?;
     let page = gateway.ledger.find_people(&caller.access, &wanted, query.window()).await?;
     let people = page.items.iter().map(|person| show_stored(&caller, &query.projection, person));
-    Ok(Json(list(page.total, query.start_index, people.collect::<Result<_>>()?)))
+    Ok(List::new(page.total, query.start_index, people.collect::<Result<_>>()?))
 }
 
 /// What a PUT leaves out is unset, but for `active`: nobody comes back by omission.

@@ -50,7 +50,10 @@ impl Server {
     async fn start() -> Self {
         let (dir, ledger) = ledger().await;
         for (organization, directory) in [("acme", "okta"), ("acme", "entra"), ("globex", "okta")] {
-            ledger.name_organization(&format!("id-{organization}"), organization, Timestamp::now()).await.unwrap();
+            ledger
+                .name_organization(&format!("id-{organization}"), organization, Timestamp::now())
+                .await
+                .unwrap();
             open(&ledger, organization, directory).await;
         }
         let served = Arc::new(Mutex::new(Vec::new()));

@@ -22,6 +22,16 @@ impl Access {
         self.directory
     }
 
+    #[cfg(test)]
+    pub(super) fn for_tests() -> Self {
+        Self {
+            directory: Uuid::nil(),
+            organization: "acme".into(),
+            name: "okta".into(),
+            called_before: true,
+        }
+    }
+
     /// The organization's id, not its namespace.
     pub(super) fn organization(&self) -> &str {
         &self.organization

@@ -148,7 +148,11 @@ impl Ledger {
         }
         let mut rows = QueryBuilder::new(if with_members { WITH_MEMBERS } else { ALONE });
         narrow(&mut rows, access, filter);
-        rows.push(" ORDER BY g.display_name, g.id LIMIT ").push_bind(window.limit);
+        rows.push(match filter {
+            GroupFilter::ExternalId(_) => " ORDER BY +g.display_name, g.id", // see people
+            _ => " ORDER BY g.display_name, g.id",
+        });
+        rows.push(" LIMIT ").push_bind(window.limit);
         rows.push(" OFFSET ").push_bind(window.offset);
         let rows: Vec<Row> = rows.build_query_as().fetch_all(&mut *tx).await?;
         let items = rows.into_iter().map(StoredGroup::try_from).collect::<Result<_>>()?;

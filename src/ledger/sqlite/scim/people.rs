@@ -153,10 +153,7 @@ impl Ledger {
         if window.limit == 0 || window.offset >= total {
             return Ok(Page { total, items: Vec::new() });
         }
-        let mut rows = QueryBuilder::new(select!(""));
-        narrow(&mut rows, access, filter);
-        rows.push(" ORDER BY p.user_name_key LIMIT ").push_bind(window.limit);
-        rows.push(" OFFSET ").push_bind(window.offset);
+        let mut rows = rows(access, filter, window);
         let rows: Vec<Row> = rows.build_query_as().fetch_all(&mut *tx).await?;
         let items = rows.into_iter().map(StoredPerson::try_from).collect::<Result<_>>()?;
         Ok(Page { total, items })
@@ -274,6 +271,19 @@ async fn write(
     Ok(written.rows_affected() > 0)
 }
 
+fn rows(access: &Access, filter: &PersonFilter, window: Window) -> QueryBuilder<Sqlite> {
+    let mut rows = QueryBuilder::new(select!(""));
+    narrow(&mut rows, access, filter);
+    rows.push(match filter {
+        PersonFilter::All | PersonFilter::Active(_) => " ORDER BY p.user_name_key",
+        // few rows: with the plus, SQLite takes the filter's index and sorts, instead of walking
+        // the whole directory in order
+        _ => " ORDER BY +p.user_name_key",
+    });
+    rows.push(" LIMIT ").push_bind(window.limit).push(" OFFSET ").push_bind(window.offset);
+    rows
+}
+
 /// The rest of a query on `people p` that ends in `p.directory_id = `.
 fn narrow(query: &mut QueryBuilder<Sqlite>, access: &Access, filter: &PersonFilter) {
     query.push_bind(access.directory());
@@ -315,5 +325,33 @@ fn taken(error: sqlx::Error) -> Refused {
     match error.as_database_error() {
         Some(e) if e.is_unique_violation() => Refused::UserNameTaken,
         _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Row as _};
+
+    use super::*;
+    use crate::ledger::tests::ledger;
+
+    #[tokio::test]
+    async fn finding_a_person_does_not_read_the_whole_directory() {
+        let (_dir, ledger) = ledger().await;
+        let access = Access::for_tests();
+        for (filter, index) in [
+            (PersonFilter::Id(Uuid::nil()), "sqlite_autoindex_people_1 (id=?)"),
+            (PersonFilter::UserName("a".into()), "(directory_id=? AND user_name_key=?)"),
+            (PersonFilter::ExternalId("a".into()), "(directory_id=? AND external_id=?)"),
+        ] {
+            let query = rows(&access, &filter, Window { offset: 0, limit: 9 });
+            let plan =
+                sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", query.sql().as_str())))
+                    .fetch_all(&ledger.read)
+                    .await
+                    .unwrap();
+            let plan: Vec<String> = plan.iter().map(|step| step.get(3)).collect();
+            assert!(plan[0].ends_with(index), "{filter:?}: {plan:?}");
+        }
     }
 }
