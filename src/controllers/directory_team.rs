@@ -150,8 +150,9 @@ async fn observe_and_act(
         facts.applied = current.len();
         return Ok(facts);
     }
-    let plan = plan(&current, &facts.wanted.bindings);
-    facts.applied = facts.wanted.bindings.len();
+    let bindings = facts.wanted.bindings.clone();
+    let plan = plan(&current, &bindings);
+    facts.applied = bindings.len();
     // what must be made anew goes first, all else goes after its successor stands
     let (anew, over): (Vec<_>, Vec<_>) = plan
         .delete
@@ -169,8 +170,14 @@ async fn observe_and_act(
                 facts.applied -= 1;
                 facts.forbidden.insert(binding.role_ref.name.clone());
             }
-            // its namespace went meanwhile: the next pass knows
-            Err(kube::Error::Api(error)) if error.is_not_found() => facts.applied -= 1,
+            // its role, which we may not look at, or its namespace went meanwhile
+            Err(kube::Error::Api(error)) if error.is_not_found() => {
+                facts.applied -= 1;
+                let role = &binding.role_ref.name;
+                if error.details.is_some_and(|details| details.name == *role) {
+                    facts.wanted.role_not_found.insert(role.clone());
+                }
+            }
             Err(error) => return Err(error.into()),
         }
     }

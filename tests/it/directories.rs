@@ -94,9 +94,10 @@ async fn what_is_out_of_bounds_is_named_and_binds_nothing() -> anyhow::Result<()
         .apply(
             "{apiVersion: rollcall.dev/v1alpha1, kind: IdentityClass, metadata: {name: roles}, \
              spec: {provider: {builtin: {}}, namespaceSelector: {}, \
-             grantableClusterRoles: [view, unlisted]}}",
+             grantableClusterRoles: [view, unlisted, missing]}}",
         )
         .await?;
+    world.kubectl("create clusterrole unlisted --verb=get --resource=pods").await?;
     let scim = directory(world, "bounds", "{source: {scim: {}}}").await?;
     world.kubectl("annotate namespace bounds rollcall.dev/class=roles").await?;
     scim.create_group("Staff", &[]).await?;
@@ -122,6 +123,7 @@ async fn what_is_out_of_bounds_is_named_and_binds_nothing() -> anyhow::Result<()
         ),
         // in the class, but not among the roles that the chart lets the operator bind
         ("[{name: a, clusterRole: unlisted}]", "PermissionsApplied", "Forbidden"),
+        ("[{name: a, clusterRole: missing}]", "ResolvedRefs", "RoleNotFound"),
     ] {
         team(world, "bounds", permissions).await?;
         world.reason("bounds", staff, condition, reason).await?;
