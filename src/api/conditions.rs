@@ -210,10 +210,6 @@ pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Conditio
     conditions.iter().find(|c| c.type_ == type_)
 }
 
-pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
-    find(conditions, type_).is_some_and(|c| c.status == Truth::True.as_str())
-}
-
 /// The reason of a condition, empty where there is none.
 pub fn reason_of<'a>(conditions: &'a [Condition], type_: &str) -> &'a str {
     find(conditions, type_).map_or("", |c| &c.reason)

@@ -139,6 +139,19 @@ pub fn plan<'a>(current: &'a [RoleBinding], wanted: &'a [RoleBinding]) -> Plan<'
     }
 }
 
+pub fn same_name(a: &RoleBinding, b: &RoleBinding) -> bool {
+    a.metadata.name == b.metadata.name && a.metadata.namespace == b.metadata.namespace
+}
+
+/// Whether `new` is for the same permission in the same namespace as `old`.
+pub fn is_successor(new: &RoleBinding, old: &RoleBinding) -> bool {
+    let stem = |binding: &RoleBinding| {
+        let name = binding.name_any();
+        name.rsplit_once('-').map(|(stem, _)| stem.to_owned())
+    };
+    new.metadata.namespace == old.metadata.namespace && stem(new) == stem(old)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +218,8 @@ mod tests {
         let (edit, view) = (ask(permission("edit", None)), ask(permission("view", None)));
         let plan = plan(&edit.bindings, &view.bindings);
         assert_eq!((plan.apply.len(), plan.delete.len()), (2, 2));
+        assert!(is_successor(plan.apply[0], plan.delete[0]));
+        assert!(!is_successor(plan.apply[0], plan.delete[1]), "another namespace");
     }
 
     #[test]

@@ -13,16 +13,15 @@ use kube::{
         DeleteParams, ListParams, ObjectMeta, PartialObjectMeta, Patch, PatchParams, PostParams,
         Preconditions,
     },
-    runtime::{controller::Action, reflector},
+    runtime::{controller::Action, reflector::store::Writer},
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{
-    Context, Kind, MANAGER, Nudge, RESYNC, Result, chain, controller, error_policy, imports,
-    jittered, namespace, report, with_finalizer,
+    Context, Kind, MANAGER, Nudge, Result, controller, error_policy, imports, jittered, namespace,
+    report, with_finalizer,
 };
 use crate::{
     api::{
@@ -31,21 +30,20 @@ use crate::{
         meta,
     },
     keys,
-    ledger::{Directory, Ledger, Topic},
+    ledger::{Directory, Group, Topic},
 };
 
 /// The type of the Secret that holds a token.
 const SECRET_TYPE: &str = "rollcall.dev/scim-token";
-/// How long people and groups of a deleted DirectorySync are kept, and how often that is looked at.
-const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
-const PURGE: Duration = Duration::from_secs(3600);
+/// How soon a Secret that was deleted is noticed: it can only be asked for by name.
+const AGAIN: Duration = Duration::from_secs(120);
 
 impl Kind for DirectorySync {
     const NAME: &'static str = "DirectorySync";
 }
 
-pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
-    controller(&ctx, reflector::store(), wakes, stop)
+pub async fn run(ctx: Arc<Context>, writer: Writer<DirectorySync>, stop: CancellationToken) {
+    controller(&ctx, (ctx.syncs.clone(), writer), wakes, stop)
         .run(reconcile, error_policy, ctx)
         .for_each(report)
         .await;
@@ -61,21 +59,8 @@ fn wakes(nudge: &Nudge, sync: &DirectorySync) -> bool {
                 && change.organization.as_ref() == Some(&own)
                 && change.name == sync.name_any()
         }
-        Nudge::Domains { .. } => false,
-    }
-}
-
-/// Forget, until `stop`, the people of directories that were deleted long enough ago.
-pub async fn purge(ledger: &Ledger, stop: CancellationToken) {
-    loop {
-        match ledger.purge_directories(Timestamp::now() - KEPT).await {
-            Ok(0) => {}
-            Ok(number) => info!(number, "forgot deleted directories"),
-            Err(error) => warn!(error = %chain(&error), "deleted directories not forgotten"),
-        }
-        if stop.run_until_cancelled(tokio::time::sleep(PURGE)).await.is_none() {
-            return;
-        }
+        // a team made by hand goes, and an imported one takes its place
+        Nudge::Object { kind, namespace } => *kind == DirectoryTeam::NAME && *namespace == own,
     }
 }
 
@@ -97,21 +82,22 @@ async fn apply(sync: Arc<DirectorySync>, ctx: &Context) -> Result<Action> {
         secret: None,
         directory: None,
     };
-    match ctx.tenancy.organization(&namespace(sync.as_ref())) {
+    match ctx.tenancy.organization(&namespace(sync.as_ref())).await? {
         Err(refused) => facts.accepted = refused,
         Ok(organization) => {
-            ctx.ledger.name_organization(&organization.id, &organization.name, now).await?;
             let directory = directory(ctx, &organization.id, &sync.name_any(), now).await?;
             facts.secret = Some(keep_token(&sync, &directory, &facts.endpoint, now, ctx).await?);
             if sync.spec.suspend != Some(true) {
-                import(&sync, &organization.id, &directory, ctx).await?;
+                let groups = ctx.ledger.groups(directory.id).await?;
+                let pinned = ctx.ledger.groups_of_teams(&organization.id).await?;
+                import(&sync, &groups, &pinned, ctx).await?;
             }
             facts.directory = Some(directory);
         }
     }
     let new = decide(&sync, &facts, now);
     let debounced = ctx.status.write(sync.as_ref(), &new).await?;
-    Ok(Action::requeue(debounced.unwrap_or_else(|| jittered(RESYNC))))
+    Ok(Action::requeue(debounced.unwrap_or_else(|| jittered(AGAIN))))
 }
 
 async fn directory(
@@ -126,14 +112,16 @@ async fn directory(
     Ok(ctx.ledger.make_directory(organization, name, now).await?)
 }
 
-/// The token and everyone's access end first; people and groups are kept for a while. Imported
-/// teams go with their owner.
+/// The token and everyone's access end first; people and groups are kept for a while.
 async fn cleanup(sync: Arc<DirectorySync>, ctx: &Context) -> Result<()> {
-    if let Some(organization) = ctx.ledger.organization_named(&namespace(sync.as_ref())).await? {
+    let namespace = namespace(sync.as_ref());
+    if let Some(organization) = ctx.ledger.organization_named(&namespace).await? {
         let now = Timestamp::now();
         ctx.ledger.delete_directory(&organization, &sync.name_any(), now).await?;
     }
-    Ok(())
+    ctx.nudges.send(Nudge::Object { kind: DirectorySync::NAME, namespace });
+    // not left to the garbage collector, which an orphaning deletion passes by
+    import(&sync, &[], &BTreeMap::new(), ctx).await
 }
 
 /// How the Secret with the token is.
@@ -157,7 +145,11 @@ async fn keep_token(
     let api = Api::<Secret>::namespaced(ctx.client.clone(), &namespace(sync));
     let found = api.get_metadata_opt(&name).await?;
     match &found {
-        Some(secret) if !is_ours(secret, sync) => return Ok(TokenSecret::Foreign(name)),
+        Some(secret) if !is_ours(secret, sync) => {
+            // ours was deleted before this one came, and its token went with it
+            ctx.ledger.delete_tokens(directory.id).await?;
+            return Ok(TokenSecret::Foreign(name));
+        }
         Some(secret) if names_token_of(secret, directory) => return Ok(TokenSecret::Ours(name)),
         _ => {}
     }
@@ -215,24 +207,19 @@ fn secret(sync: &DirectorySync, name: &str, id: Uuid, endpoint: &str, token: &st
     }
 }
 
-/// Make, change and delete imported teams.
+/// Make, change and delete imported teams, for the groups there are. `pinned` are the groups that
+/// teams stand for. What can't be made holds back no deletion.
 async fn import(
     sync: &DirectorySync,
-    organization: &str,
-    directory: &Directory,
+    groups: &[Group],
+    pinned: &BTreeMap<String, Uuid>,
     ctx: &Context,
 ) -> Result<()> {
     let import = sync.spec.teams.as_ref().and_then(|teams| teams.import.as_ref());
     let api = Api::<DirectoryTeam>::namespaced(ctx.client.clone(), &namespace(sync));
     let teams = api.list(&ListParams::default()).await?.items;
-    let groups = ctx.ledger.groups(directory.id).await?;
-    let imported = imports::names_of_imported(&teams, sync);
-    let taken = ctx.ledger.groups_of_teams(organization, &imported).await?;
-    let plan = imports::plan(sync, import, &groups, &teams, &taken);
-    for team in &plan.apply {
-        let params = PatchParams::apply(MANAGER).force();
-        api.patch(&team.name_any(), &params, &Patch::Apply(team)).await?;
-    }
+    let plan = imports::plan(sync, import, groups, &teams, pinned);
+    let mut failed = None;
     for team in &plan.delete {
         let params = DeleteParams {
             preconditions: Some(Preconditions {
@@ -243,10 +230,14 @@ async fn import(
         };
         match api.delete(&team.name_any(), &params).await {
             Err(kube::Error::Api(error)) if error.is_not_found() => {}
-            other => drop(other?),
+            other => failed = other.err().or(failed),
         }
     }
-    Ok(())
+    for team in &plan.apply {
+        let params = PatchParams::apply(MANAGER).force();
+        failed = api.patch(&team.name_any(), &params, &Patch::Apply(team)).await.err().or(failed);
+    }
+    failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// What one pass found.

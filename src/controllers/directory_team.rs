@@ -3,18 +3,14 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use jiff::Timestamp;
-use k8s_openapi::{
-    api::rbac::v1::{ClusterRole, RoleBinding},
-    apimachinery::pkg::apis::meta::v1::Time,
-};
+use k8s_openapi::{api::rbac::v1::RoleBinding, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, ListParams, PartialObjectMeta, Patch, PatchParams, Preconditions},
+    api::PartialObjectMeta,
     runtime::{
         WatchStreamExt,
         controller::Action,
-        reflector::{self, ObjectRef},
+        reflector::{ObjectRef, store::Writer},
         watcher,
     },
 };
@@ -22,15 +18,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Context, Kind, MANAGER, Nudge, RESYNC, Result,
-    bindings::{Bounds, Wanted, kubernetes_group, plan, wanted},
-    controller, error_policy, jittered, namespace, report, status,
+    bindings::{Bounds, Wanted, kubernetes_group, wanted},
+    controller, error_policy, jittered, namespace, report,
+    role_bindings::{self, Kept, role_exists},
+    status,
     tenancy::Organization,
     with_finalizer,
 };
 use crate::{
     api::{
-        BindingCounts, DirectoryTeam, DirectoryTeamStatus, GroupRef, GroupStatus,
-        conditions::{Conditions, Verdict, Waiting, all_of, kind, reason},
+        BindingCounts, DirectorySync, DirectoryTeam, DirectoryTeamStatus, GroupRef, GroupStatus,
+        conditions::{Conditions, Truth, Verdict, Waiting, all_of, kind, reason},
         meta,
     },
     ledger::{Match, Selector, Topic},
@@ -43,12 +41,12 @@ impl Kind for DirectoryTeam {
     const NAME: &'static str = "DirectoryTeam";
 }
 
-pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
+pub async fn run(ctx: Arc<Context>, writer: Writer<DirectoryTeam>, stop: CancellationToken) {
     let ours = watcher::Config::default().labels(&format!("{}={MANAGER}", meta::MANAGED_BY));
     let bindings = watcher(Api::<PartialObjectMeta<RoleBinding>>::all(ctx.client.clone()), ours)
         .default_backoff()
         .touched_objects();
-    controller(&ctx, reflector::store(), wakes, stop)
+    controller(&ctx, (ctx.teams.clone(), writer), wakes, stop)
         .watches_stream(bindings, team_of)
         .run(reconcile, error_policy, ctx)
         .for_each(report)
@@ -65,7 +63,7 @@ fn wakes(nudge: &Nudge, team: &DirectoryTeam) -> bool {
                 && change.organization.as_ref() == Some(&own)
                 && change.name == team.spec.directory_sync_ref.name
         }
-        Nudge::Domains { .. } => false,
+        Nudge::Object { kind, namespace } => *kind == DirectorySync::NAME && *namespace == own,
     }
 }
 
@@ -80,13 +78,13 @@ async fn reconcile(team: Arc<DirectoryTeam>, ctx: Arc<Context>) -> Result<Action
 }
 
 async fn apply(team: Arc<DirectoryTeam>, ctx: &Context) -> Result<Action> {
-    let facts = match ctx.tenancy.organization(&namespace(team.as_ref())) {
+    let own = namespace(team.as_ref());
+    let facts = match ctx.tenancy.organization(&own).await? {
         Ok(organization) => observe_and_act(&team, &organization, ctx).await?,
         Err(refused) => {
             // nobody is in the team; its bindings stay, for a class mended soon
-            let named = namespace(team.as_ref());
-            if let Some(organization) = ctx.ledger.organization_named(&named).await? {
-                ctx.ledger.delete_team(&organization, &team.name_any()).await?;
+            if let Some(organization) = ctx.ledger.organization_named(&own).await? {
+                ctx.ledger.withdraw_team(&organization, &team.name_any()).await?;
             }
             Facts::refused(refused)
         }
@@ -103,13 +101,9 @@ async fn observe_and_act(
     organization: &Organization,
     ctx: &Context,
 ) -> Result<Facts> {
-    let now = Timestamp::now();
-    ctx.ledger.name_organization(&organization.id, &organization.name, now).await?;
-    let sync = &team.spec.directory_sync_ref.name;
-    let directory = ctx.ledger.directory(&organization.id, sync).await?.map(|d| d.id);
-
+    let name = team.name_any();
     let permissions = team.spec.permissions.as_deref().unwrap_or_default();
-    let ours = ctx.tenancy.workload_namespaces(&organization.name);
+    let ours = ctx.tenancy.workload_namespaces(&organization.name).await?;
     let mut existing = BTreeSet::new();
     for role in permissions.iter().map(|p| &p.cluster_role) {
         if organization.grantable.contains(role)
@@ -126,112 +120,49 @@ async fn observe_and_act(
         existing: &existing,
         exists: &|name| ctx.tenancy.namespace_exists(name),
     };
-    let wanted = wanted(team, permissions, &bounds);
+    let mut wanted = wanted(team, permissions, &bounds);
     let accepted = accepted(&wanted, &organization.name);
 
     // published before it is said, and before anything is bound
-    let selector = selector(&team.spec.group);
-    let group = ctx
-        .ledger
-        .put_team(&organization.id, &team.name_any(), directory, &selector, accepted.is_yes())
-        .await?;
-
-    let mut facts = Facts {
+    let sync = &team.spec.directory_sync_ref.name;
+    let group = match ctx.ledger.directory(&organization.id, sync).await? {
+        Some(directory) => {
+            let selector = selector(&team.spec.group);
+            let counts = accepted.is_yes();
+            let put = ctx.ledger.put_team(&organization.id, &name, directory.id, &selector, counts);
+            Some(put.await?)
+        }
+        None => {
+            ctx.ledger.withdraw_team(&organization.id, &name).await?;
+            None
+        }
+    };
+    let kept = if team.spec.suspend == Some(true) {
+        // what stands stays, but not where it may not stand any more
+        let applied = role_bindings::delete_all(team, &ours, ctx).await?;
+        Kept { applied, ..Kept::default() }
+    } else {
+        role_bindings::keep(team, &wanted.bindings, ctx).await?
+    };
+    wanted.role_not_found.extend(kept.missing);
+    Ok(Facts {
         organization: Some(organization.name.clone()),
         accepted,
-        directory: directory.is_some(),
         group,
         wanted,
-        applied: 0,
-        forbidden: BTreeSet::new(),
-    };
-    let current = current(team, ctx).await?;
-    if team.spec.suspend == Some(true) {
-        facts.applied = current.len();
-        return Ok(facts);
-    }
-    let bindings = facts.wanted.bindings.clone();
-    let plan = plan(&current, &bindings);
-    facts.applied = bindings.len();
-    // what must be made anew goes first, all else goes after its successor stands
-    let (anew, over): (Vec<_>, Vec<_>) = plan
-        .delete
-        .into_iter()
-        .partition(|have| plan.apply.iter().any(|want| same_name(have, want)));
-    for binding in anew {
-        delete(ctx, binding).await?;
-    }
-    for binding in plan.apply {
-        let api = Api::<RoleBinding>::namespaced(ctx.client.clone(), &namespace(binding));
-        let params = PatchParams::apply(MANAGER).force();
-        match api.patch(&binding.name_any(), &params, &Patch::Apply(binding)).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(error)) if error.is_forbidden() => {
-                facts.applied -= 1;
-                facts.forbidden.insert(binding.role_ref.name.clone());
-            }
-            // its role, which we may not look at, or its namespace went meanwhile
-            Err(kube::Error::Api(error)) if error.is_not_found() => {
-                facts.applied -= 1;
-                let role = &binding.role_ref.name;
-                if error.details.is_some_and(|details| details.name == *role) {
-                    facts.wanted.role_not_found.insert(role.clone());
-                }
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    for binding in over {
-        delete(ctx, binding).await?;
-    }
-    Ok(facts)
+        applied: kept.applied,
+        forbidden: kept.forbidden,
+    })
 }
 
 async fn cleanup(team: Arc<DirectoryTeam>, ctx: &Context) -> Result<()> {
-    if let Some(organization) = ctx.ledger.organization_named(&namespace(team.as_ref())).await? {
+    let namespace = namespace(team.as_ref());
+    if let Some(organization) = ctx.ledger.organization_named(&namespace).await? {
         ctx.ledger.delete_team(&organization, &team.name_any()).await?;
     }
-    for binding in &current(&team, ctx).await? {
-        delete(ctx, binding).await?;
-    }
+    role_bindings::delete_all(&team, &BTreeSet::new(), ctx).await?;
+    ctx.nudges.send(Nudge::Object { kind: DirectoryTeam::NAME, namespace });
     Ok(())
-}
-
-/// The bindings that were made for this team, wherever they are.
-async fn current(team: &DirectoryTeam, ctx: &Context) -> Result<Vec<RoleBinding>> {
-    let uid = team.uid().unwrap_or_default();
-    let mark = format!("{}={MANAGER},{}={uid}", meta::MANAGED_BY, meta::OWNER_UID);
-    let api = Api::<RoleBinding>::all(ctx.client.clone());
-    Ok(api.list(&ListParams::default().labels(&mark)).await?.items)
-}
-
-fn same_name(a: &RoleBinding, b: &RoleBinding) -> bool {
-    a.metadata.name == b.metadata.name && a.metadata.namespace == b.metadata.namespace
-}
-
-/// Delete the very object that was seen; one that is gone already is fine.
-async fn delete(ctx: &Context, binding: &RoleBinding) -> Result<()> {
-    let api = Api::<RoleBinding>::namespaced(ctx.client.clone(), &namespace(binding));
-    let params = DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: binding.uid(),
-            resource_version: binding.resource_version(),
-        }),
-        ..DeleteParams::default()
-    };
-    match api.delete(&binding.name_any(), &params).await {
-        Err(kube::Error::Api(error)) if error.is_not_found() => Ok(()),
-        other => Ok(other.map(drop)?),
-    }
-}
-
-async fn role_exists(ctx: &Context, role: &str) -> Result<bool> {
-    match Api::<ClusterRole>::all(ctx.client.clone()).get_metadata_opt(role).await {
-        Ok(found) => Ok(found.is_some()),
-        // one that we may not even look at we may not bind either, and binding will say so
-        Err(kube::Error::Api(error)) if error.is_forbidden() => Ok(true),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn selector(group: &GroupRef) -> Selector {
@@ -247,8 +178,8 @@ struct Facts {
     /// `None` where the namespace is no organization.
     organization: Option<String>,
     accepted: Verdict,
-    directory: bool,
-    group: Match,
+    /// `None` where there is no directory.
+    group: Option<Match>,
     wanted: Wanted,
     applied: usize,
     /// Roles that we may not bind.
@@ -260,8 +191,7 @@ impl Facts {
         Self {
             organization: None,
             accepted,
-            directory: false,
-            group: Match::NotFound,
+            group: None,
             wanted: Wanted::default(),
             applied: 0,
             forbidden: BTreeSet::new(),
@@ -293,9 +223,17 @@ fn accepted(wanted: &Wanted, organization: &str) -> Verdict {
     Verdict::yes(reason::ACCEPTED, "")
 }
 
+/// Nothing else is looked at where the namespace is no organization.
+fn refused(facts: &Facts) -> Verdict {
+    Verdict { truth: Truth::False, ..facts.accepted.clone() }
+}
+
 fn resolved(team: &DirectoryTeam, facts: &Facts) -> Verdict {
+    if facts.organization.is_none() {
+        return refused(facts);
+    }
     let sync = &team.spec.directory_sync_ref.name;
-    if !facts.directory {
+    if facts.group.is_none() {
         let message = format!("There is no DirectorySync {sync} in this namespace.");
         return Verdict::no(reason::DIRECTORY_SYNC_NOT_FOUND, message);
     }
@@ -313,16 +251,17 @@ fn resolved(team: &DirectoryTeam, facts: &Facts) -> Verdict {
 fn found(team: &DirectoryTeam, facts: &Facts) -> Verdict {
     let sync = &team.spec.directory_sync_ref.name;
     match &facts.group {
-        Match::Found { group, .. } => {
+        _ if facts.organization.is_none() => refused(facts),
+        Some(Match::Found { group, .. }) => {
             Verdict::yes(reason::FOUND, format!("The group {} of {sync}.", group.display_name))
         }
-        Match::NotFound => Verdict::no(
+        Some(Match::NotFound) | None => Verdict::no(
             reason::NOT_FOUND,
             format!(
                 "{sync} has no such group: push it from the company IdP, or correct spec.group."
             ),
         ),
-        Match::Ambiguous(number) => Verdict::no(
+        Some(Match::Ambiguous(number)) => Verdict::no(
             reason::AMBIGUOUS,
             format!(
                 "{sync} has {number} groups of that name: name the one that is meant by its id."
@@ -332,13 +271,16 @@ fn found(team: &DirectoryTeam, facts: &Facts) -> Verdict {
 }
 
 fn permissions_applied(team: &DirectoryTeam, facts: &Facts) -> Verdict {
+    if facts.organization.is_none() {
+        return refused(facts);
+    }
     let desired = facts.wanted.bindings.len();
     if !facts.forbidden.is_empty() {
         return Verdict::no(
             reason::FORBIDDEN,
             format!(
-                "Rollcall itself may not bind {}: the platform team adds it to the chart's value \
-                 grantableClusterRoles.",
+                "The API server lets Rollcall not bind {}: the chart's value grantableClusterRoles \
+                 doesn't name it, or an admission policy refuses it there.",
                 list(&facts.forbidden)
             ),
         );
@@ -358,7 +300,7 @@ fn permissions_applied(team: &DirectoryTeam, facts: &Facts) -> Verdict {
         return Verdict::no(reason::PARTIALLY_APPLIED, message);
     }
     let asked = team.spec.permissions.as_ref().is_some_and(|p| !p.is_empty());
-    if !asked || facts.organization.is_none() {
+    if !asked {
         let message = "Nobody gets access through this team yet: it has no permissions.";
         return Verdict::yes(reason::NO_PERMISSIONS, message);
     }
@@ -384,18 +326,18 @@ fn decide(team: &DirectoryTeam, facts: &Facts, now: &Time) -> DirectoryTeamStatu
         () if suspended || ready.is_yes() => Waiting::No,
         // what others may make any time: a directory, a role, a namespace, a group
         () if facts.accepted.is_yes() && facts.forbidden.is_empty() => match facts.group {
-            Match::Ambiguous(_) => Waiting::Edit,
-            Match::Found { .. } | Match::NotFound => Waiting::Outside,
+            Some(Match::Ambiguous(_)) => Waiting::Edit,
+            _ => Waiting::Outside,
         },
         () => Waiting::Edit,
     };
     let (group, members) = match &facts.group {
-        Match::Found { group, active_members } => {
+        Some(Match::Found { group, active_members }) => {
             let status =
                 GroupStatus { id: group.id.to_string(), display_name: group.display_name.clone() };
             (Some(status), Some(*active_members))
         }
-        Match::NotFound | Match::Ambiguous(_) => (None, None),
+        _ => (None, None),
     };
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let old = team.status.as_ref().map_or(&[][..], |s| &s.conditions);
@@ -413,7 +355,7 @@ fn decide(team: &DirectoryTeam, facts: &Facts, now: &Time) -> DirectoryTeamStatu
             .organization
             .as_ref()
             .map(|organization| kubernetes_group(organization, &team.name_any())),
-        bindings: Some(BindingCounts {
+        bindings: facts.organization.as_ref().map(|_| BindingCounts {
             desired: count(facts.wanted.bindings.len()),
             applied: count(facts.applied),
         }),
@@ -431,6 +373,7 @@ mod tests {
         },
         ledger::Group,
     };
+    use jiff::Timestamp;
     use uuid::Uuid;
 
     fn at(second: i64) -> Time {
@@ -456,8 +399,7 @@ mod tests {
         Facts {
             organization: Some("acme".into()),
             accepted: Verdict::yes(reason::ACCEPTED, ""),
-            directory: true,
-            group: Match::Found { group, active_members: 2 },
+            group: Some(Match::Found { group, active_members: 2 }),
             wanted,
             applied: 1,
             forbidden: BTreeSet::new(),
@@ -491,7 +433,7 @@ mod tests {
                 kind::ACCEPTED,
                 reason::ROLE_NOT_GRANTABLE,
             ),
-            (with(|f| f.directory = false), kind::RESOLVED_REFS, reason::DIRECTORY_SYNC_NOT_FOUND),
+            (with(|f| f.group = None), kind::RESOLVED_REFS, reason::DIRECTORY_SYNC_NOT_FOUND),
             (
                 with(|f| f.wanted.role_not_found = one("edit")),
                 kind::RESOLVED_REFS,
@@ -502,8 +444,8 @@ mod tests {
                 kind::RESOLVED_REFS,
                 reason::NAMESPACE_NOT_FOUND,
             ),
-            (with(|f| f.group = Match::NotFound), kind::GROUP_FOUND, reason::NOT_FOUND),
-            (with(|f| f.group = Match::Ambiguous(2)), kind::GROUP_FOUND, reason::AMBIGUOUS),
+            (with(|f| f.group = Some(Match::NotFound)), kind::GROUP_FOUND, reason::NOT_FOUND),
+            (with(|f| f.group = Some(Match::Ambiguous(2))), kind::GROUP_FOUND, reason::AMBIGUOUS),
             (with(|f| f.forbidden = one("edit")), kind::PERMISSIONS_APPLIED, reason::FORBIDDEN),
             (with(|f| f.applied = 0), kind::PERMISSIONS_APPLIED, reason::PARTIALLY_APPLIED),
         ] {

@@ -60,6 +60,8 @@ pub enum Metadata {
     Unresolved,
     /// This older connection has its domains.
     Conflict(String),
+    /// The connection is suspended, and nothing was read before.
+    Suspended,
     /// The namespace is no organization.
     Refused,
 }
@@ -87,6 +89,7 @@ pub async fn read(
     let name = connection.name_any();
     let stored = ctx.ledger.connection(&organization.id, &name).await?;
     let had_one = stored.is_some();
+    let withdrawn = stored.as_ref().is_some_and(|row| row.withdrawn);
     let (resolved, source) = source(connection, ctx).await?;
     let kept = stored.filter(|row| source.is(&row.source)).map(|row| {
         let provider = metadata::parse(&row.metadata, now).ok();
@@ -94,7 +97,7 @@ pub async fn read(
     });
     let publish = async |source: String, metadata: Vec<u8>| -> Result<()> {
         let request = request(connection).cloned();
-        let row = Connection { source, metadata, fetched_at: now, request };
+        let row = Connection { source, metadata, fetched_at: now, request, withdrawn: false };
         Ok(ctx.ledger.put_connection(&organization.id, &name, &row).await?)
     };
     let of_this_source = kept.is_some();
@@ -108,7 +111,7 @@ pub async fn read(
         },
         Source::Given { id, xml } => match metadata::parse(&xml, now) {
             Ok(provider) => {
-                if !of_this_source {
+                if !of_this_source || withdrawn {
                     publish(id, xml).await?;
                 }
                 Metadata::good(provider)
@@ -117,6 +120,7 @@ pub async fn read(
         },
         Source::Url(url) => match still_good(connection, kept.as_ref(), now) {
             Some(good) => good,
+            None if connection.spec.suspend == Some(true) => Metadata::Suspended,
             None => match fetch(ctx.fetchers.of(organization), &url, now).await {
                 Ok((xml, provider)) => {
                     publish(Source::Url(url).id(), xml).await?;
@@ -140,7 +144,8 @@ fn still_good(connection: &SsoConnection, kept: Option<&Kept>, now: Timestamp) -
     let provider = kept.provider.clone()?;
     let at = refresh_at(kept.row.fetched_at, &provider);
     let asked_for = request(connection).is_some_and(|r| kept.row.request.as_ref() != Some(r));
-    let current = connection.spec.suspend == Some(true) || (at > now && !asked_for);
+    let current =
+        connection.spec.suspend == Some(true) || (at > now && !asked_for && !kept.row.withdrawn);
     current.then_some(Metadata::Good { provider, refresh_at: Some(at), problem: None })
 }
 

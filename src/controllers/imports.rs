@@ -7,7 +7,7 @@ use kube::{Resource, ResourceExt, api::ObjectMeta};
 use uuid::Uuid;
 use wildmatch::WildMatch;
 
-use super::MANAGER;
+use super::{MANAGER, is_deleted};
 use crate::{
     api::{DirectorySync, DirectoryTeam, DirectoryTeamSpec, GroupRef, ImportSpec, LocalRef, meta},
     ledger::Group,
@@ -25,26 +25,25 @@ pub struct Plan {
 
 /// The difference between the teams that `import` asks for and those that there are.
 ///
-/// `teams` are all teams of the namespace, `taken` the groups that teams made by hand stand for:
-/// such a team wins, and is never changed.
+/// `teams` are all teams of the namespace, `pinned` the groups that teams stand for. One made by
+/// hand wins, and is never changed.
 pub fn plan(
     sync: &DirectorySync,
     import: Option<&ImportSpec>,
     groups: &[Group],
     teams: &[DirectoryTeam],
-    taken: &BTreeSet<Uuid>,
+    pinned: &BTreeMap<String, Uuid>,
 ) -> Plan {
-    let (imported, by_hand): (Vec<_>, Vec<_>) =
-        teams.iter().partition(|team| is_imported(team, sync));
-    let mut names: BTreeSet<String> = by_hand.iter().map(|team| team.name_any()).collect();
+    let mut names: BTreeSet<String> = teams.iter().map(ResourceExt::name_any).collect();
+    // a team on its way out holds its name, and no group
+    let staying = teams.iter().filter(|team| !is_deleted(*team));
+    let (imported, by_hand): (Vec<_>, Vec<_>) = staying.partition(|team| is_imported(team, sync));
+    let taken: BTreeSet<_> = by_hand.iter().filter_map(|t| pinned.get(&t.name_any())).collect();
     let mut current: BTreeMap<Uuid, &DirectoryTeam> = BTreeMap::new();
     let mut plan = Plan::default();
     for team in imported {
         match group_id(team) {
-            Some(id) if !current.contains_key(&id) => {
-                names.insert(team.name_any());
-                current.insert(id, team);
-            }
+            Some(id) if !current.contains_key(&id) => drop(current.insert(id, team)),
             _ => plan.delete.push(team.clone()),
         }
     }
@@ -65,11 +64,6 @@ pub fn plan(
     }
     plan.delete.extend(current.into_values().cloned());
     plan
-}
-
-/// The names of the teams that we made for `sync`.
-pub fn names_of_imported(teams: &[DirectoryTeam], sync: &DirectorySync) -> BTreeSet<String> {
-    teams.iter().filter(|team| is_imported(team, sync)).map(ResourceExt::name_any).collect()
 }
 
 /// Whether a team is one that we made for `sync`.
@@ -192,7 +186,7 @@ mod tests {
     }
 
     fn run(groups: &[Group], teams: &[DirectoryTeam]) -> Plan {
-        plan(&sync(), Some(&import("Team *", "*secret*")), groups, teams, &BTreeSet::new())
+        plan(&sync(), Some(&import("Team *", "*secret*")), groups, teams, &BTreeMap::new())
     }
 
     #[test]
@@ -200,7 +194,7 @@ mod tests {
         let groups =
             [group(1, "Team Rocket & Söhne"), group(2, "Team secret"), group(3, "Everyone")];
         assert_eq!(names(&run(&groups, &[]).apply), ["team-rocket-s-hne"]);
-        let nothing = plan(&sync(), None, &groups, &[], &BTreeSet::new());
+        let nothing = plan(&sync(), None, &groups, &[], &BTreeMap::new());
         assert!(nothing.apply.is_empty() && nothing.delete.is_empty());
     }
 
@@ -229,7 +223,7 @@ mod tests {
         assert!(made[1].starts_with("team-a-") && made[1] != "team-a-");
         assert!(made.iter().all(|name| name.len() <= LONGEST));
         let nameless =
-            plan(&sync(), Some(&import("*", "-")), &[group(4, "工程")], &[], &BTreeSet::new());
+            plan(&sync(), Some(&import("*", "-")), &[group(4, "工程")], &[], &BTreeMap::new());
         assert!(names(&nameless.apply)[0].starts_with("group-"));
     }
 
@@ -252,8 +246,10 @@ mod tests {
         assert!(names(&beside.apply)[0].starts_with("team-a-"));
         assert!(beside.delete.is_empty());
         // and one that is pinned to a group since renamed is known by the ledger
-        let taken = [Uuid::from_u128(1)].into();
-        let pinned = plan(&sync(), Some(&import("*", "-")), &[group(1, "Team A")], &[], &taken);
+        let elsewhere = GroupRef { display_name: Some("Old".into()), ..GroupRef::default() };
+        let pinned = BTreeMap::from([("mine".to_owned(), Uuid::from_u128(1))]);
+        let (groups, teams) = ([group(1, "Team A")], [by_hand("mine", elsewhere)]);
+        let pinned = plan(&sync(), Some(&import("*", "-")), &groups, &teams, &pinned);
         assert!(pinned.apply.is_empty());
     }
 }

@@ -9,8 +9,10 @@ mod idp_metadata;
 mod imports;
 mod installation;
 mod nudges;
+mod role_bindings;
 mod sso_connection;
 mod status;
+mod sweep;
 mod tenancy;
 mod verified_domain;
 
@@ -47,7 +49,7 @@ use self::{
     tenancy::Tenancy,
 };
 use crate::{
-    api::{Status, VerifiedDomain},
+    api::{DirectorySync, DirectoryTeam, SsoConnection, Status, VerifiedDomain},
     dns,
     health::Ready,
     ledger::{self, Ledger},
@@ -61,8 +63,8 @@ const FINALIZER: &str = "rollcall.dev/cleanup";
 
 /// How long one pass over an object may take; kube's client alone would retry for minutes.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// How many objects of a kind are worked on at once.
-const CONCURRENCY: u16 = 16;
+/// How many objects of a kind are worked on at once: passes mostly wait for others.
+const CONCURRENCY: u16 = 64;
 /// How soon and how late a failed pass is repeated.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 /// How often an object is looked at where nothing is known to change.
@@ -136,8 +138,11 @@ struct Context {
     failures: Failures,
     resolver: dns::Resolver,
     fetchers: Fetchers,
-    /// The cache of the controller of VerifiedDomains.
+    // the caches of the controllers
     domains: Store<VerifiedDomain>,
+    connections: Store<SsoConnection>,
+    syncs: Store<DirectorySync>,
+    teams: Store<DirectoryTeam>,
 }
 
 /// Run all controllers until `stop`. Returns once every pass under way has ended.
@@ -155,9 +160,12 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<()> {
     let nudges = Nudges::new();
-    let tenancy = tenancy::watch(&client, &nudges, &stop);
+    let tenancy = tenancy::watch(&client, &ledger, &nudges, &stop);
     let Some(tenancy) = stop.run_until_cancelled(tenancy).await else { return Ok(()) };
     let (domains, domains_writer) = reflector::store();
+    let (connections, connections_writer) = reflector::store();
+    let (syncs, syncs_writer) = reflector::store();
+    let (teams, teams_writer) = reflector::store();
     let ctx = Arc::new(Context {
         resolver: dns::Resolver::new(&settings.dns_servers)?,
         fetchers: Fetchers::new()?,
@@ -171,6 +179,9 @@ pub async fn run(
         settings,
         metrics,
         domains,
+        connections,
+        syncs,
+        teams,
     });
     let until = || stop.clone();
     // the first look, so that nothing is said to stall while the key only has to be read
@@ -179,12 +190,12 @@ pub async fn run(
     tokio::join!(
         ctx.nudges.follow_ledger(&ctx.ledger, until()),
         ctx.installation.keep_looking(&ctx.nudges, until()),
-        directory_sync::purge(&ctx.ledger, until()),
+        sweep::run(&ctx, until()),
         identity_class::run(ctx.clone(), until()),
         verified_domain::run(ctx.clone(), domains_writer, until()),
-        sso_connection::run(ctx.clone(), until()),
-        directory_sync::run(ctx.clone(), until()),
-        directory_team::run(ctx.clone(), until()),
+        sso_connection::run(ctx.clone(), connections_writer, until()),
+        directory_sync::run(ctx.clone(), syncs_writer, until()),
+        directory_team::run(ctx.clone(), teams_writer, until()),
     );
     Ok(())
 }
@@ -236,8 +247,7 @@ fn strip<K: Resource>(object: &mut K) {
     object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
 }
 
-/// Run one pass over an object: within the deadline, counted, and with the installation key, or
-/// else no further than saying that it is missing.
+/// Run one pass over an object: within the deadline, and counted.
 async fn pass<K, F>(object: &Arc<K>, ctx: &Context, work: F) -> Result<Action>
 where
     K: Kind,
@@ -254,6 +264,7 @@ where
 }
 
 /// Apply or clean up, whichever the object asks for; it stays until the clean-up has succeeded.
+/// Without the installation key nothing is applied, and the object says so.
 async fn with_finalizer<K, A, C>(
     object: Arc<K>,
     ctx: &Context,
@@ -318,18 +329,20 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// How often in a row each object's pass has failed.
+/// How often in a row each object's pass has failed, and when it last did.
 #[derive(Default)]
-struct Failures(Mutex<HashMap<String, u32>>);
+struct Failures(Mutex<HashMap<String, (u32, Instant)>>);
 
 impl Failures {
     /// Count one more; returns how long to wait.
     fn count(&self, key: String) -> Duration {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(key).or_insert(0);
         let (soonest, latest) = BACKOFF;
+        // those of objects that went meanwhile
+        counts.retain(|_, (_, at)| at.elapsed() < latest * 2 + DEADLINE);
+        let (count, at) = counts.entry(key).or_insert((0, Instant::now()));
         let delay = soonest.saturating_mul(1 << (*count).min(16)).min(latest);
-        *count += 1;
+        (*count, *at) = (*count + 1, Instant::now());
         delay
     }
 

@@ -28,8 +28,8 @@ pub enum Nudge {
         /// The organizations it belongs to by its label, and belonged to before.
         organizations: Vec<String>,
     },
-    /// A VerifiedDomain of this namespace came or goes.
-    Domains { namespace: String },
+    /// An object of this kind came to this namespace, or goes.
+    Object { kind: &'static str, namespace: String },
     /// A row of the ledger changed.
     Ledger(Change),
 }

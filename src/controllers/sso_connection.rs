@@ -8,7 +8,7 @@ use kube::{
     ResourceExt,
     runtime::{
         controller::Action,
-        reflector::{self, ObjectRef, Store},
+        reflector::{ObjectRef, store::Writer},
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,9 @@ use crate::{
     api::{
         CertificateStatus, IdentityProviderStatus, SsoConnection, SsoConnectionStatus,
         VerifiedDomain,
-        conditions::{Conditions, Truth, Verdict, Waiting, all_of, kind, reason, whole_seconds},
+        conditions::{
+            Conditions, Truth, Verdict, Waiting, all_of, find, kind, reason, whole_seconds,
+        },
     },
     dns::DomainName,
     ledger::Topic,
@@ -40,11 +42,8 @@ impl Kind for SsoConnection {
     const NAME: &'static str = "SsoConnection";
 }
 
-pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
-    let (store, writer) = reflector::store();
-    let siblings = store.clone();
-    let reconcile = move |connection, ctx| reconcile(connection, ctx, siblings.clone());
-    controller(&ctx, (store, writer), wakes, stop)
+pub async fn run(ctx: Arc<Context>, writer: Writer<SsoConnection>, stop: CancellationToken) {
+    controller(&ctx, (ctx.connections.clone(), writer), wakes, stop)
         .run(reconcile, error_policy, ctx)
         .for_each(report)
         .await;
@@ -55,36 +54,29 @@ fn wakes(nudge: &Nudge, connection: &SsoConnection) -> bool {
     match nudge {
         Nudge::All => true,
         Nudge::Namespace { name, .. } => *name == own,
-        Nudge::Domains { namespace } => *namespace == own,
+        Nudge::Object { kind, namespace } => {
+            *namespace == own && [VerifiedDomain::NAME, SsoConnection::NAME].contains(kind)
+        }
         Nudge::Ledger(change) => {
             change.topic == Topic::Domain && change.organization.as_ref() == Some(&own)
         }
     }
 }
 
-async fn reconcile(
-    connection: Arc<SsoConnection>,
-    ctx: Arc<Context>,
-    siblings: Store<SsoConnection>,
-) -> Result<Action> {
-    with_finalizer(connection, &ctx, |c| apply(c, &ctx, &siblings), |c| cleanup(c, &ctx)).await
+async fn reconcile(connection: Arc<SsoConnection>, ctx: Arc<Context>) -> Result<Action> {
+    with_finalizer(connection, &ctx, |c| apply(c, &ctx), |c| cleanup(c, &ctx)).await
 }
 
-async fn apply(
-    connection: Arc<SsoConnection>,
-    ctx: &Context,
-    siblings: &Store<SsoConnection>,
-) -> Result<Action> {
+async fn apply(connection: Arc<SsoConnection>, ctx: &Context) -> Result<Action> {
     let now = Timestamp::now();
-    let facts = match ctx.tenancy.organization(&namespace(connection.as_ref())) {
+    let facts = match ctx.tenancy.organization(&namespace(connection.as_ref())).await? {
         Err(refused) => {
             withdraw(&connection, ctx).await?;
             Facts::refused(refused)
         }
         Ok(organization) => {
-            ctx.ledger.name_organization(&organization.id, &organization.name, now).await?;
             let domains = domains(&connection, &organization, ctx).await?;
-            let older = older_rival(&connection, &siblings.state());
+            let older = older_rival(&connection, &ctx.connections.state());
             let (resolved, metadata) = match older {
                 Some(older) => {
                     withdraw(&connection, ctx).await?;
@@ -101,13 +93,18 @@ async fn apply(
 }
 
 async fn cleanup(connection: Arc<SsoConnection>, ctx: &Context) -> Result<()> {
-    withdraw(&connection, ctx).await
+    let namespace = namespace(connection.as_ref());
+    if let Some(organization) = ctx.ledger.organization_named(&namespace).await? {
+        ctx.ledger.delete_connection(&organization, &connection.name_any()).await?;
+    }
+    ctx.nudges.send(Nudge::Object { kind: SsoConnection::NAME, namespace });
+    Ok(())
 }
 
-/// Nobody signs in by this connection any more.
+/// Nobody signs in by this connection for now.
 async fn withdraw(connection: &SsoConnection, ctx: &Context) -> Result<()> {
     if let Some(organization) = ctx.ledger.organization_named(&namespace(connection)).await? {
-        ctx.ledger.delete_connection(&organization, &connection.name_any()).await?;
+        ctx.ledger.withdraw_connection(&organization, &connection.name_any()).await?;
     }
     Ok(())
 }
@@ -258,6 +255,10 @@ fn configured(facts: &Facts, now: Timestamp) -> Verdict {
             reason::CONNECTION_CONFLICT,
             format!("{older} has these domains already: give each connection domains of its own."),
         ),
+        Metadata::Suspended => Verdict::no(
+            reason::SUSPENDED,
+            "Suspended before its metadata was read: it is not fetched now.",
+        ),
         Metadata::Refused => Verdict { truth: Truth::False, ..facts.accepted.clone() },
     }
 }
@@ -336,12 +337,15 @@ fn decide(
         identity_provider: provider,
         conditions: conditions.ready(&ready, waiting),
     };
-    (new, next_pass(&facts.metadata, now))
+    let failing = find(&new.conditions, kind::CONFIGURED).map(|c| c.last_transition_time.0);
+    let next = next_pass(&facts.metadata, failing.unwrap_or(now), now);
+    (new, next)
 }
 
-fn next_pass(metadata: &Metadata, now: Timestamp) -> Duration {
+/// What fails is tried again after as long as it has failed.
+fn next_pass(metadata: &Metadata, since: Timestamp, now: Timestamp) -> Duration {
     match metadata {
-        Metadata::Unreachable(_) | Metadata::Invalid(_) => RETRY,
+        Metadata::Unreachable(_) | Metadata::Invalid(_) => until(now, since).clamp(RETRY, RESYNC),
         Metadata::Good { refresh_at: Some(at), .. } => until(*at, now).clamp(RETRY, RESYNC),
         _ => RESYNC,
     }
@@ -351,10 +355,7 @@ fn next_pass(metadata: &Metadata, now: Timestamp) -> Duration {
 mod tests {
     use super::*;
     use crate::{
-        api::{
-            LocalRef, SamlSpec, SsoConnectionSpec,
-            conditions::{find, reason_of},
-        },
+        api::{LocalRef, SamlSpec, SsoConnectionSpec, conditions::reason_of},
         fetch::FetchError,
         saml::metadata::{Binding, IdentityProvider, SigningCertificate},
     };

@@ -84,6 +84,7 @@ impl Writer {
     /// status, and all access, stays as it is.
     pub async fn stall<K: Kind>(&self, object: &K, message: &str) -> Result<()> {
         let mut new = object.status().cloned().unwrap_or_default();
+        new.set_observed_generation(object.meta().generation);
         let old = new.conditions().to_vec();
         let now = now();
         let mut all = Conditions::new(&old, object.meta().generation, &now)
@@ -117,7 +118,7 @@ impl Writer {
         };
         let stalled = find(new, kind::STALLED).is_some();
         let mut note = ready.message.clone();
-        note.truncate(note.floor_char_boundary(NOTE));
+        shorten(&mut note, NOTE);
         let event = Event {
             type_: if stalled { EventType::Warning } else { EventType::Normal },
             reason: ready.reason.clone(),
@@ -131,6 +132,15 @@ impl Writer {
             warn!(error = %chain(&error), kind = K::NAME, ns, name, "event not published");
         }
     }
+}
+
+/// Cut `text` to at most `bytes`, between characters.
+pub fn shorten(text: &mut String, bytes: usize) {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
 }
 
 /// The time as statuses keep it.

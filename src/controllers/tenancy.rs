@@ -1,11 +1,15 @@
 //! Which namespace is an organization, which class serves it, and which namespaces are its own.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use futures::{Stream, StreamExt};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Client, ResourceExt,
     core::{Selector, SelectorExt},
     runtime::{
         WatchStreamExt,
@@ -17,16 +21,20 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{Error, Nudge, Nudges, Result, age, chain, is_deleted, strip};
-use crate::api::{
-    IdentityClass,
-    conditions::{Verdict, reason},
-    meta,
+use crate::{
+    api::{
+        IdentityClass,
+        conditions::{Verdict, reason},
+        meta,
+    },
+    ledger::Ledger,
 };
 
 /// The caches of namespaces and classes.
 pub struct Tenancy {
     namespaces: Store<Namespace>,
     classes: Store<IdentityClass>,
+    ledger: Ledger,
 }
 
 /// A namespace that is an organization.
@@ -42,7 +50,12 @@ pub struct Organization {
 }
 
 /// Watch namespaces and classes until `stop`. Returns once both are known.
-pub async fn watch(client: &Client, nudges: &Nudges, stop: &CancellationToken) -> Result<Tenancy> {
+pub async fn watch(
+    client: &Client,
+    ledger: &Ledger,
+    nudges: &Nudges,
+    stop: &CancellationToken,
+) -> Result<Tenancy> {
     let (namespaces, writer) = reflector::store();
     let events = watcher(Api::<Namespace>::all(client.clone()), watcher::Config::default())
         .default_backoff()
@@ -65,7 +78,7 @@ pub async fn watch(client: &Client, nudges: &Nudges, stop: &CancellationToken) -
     });
     namespaces.wait_until_ready().await.map_err(|_| Error::Cache)?;
     classes.wait_until_ready().await.map_err(|_| Error::Cache)?;
-    Ok(Tenancy { namespaces, classes })
+    Ok(Tenancy { namespaces, classes, ledger: ledger.clone() })
 }
 
 fn follow<K: Send + 'static>(
@@ -118,48 +131,68 @@ fn organization_of(namespace: &Namespace) -> Option<String> {
 }
 
 impl Tenancy {
-    /// The organization in the namespace `name`, or why there is none.
-    pub fn organization(&self, name: &str) -> Result<Organization, Verdict> {
+    /// The organization in the namespace `name`, known to the ledger from here on; or why there is
+    /// none.
+    pub async fn organization(&self, name: &str) -> Result<Result<Organization, Verdict>> {
         let Some(namespace) = self.namespaces.get(&ObjectRef::new(name)) else {
-            return Err(Verdict::no(reason::NOT_ALLOWED_BY_CLASS, "The namespace is gone."));
+            return Ok(Err(Verdict::no(reason::NOT_ALLOWED_BY_CLASS, "The namespace is gone.")));
         };
         if namespace.annotations().contains_key(meta::ORGANIZATION_ID) {
             let id = organization_id(&namespace);
-            let taken = self.namespaces.find(|other| has_id_before(other, &namespace, &id));
-            if taken.is_some() {
-                return Err(Verdict::no(
-                    reason::NOT_ALLOWED_BY_CLASS,
-                    format!(
-                        "Another namespace has the organization id of this one: ask the platform \
-                         team to correct the annotation {}.",
-                        meta::ORGANIZATION_ID
-                    ),
-                ));
+            let twins = self.namespaces.state_filter(|other| {
+                other.name_any() != name && organization_id(other) == id && !is_deleted(other)
+            });
+            let holder =
+                if twins.is_empty() { None } else { self.ledger.namespace_of(&id).await? };
+            if !has_right_to(&namespace, &id, &twins, holder.as_deref()) {
+                let message = format!(
+                    "Another namespace has the organization id of this one: ask the platform team \
+                     to correct the annotation {}.",
+                    meta::ORGANIZATION_ID
+                );
+                return Ok(Err(Verdict::no(reason::NOT_ALLOWED_BY_CLASS, message)));
             }
         }
         let classes = self.classes.state();
-        resolve(&namespace, classes.iter().map(AsRef::as_ref))
+        let organization = resolve(&namespace, classes.iter().map(AsRef::as_ref));
+        if let Ok(Organization { id, name, .. }) = &organization {
+            self.ledger.name_organization(id, name, Timestamp::now()).await?;
+        }
+        Ok(organization)
     }
 
-    /// The namespaces that belong to the organization `name` by their label, but never its own.
-    pub fn workload_namespaces(&self, name: &str) -> BTreeSet<String> {
-        let ours = |namespace: &Namespace| {
-            namespace.labels().get(meta::ORGANIZATION).is_some_and(|label| label == name)
+    /// The namespaces that belong to the organization `name` by their label; never its own, nor
+    /// another organization's own.
+    pub async fn workload_namespaces(&self, name: &str) -> Result<BTreeSet<String>> {
+        let labelled = self.namespaces.state_filter(|namespace| {
+            organization_of(namespace).is_some_and(|label| label == name)
                 && namespace.name_any() != name
                 && !is_deleted(namespace)
-        };
-        self.namespaces.state_filter(ours).iter().map(|n| n.name_any()).collect()
+        });
+        let mut ours = BTreeSet::new();
+        for namespace in labelled.iter().map(|namespace| namespace.name_any()) {
+            if self.ledger.organization_named(&namespace).await?.is_none() {
+                ours.insert(namespace);
+            }
+        }
+        Ok(ours)
+    }
+
+    /// The names of all namespaces that stay.
+    pub fn names(&self) -> BTreeSet<String> {
+        let staying = self.namespaces.state_filter(|namespace| !is_deleted(namespace));
+        staying.iter().map(|namespace| namespace.name_any()).collect()
     }
 
     /// The names of the classes annotated as the default, in order.
     pub fn default_classes(&self) -> Vec<String> {
-        let defaults = self.classes.state_filter(|class| is_default(class));
+        let defaults = self.classes.state_filter(is_default);
         let names: BTreeSet<_> = defaults.iter().map(|class| class.name_any()).collect();
         names.into_iter().collect()
     }
 
     pub fn namespace_exists(&self, name: &str) -> bool {
-        self.namespaces.get(&ObjectRef::new(name)).is_some()
+        self.namespaces.get(&ObjectRef::new(name)).is_some_and(|found| !is_deleted(found.as_ref()))
     }
 }
 
@@ -169,12 +202,22 @@ fn organization_id(namespace: &Namespace) -> String {
     annotated.filter(|id| !id.is_empty()).or_else(|| namespace.uid()).unwrap_or_default()
 }
 
-/// Whether `other` has a better right to `id` than `namespace`, which has it by annotation: it is
-/// the other's UID, or the other is older.
-fn has_id_before(other: &Namespace, namespace: &Namespace, id: &str) -> bool {
-    other.name_any() != namespace.name_any()
-        && organization_id(other) == id
-        && (other.uid().as_deref() == Some(id) || age(other) < age(namespace))
+/// Whether a namespace may be the organization `id`, which it has by annotation, as others do:
+/// whose UID it is has it, else who held it before, else the oldest.
+fn has_right_to(
+    namespace: &Namespace,
+    id: &str,
+    twins: &[Arc<Namespace>],
+    holder: Option<&str>,
+) -> bool {
+    if twins.iter().any(|twin| twin.uid().as_deref() == Some(id)) {
+        return false;
+    }
+    match holder {
+        Some(holder) if holder == namespace.name_any() => true,
+        Some(holder) if twins.iter().any(|twin| twin.name_any() == holder) => false,
+        _ => twins.iter().all(|twin| age(namespace) < age(twin.as_ref())),
+    }
 }
 
 fn resolve<'a>(
@@ -192,7 +235,7 @@ fn resolve<'a>(
             )
         })?,
         None => {
-            let mut defaults = classes.filter(|class| is_default(*class));
+            let mut defaults = classes.filter(|class| is_default(class));
             match (defaults.next(), defaults.next()) {
                 (Some(class), None) => class,
                 (Some(_), Some(_)) => {
@@ -230,7 +273,7 @@ fn resolve<'a>(
 }
 
 /// Whether a class serves organizations that name none.
-pub fn is_default(class: &impl Resource) -> bool {
+pub fn is_default(class: &IdentityClass) -> bool {
     class.annotations().get(meta::DEFAULT_CLASS).is_some_and(|value| value == "true")
 }
 
@@ -296,20 +339,23 @@ mod tests {
 
     #[test]
     fn nobody_takes_the_id_of_another_organization() {
-        let acme = namespace(json!({ "name": "acme", "uid": "u1" }));
-        let thief = namespace(json!({
-            "name": "thief", "uid": "u2", "annotations": { meta::ORGANIZATION_ID: "u1" },
-        }));
-        assert!(has_id_before(&acme, &thief, "u1"));
-        let twin = |name: &str, second: u32| {
+        let annotated = |name: &str, id: &str, second: u32| {
             namespace(json!({
-                "name": name, "uid": name, "annotations": { meta::ORGANIZATION_ID: "acme-inc" },
+                "name": name, "uid": name, "annotations": { meta::ORGANIZATION_ID: id },
                 "creationTimestamp": format!("2026-01-01T00:00:{second:02}Z"),
             }))
         };
-        let (older, younger) = (twin("b", 1), twin("a", 2));
-        assert!(has_id_before(&older, &younger, "acme-inc"));
-        assert!(!has_id_before(&younger, &older, "acme-inc"));
+        let acme = Arc::new(namespace(json!({ "name": "acme", "uid": "u1" })));
+        assert!(!has_right_to(&annotated("thief", "u1", 0), "u1", &[acme], None));
+
+        let (older, younger) = (annotated("b", "inc", 1), annotated("a", "inc", 2));
+        let (old, young) = ([Arc::new(older.clone())], [Arc::new(younger.clone())]);
+        assert!(has_right_to(&older, "inc", &young, None));
+        assert!(!has_right_to(&younger, "inc", &old, None));
+        // who held it keeps it, however old the other is; a holder that is gone does not
+        assert!(has_right_to(&younger, "inc", &old, Some("a")));
+        assert!(!has_right_to(&older, "inc", &young, Some("a")));
+        assert!(has_right_to(&older, "inc", &young, Some("gone")));
     }
 
     #[test]

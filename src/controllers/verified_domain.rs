@@ -5,15 +5,18 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::runtime::{
-    controller::Action,
-    reflector::{Store, store::Writer},
+use kube::{
+    ResourceExt,
+    runtime::{
+        controller::Action,
+        reflector::{Store, store::Writer},
+    },
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Context, Kind, Nudge, Result, age, controller, error_policy, is_deleted, jittered, namespace,
-    report, tenancy::Organization, with_finalizer,
+    report, status, with_finalizer,
 };
 use crate::{
     api::{
@@ -34,11 +37,15 @@ const SEEKING: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 const PROVED: Duration = Duration::from_secs(24 * 3600);
 /// How often one whose record is missing is looked at.
 const MISSING: Duration = Duration::from_secs(3600);
+/// How far apart absences must be to count.
+const MISSED: SignedDuration = SignedDuration::from_mins(30);
 /// How long, and over how many definite absences, a record may be missing before it is lost.
 const GRACE: SignedDuration = SignedDuration::from_hours(72);
 const ABSENCES: i64 = 3;
 /// How long a proof holds without being renewed.
 const PROOF_HOLDS: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// What a look alone can have said before; a failed look keeps it.
+const SEEN: [&str; 2] = [reason::AWAITING_RECORD, reason::VALUE_MISMATCH];
 /// How much of a wrong record's value is shown.
 const SHOWN: usize = 60;
 
@@ -65,7 +72,14 @@ fn wakes(nudge: &Nudge, domain: &VerifiedDomain) -> bool {
                 && names(&domain.spec.domain, &change.name)
                 && change.organization.as_deref() != Some(&namespace(domain))
         }
-        Nudge::Domains { .. } => false,
+        // the younger of two for one name, when the older goes
+        Nudge::Object { kind: of, namespace: at } => {
+            *of == VerifiedDomain::NAME
+                && *at == namespace(domain)
+                && domain.status.as_ref().is_some_and(|status| {
+                    reason_of(&status.conditions, kind::ACCEPTED) == reason::DUPLICATE
+                })
+        }
     }
 }
 
@@ -84,21 +98,26 @@ async fn reconcile(domain: Arc<VerifiedDomain>, ctx: Arc<Context>) -> Result<Act
 
 async fn apply(domain: Arc<VerifiedDomain>, ctx: &Context) -> Result<Action> {
     let now = Timestamp::now();
-    let (accepted, claim) = accept(&domain, ctx);
+    let own = namespace(domain.as_ref());
+    let (accepted, name) = accept(&domain, ctx).await?;
     let mut facts = Facts { accepted, claim: None };
-    if let Some((organization, name)) = claim
-        && let Some(key) = ctx.installation.key()
+    let seeking = facts.accepted.is_yes() && domain.spec.suspend != Some(true);
+    // a proof ages also where no new one is sought
+    if let (Some(name), Some(key)) = (name, ctx.installation.key())
+        && let Some(organization) = ctx.ledger.organization_named(&own).await?
+        && let Some(mut held) = match facts.accepted.is_yes() {
+            true => Some(ctx.ledger.claim(&organization, name.as_str(), now).await?),
+            false => ctx.ledger.claim_of(&organization, name.as_str()).await?,
+        }
     {
-        ctx.ledger.name_organization(&organization.id, &organization.name, now).await?;
-        let mut held = ctx.ledger.claim(&organization.id, name.as_str(), now).await?;
-        let value = dns::record_value(key, &organization.id, &name);
+        let value = dns::record_value(key, &organization, &name);
         let mut sighting = Sighting::NotLooked;
-        if held.proved_at.is_some() || domain.spec.suspend != Some(true) {
+        if seeking || held.proved_at.is_some() {
             let answer = ctx.resolver.txt(&dns::record_name(&name)).await;
             sighting = Sighting::of(answer, &value);
-            if let Some(proof) = judge(&held, &sighting, now) {
+            if let Some(proof) = judge(&held, &sighting, seeking, now) {
                 let ledger = &ctx.ledger;
-                held = ledger.record_proof(&organization.id, name.as_str(), proof, now).await?;
+                held = ledger.record_proof(&organization, name.as_str(), proof, now).await?;
             }
         }
         facts.claim = Some(Observed { name, value, held, sighting });
@@ -106,7 +125,7 @@ async fn apply(domain: Arc<VerifiedDomain>, ctx: &Context) -> Result<Action> {
     let (new, next) = decide(&domain, &facts, now);
     ctx.status.write(domain.as_ref(), &new).await?;
     if domain.status.as_ref().is_none_or(|s| s.conditions.is_empty()) {
-        ctx.nudges.send(Nudge::Domains { namespace: namespace(domain.as_ref()) });
+        ctx.nudges.send(Nudge::Object { kind: VerifiedDomain::NAME, namespace: own });
     }
     Ok(Action::requeue(jittered(next)))
 }
@@ -119,31 +138,31 @@ async fn cleanup(domain: Arc<VerifiedDomain>, ctx: &Context) -> Result<()> {
     {
         ctx.ledger.release(&organization, name.as_str()).await?;
     }
-    ctx.nudges.send(Nudge::Domains { namespace });
+    ctx.nudges.send(Nudge::Object { kind: VerifiedDomain::NAME, namespace });
     Ok(())
 }
 
-/// Whether the object may claim its domain at all, and who claims what if so.
-fn accept(domain: &VerifiedDomain, ctx: &Context) -> (Verdict, Option<(Organization, DomainName)>) {
-    let organization = match ctx.tenancy.organization(&namespace(domain)) {
-        Ok(organization) => organization,
-        Err(refused) => return (refused, None),
-    };
+/// Whether the object may claim its domain, and which domain that is: none where it isn't one, or
+/// another object counts for it.
+async fn accept(domain: &VerifiedDomain, ctx: &Context) -> Result<(Verdict, Option<DomainName>)> {
     let name = match DomainName::parse(&domain.spec.domain) {
         Ok(name) => name,
         Err(error) => {
             let message = format!("{}: {error}.", domain.spec.domain);
-            return (Verdict::no(reason::NOT_A_DOMAIN, message), None);
+            return Ok((Verdict::no(reason::NOT_A_DOMAIN, message), None));
         }
     };
-    if let Some(older) =
-        twins(domain, &name, &ctx.domains).iter().find(|t| age(t.as_ref()) < age(domain))
-    {
-        let message =
-            format!("{} names this domain already: delete one of the two.", age(older.as_ref()).1);
-        return (Verdict::no(reason::DUPLICATE, message), None);
+    let twins = twins(domain, &name, &ctx.domains);
+    if let Some(older) = twins.iter().find(|twin| age(twin.as_ref()) < age(domain)) {
+        let older = older.name_any();
+        let message = format!("{older} names this domain already: delete one of the two.");
+        return Ok((Verdict::no(reason::DUPLICATE, message), None));
     }
-    (Verdict::yes(reason::ACCEPTED, ""), Some((organization, name)))
+    let accepted = match ctx.tenancy.organization(&namespace(domain)).await? {
+        Ok(_) => Verdict::yes(reason::ACCEPTED, ""),
+        Err(refused) => refused,
+    };
+    Ok((accepted, Some(name)))
 }
 
 /// The other objects of the namespace that name the same domain, and stay.
@@ -199,7 +218,7 @@ impl Sighting {
             Answer::Records(records) if records.iter().any(|r| r == value) => Self::Match,
             Answer::Records(records) => {
                 let mut other = records.into_iter().next().unwrap_or_default();
-                other.truncate(other.floor_char_boundary(SHOWN));
+                status::shorten(&mut other, SHOWN);
                 Self::Mismatch(other)
             }
             Answer::NoData | Answer::NxDomain => Self::Absent,
@@ -208,13 +227,18 @@ impl Sighting {
     }
 }
 
-/// What a sighting does to a claim. Only a match proves; only definite absence, for long enough,
-/// loses; a failed look loses nothing before the proof has run out.
-fn judge(claim: &Claim, sighting: &Sighting, now: Timestamp) -> Option<Proof> {
+/// What a sighting does to a claim. Only a match proves, and only where a proof is sought does it
+/// prove anything new; only definite absence, for long enough, loses; a failed look loses nothing
+/// before the proof has run out.
+fn judge(claim: &Claim, sighting: &Sighting, seeking: bool, now: Timestamp) -> Option<Proof> {
     let proved = claim.proved_at.is_some();
     match sighting {
-        Sighting::Match => Some(Proof::Seen),
+        Sighting::Match if seeking || claim.owns => Some(Proof::Seen),
         Sighting::Absent | Sighting::Mismatch(_) if proved => {
+            // looks in quick succession are one absence
+            if claim.missed_at.is_some_and(|missed| missed + MISSED > now) {
+                return None;
+            }
             let long_enough = claim.missing_since.is_some_and(|since| since + GRACE <= now);
             let lost = long_enough && claim.absences + 1 >= ABSENCES;
             Some(if lost { Proof::Lost(Loss::RecordLost) } else { Proof::Missing })
@@ -236,8 +260,10 @@ fn decide(
     let generation = domain.metadata.generation;
     let claim = facts.claim.as_ref();
     let verified = match claim {
-        Some(observed) => verified(observed, old),
-        None => Verdict { truth: Truth::False, ..facts.accepted.clone() },
+        Some(observed) if facts.accepted.is_yes() || observed.held.proved_at.is_some() => {
+            verified(observed, old)
+        }
+        _ => Verdict { truth: Truth::False, ..facts.accepted.clone() },
     };
     let suspended = domain.spec.suspend == Some(true);
     let ready = if suspended {
@@ -258,10 +284,7 @@ fn decide(
     let new = VerifiedDomainStatus {
         observed_generation: generation,
         domain: claim.map(|c| c.name.to_string()),
-        verified_at: claim
-            .filter(|c| c.held.owns)
-            .and_then(|c| c.held.proved_at)
-            .map(|at| Time(at)),
+        verified_at: claim.filter(|c| c.held.owns).and_then(|c| c.held.proved_at).map(Time),
         challenge: claim.map(|c| Challenge {
             record_name: dns::record_name(&c.name),
             record_type: "TXT".into(),
@@ -269,7 +292,7 @@ fn decide(
         }),
         conditions: conditions.ready(&ready, waiting),
     };
-    (new, next_look(claim.map(|c| &c.held), now))
+    (new, next_look(claim, now))
 }
 
 /// What to say of a claim. `old` are the conditions so far: what they know, a failed look keeps.
@@ -292,8 +315,8 @@ fn verified(observed: &Observed, old: &[Condition]) -> Verdict {
         Claim { proved_at: Some(_), .. } => Verdict::no(
             reason::DOMAIN_CONFLICT,
             format!(
-                "The record is right, but another organization has proved {name} already. If it is \
-                 yours alone, ask the platform team."
+                "Another organization has proved {name} before, and keeps it for as long as its proof \
+                 stands. If the domain is yours alone, ask the platform team."
             ),
         ),
         Claim { lost: Some(Loss::RecordLost), .. } => Verdict::no(
@@ -317,7 +340,7 @@ fn verified(observed: &Observed, old: &[Condition]) -> Verdict {
                 ),
             ),
             Sighting::Failed(failure) => {
-                match find(old, kind::VERIFIED).filter(|c| c.status == "False") {
+                match find(old, kind::VERIFIED).filter(|c| SEEN.contains(&c.reason.as_str())) {
                     Some(known) => Verdict::kept(known),
                     None => Verdict::unknown(
                         reason::LOOKUP_FAILED,
@@ -333,12 +356,12 @@ fn verified(observed: &Observed, old: &[Condition]) -> Verdict {
     }
 }
 
-fn next_look(claim: Option<&Claim>, now: Timestamp) -> Duration {
-    match claim {
-        None => super::RESYNC,
-        Some(Claim { proved_at: Some(_), missing_since: None, .. }) => PROVED,
-        Some(Claim { proved_at: Some(_), .. }) => MISSING,
-        Some(claim) => {
+fn next_look(claim: Option<&Observed>, now: Timestamp) -> Duration {
+    let Some(Observed { held, sighting, .. }) = claim else { return super::RESYNC };
+    match held {
+        Claim { owns: true, missing_since: None, .. } if *sighting == Sighting::Match => PROVED,
+        Claim { proved_at: Some(_), .. } => MISSING,
+        claim => {
             let lasted: Duration =
                 now.duration_since(claim.claimed_at).try_into().unwrap_or_default();
             (lasted / 10).clamp(SEEKING.0, SEEKING.1)
@@ -363,6 +386,7 @@ mod tests {
             proved_at: None,
             seen_at: None,
             missing_since: None,
+            missed_at: None,
             absences: 0,
             lost: None,
             owns: false,
@@ -374,7 +398,7 @@ mod tests {
     }
 
     fn missing(absences: i64) -> Claim {
-        Claim { missing_since: Some(at(100)), absences, ..owned() }
+        Claim { missing_since: Some(at(100)), missed_at: Some(at(100)), absences, ..owned() }
     }
 
     fn domain() -> VerifiedDomain {
@@ -424,8 +448,28 @@ mod tests {
             (owned(), failed, at(10 + 30 * DAY), Some(Proof::Lost(Loss::ProofExpired))),
             (owned(), Sighting::NotLooked, at(10 + 60 * DAY), None),
         ] {
-            assert_eq!(judge(&held, &sighting, now), proof, "{held:?} {sighting:?} {now}");
+            assert_eq!(judge(&held, &sighting, true, now), proof, "{held:?} {sighting:?} {now}");
         }
+    }
+
+    #[test]
+    fn looks_in_quick_succession_are_one_absence() {
+        let soon = at(100) + SignedDuration::from_secs(1);
+        assert_eq!(judge(&missing(1), &Sighting::Absent, true, soon), None);
+        assert_eq!(
+            judge(&missing(1), &Sighting::Absent, true, at(100) + MISSED),
+            Some(Proof::Missing)
+        );
+    }
+
+    #[test]
+    fn where_no_proof_is_sought_a_standing_one_ages_and_none_is_made() {
+        let now = at(200);
+        assert_eq!(judge(&owned(), &Sighting::Match, false, now), Some(Proof::Seen));
+        assert_eq!(judge(&owned(), &Sighting::Absent, false, now), Some(Proof::Missing));
+        let rival = Claim { owns: false, ..owned() };
+        assert_eq!(judge(&rival, &Sighting::Match, false, now), None);
+        assert_eq!(judge(&claim(), &Sighting::Match, false, now), None);
     }
 
     #[test]
@@ -499,16 +543,27 @@ mod tests {
         assert_eq!(reason_of(&status.conditions, kind::READY), reason::SUSPENDED);
         assert_eq!(reason_of(&status.conditions, kind::VERIFIED), reason::RECORD_FOUND);
         assert_eq!(next, PROVED);
+        let refused = Facts {
+            accepted: Verdict::no(reason::NOT_ALLOWED_BY_CLASS, ""),
+            ..facts(owned(), Sighting::Match)
+        };
+        let (status, _) = decide(&domain, &refused, at(1));
+        assert_eq!(reason_of(&status.conditions, kind::VERIFIED), reason::RECORD_FOUND);
     }
 
     #[test]
     fn looks_are_soon_at_first_and_rarer_later() {
-        let seconds = |held: &Claim, now| next_look(Some(held), at(now)).as_secs();
-        assert_eq!(seconds(&claim(), 1), 5);
-        assert_eq!(seconds(&claim(), 600), 60);
-        assert_eq!(seconds(&claim(), 10 * DAY), 3600);
-        assert_eq!(seconds(&owned(), 600), 24 * 3600);
-        assert_eq!(seconds(&missing(1), 600), 3600);
+        let seconds = |held, sighting, now| {
+            next_look(facts(held, sighting).claim.as_ref(), at(now)).as_secs()
+        };
+        assert_eq!(seconds(claim(), Sighting::Absent, 1), 5);
+        assert_eq!(seconds(claim(), Sighting::Absent, 600), 60);
+        assert_eq!(seconds(claim(), Sighting::Absent, 10 * DAY), 3600);
+        assert_eq!(seconds(owned(), Sighting::Match, 600), 24 * 3600);
+        assert_eq!(seconds(missing(1), Sighting::Absent, 600), 3600);
+        // one that failed, or that waits for the owner to let go
+        assert_eq!(seconds(owned(), Sighting::Failed(Failure::ServFail), 600), 3600);
+        assert_eq!(seconds(Claim { owns: false, ..owned() }, Sighting::Match, 600), 3600);
     }
 
     #[test]

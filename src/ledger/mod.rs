@@ -61,7 +61,9 @@ pub struct Claim {
     pub seen_at: Option<Timestamp>,
     /// The first definite absence since then.
     pub missing_since: Option<Timestamp>,
-    /// How many definite absences there were since then.
+    /// The last definite absence that counted.
+    pub missed_at: Option<Timestamp>,
+    /// How many definite absences counted since then.
     pub absences: i64,
     /// Why the last proof ended, where one did.
     pub lost: Option<Loss>,
@@ -89,6 +91,27 @@ pub enum Proof {
     Lost(Loss),
 }
 
+/// A row that an object of the cluster stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The organization's id.
+    pub organization: String,
+    pub namespace: String,
+    pub thing: Thing,
+    /// The object's name; of a domain its canonical form; of an organization nothing.
+    pub name: String,
+}
+
+/// What kind of thing a [`Published`] row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Thing {
+    Organization,
+    Domain,
+    Connection,
+    Directory,
+    Team,
+}
+
 /// The last good metadata of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
@@ -99,6 +122,8 @@ pub struct Connection {
     pub fetched_at: Timestamp,
     /// The last request to fetch it again that was met.
     pub request: Option<String>,
+    /// Whether nobody signs in by it for now.
+    pub withdrawn: bool,
 }
 
 /// The directory of a DirectorySync.

@@ -104,7 +104,6 @@ async fn bad_metadata_is_named_and_good_metadata_survives_it() -> anyhow::Result
     world.make_one("SsoConnection", NAMESPACE, "named", &named).await?;
     world.reason(NAMESPACE, "sso/named", "Configured", "ConnectionConflict").await?;
     world.kubectl(&format!("delete {OBJECT} -n {NAMESPACE}")).await?;
-    world.nudge(NAMESPACE, "sso/named").await?;
     world.reason(NAMESPACE, "sso/named", "Configured", "Configured").await?;
     world.reason(NAMESPACE, "sso/named", "ResolvedRefs", "DomainNotFound").await?;
 

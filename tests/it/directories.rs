@@ -70,6 +70,16 @@ async fn bindings_follow_permissions_labels_and_tampering() -> anyhow::Result<()
     has_roles(world, "follow-new", "edit").await?;
     world.kubectl("label namespace follow-new rollcall.dev/organization-").await?;
     has_roles(world, "follow-new", "").await?;
+    // one that is named and goes degrades its own entry, and nobody's membership
+    world.kubectl("label namespace follow-new rollcall.dev/organization=follow").await?;
+    team(world, "follow", "[{name: a, clusterRole: edit, namespaces: [follow-web, follow-new]}]")
+        .await?;
+    has_roles(world, "follow-new", "edit").await?;
+    world.kubectl("delete namespace follow-new").await?;
+    world.reason("follow", "dteam/staff", "ResolvedRefs", "NamespaceNotFound").await?;
+    let person = world.stage.rollcall(&["people", "ada@follow.example", "-n", "follow"])?;
+    ensure!(person.contains("Teams      follow:staff"), "{person}");
+    has_roles(world, "follow-web", "edit").await?;
     // no permission, no binding, and it is said
     team(world, "follow", "[]").await?;
     let message =
@@ -137,10 +147,13 @@ async fn what_is_out_of_bounds_is_named_and_binds_nothing() -> anyhow::Result<()
     team(world, "bounds", some).await?;
     world.reason("bounds", staff, "PermissionsApplied", "PartiallyApplied").await?;
     has_roles(world, "bounds-web", "view").await?;
-    // suspended, what stands stays
+    // suspended, what stands stays, but not in a namespace that is no longer the organization's
     world.kubectl("patch dteam staff -n bounds --type merge -p {\"spec\":{\"suspend\":true,\"permissions\":[]}}").await?;
     world.reason("bounds", staff, "Ready", "Suspended").await?;
-    has_roles(world, "bounds-web", "view").await
+    has_roles(world, "bounds-web", "view").await?;
+    let relabel = "label namespace bounds-web --overwrite rollcall.dev/organization=elsewhere";
+    world.kubectl(relabel).await?;
+    has_roles(world, "bounds-web", "").await
 }
 
 #[tokio::test]
@@ -189,7 +202,6 @@ async fn imported_teams_come_and_go_with_their_groups_and_step_back() -> anyhow:
     world.gone("imports", "dteam/staff").await?;
     has_roles(world, "imports-web", "").await?;
     world.kubectl("delete dteam by-hand -n imports").await?;
-    world.nudge("imports", "dsync/idp").await?;
     world.reason("imports", "dteam/staff", "Ready", "Ready").await?;
 
     scim.send(reqwest::Method::DELETE, &format!("Groups/{staff}"), &Value::Null).await?;

@@ -110,9 +110,8 @@ async fn what_is_no_domain_or_a_duplicate_says_so() -> anyhow::Result<()> {
     world.reason("wrong", "vd/older", "Accepted", "Accepted").await?;
     domain(world, "wrong", "younger", "TWICE.test.example.").await?;
     world.reason("wrong", "vd/younger", "Accepted", "Duplicate").await?;
-    // the older one gone, the younger one counts, at the next pass or when asked
+    // the older one gone, the younger one counts
     world.kubectl("delete vd older -n wrong").await?;
-    world.nudge("wrong", "vd/younger").await?;
     world.prove("wrong", "younger").await
 }
 

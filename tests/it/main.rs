@@ -5,5 +5,6 @@ mod connections;
 mod directories;
 mod domains;
 mod generated;
+mod operations;
 mod story;
 mod world;

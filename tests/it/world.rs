@@ -24,10 +24,11 @@ impl World {
     /// The one of this process, made by the first test that asks.
     pub async fn shared() -> anyhow::Result<&'static Self> {
         static WORLD: OnceCell<World> = OnceCell::const_new();
-        WORLD.get_or_try_init(Self::make).await
+        WORLD.get_or_try_init(Self::own).await
     }
 
-    async fn make() -> anyhow::Result<Self> {
+    /// One for a test alone, that stops it or changes what all share.
+    pub async fn own() -> anyhow::Result<Self> {
         install_crypto();
         let scratch = Scratch::take("world")?;
         let control_plane = ControlPlane::start(scratch.path()).await?;

@@ -3,18 +3,33 @@
 use super::{Ledger, seconds};
 use crate::ledger::{Connection, Result};
 
+#[derive(sqlx::FromRow)]
+struct Row {
+    source: String,
+    metadata: Vec<u8>,
+    fetched_at: i64,
+    request: Option<String>,
+    withdrawn: bool,
+}
+
 impl Ledger {
     pub async fn connection(&self, organization: &str, name: &str) -> Result<Option<Connection>> {
-        let row: Option<(String, Vec<u8>, i64, Option<String>)> = sqlx::query_as(
-            "SELECT source, metadata, fetched_at, request FROM connections
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT source, metadata, fetched_at, request, withdrawn FROM connections
              WHERE organization_id = ? AND name = ?",
         )
         .bind(organization)
         .bind(name)
         .fetch_optional(&self.read)
         .await?;
-        row.map(|(source, metadata, fetched_at, request)| {
-            Ok(Connection { source, metadata, fetched_at: seconds(fetched_at)?, request })
+        row.map(|row| {
+            Ok(Connection {
+                source: row.source,
+                metadata: row.metadata,
+                fetched_at: seconds(row.fetched_at)?,
+                request: row.request,
+                withdrawn: row.withdrawn,
+            })
         })
         .transpose()
     }
@@ -31,7 +46,7 @@ impl Ledger {
              VALUES (?, ?, ?, ?, ?, ?)
              ON CONFLICT (organization_id, name) DO UPDATE SET source = excluded.source,
                  metadata = excluded.metadata, fetched_at = excluded.fetched_at,
-                 request = excluded.request",
+                 request = excluded.request, withdrawn = 0",
         )
         .bind(organization)
         .bind(name)
@@ -39,6 +54,19 @@ impl Ledger {
         .bind(&connection.metadata)
         .bind(connection.fetched_at.as_second())
         .bind(&connection.request)
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
+    /// Nobody signs in by it for now; what is known of it is kept.
+    pub async fn withdraw_connection(&self, organization: &str, name: &str) -> Result<()> {
+        sqlx::query(
+            "UPDATE connections SET withdrawn = 1
+             WHERE organization_id = ? AND name = ? AND withdrawn = 0",
+        )
+        .bind(organization)
+        .bind(name)
         .execute(&self.write)
         .await?;
         Ok(())
@@ -72,11 +100,14 @@ mod tests {
             metadata: text.into(),
             fetched_at: Timestamp::from_second(7).unwrap(),
             request: Some("now".into()),
+            withdrawn: false,
         };
         ledger.put_connection("a", "okta", &metadata("<a/>")).await.unwrap();
         ledger.put_connection("b", "okta", &metadata("<b/>")).await.unwrap();
         ledger.put_connection("a", "okta", &metadata("<c/>")).await.unwrap();
         assert_eq!(ledger.connection("a", "okta").await.unwrap(), Some(metadata("<c/>")));
+        ledger.withdraw_connection("a", "okta").await.unwrap();
+        assert!(ledger.connection("a", "okta").await.unwrap().unwrap().withdrawn);
         ledger.delete_connection("a", "okta").await.unwrap();
         assert_eq!(ledger.connection("a", "okta").await.unwrap(), None);
         assert_eq!(ledger.connection("b", "okta").await.unwrap(), Some(metadata("<b/>")));

@@ -7,6 +7,15 @@ use uuid::Uuid;
 use super::{Ledger, note_change, seconds};
 use crate::ledger::{Directory, Error, Result, Topic};
 
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    first_request_at: Option<i64>,
+    changed_at: Option<i64>,
+    users: i64,
+    groups: i64,
+}
+
 impl Ledger {
     /// The directory of the organization's DirectorySync `name`, where it has one.
     pub async fn directory(&self, organization: &str, name: &str) -> Result<Option<Directory>> {
@@ -64,6 +73,15 @@ impl Ledger {
         Ok(())
     }
 
+    /// No token opens the directory any more.
+    pub async fn delete_tokens(&self, directory: Uuid) -> Result<()> {
+        sqlx::query("DELETE FROM directory_tokens WHERE directory_id = ?")
+            .bind(directory)
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
     /// End the directory's token and everyone's access, at once. People and groups are kept for
     /// [`Ledger::purge_directories`].
     pub async fn delete_directory(
@@ -93,8 +111,23 @@ impl Ledger {
         Ok(())
     }
 
-    /// Forget the directories that were deleted before `before`, with their people and groups.
+    /// Forget the directories that were deleted before `before`, with their people and groups; a
+    /// few at a time, so that others get to write in between.
     pub async fn purge_directories(&self, before: Timestamp) -> Result<u64> {
+        for statement in [
+            "DELETE FROM people WHERE rowid IN (
+                 SELECT p.rowid FROM people p JOIN directories d ON d.id = p.directory_id
+                 WHERE d.deleted_at < ? LIMIT 500)",
+            "DELETE FROM directory_groups WHERE rowid IN (
+                 SELECT g.rowid FROM directory_groups g JOIN directories d ON d.id = g.directory_id
+                 WHERE d.deleted_at < ? LIMIT 500)",
+        ] {
+            let some = async || {
+                let some = sqlx::query(statement).bind(before.as_second()).execute(&self.write);
+                Ok::<_, Error>(some.await?.rows_affected())
+            };
+            while some().await? > 0 {}
+        }
         let purged = sqlx::query("DELETE FROM directories WHERE deleted_at < ?")
             .bind(before.as_second())
             .execute(&self.write)
@@ -108,10 +141,10 @@ async fn get(
     organization: &str,
     name: &str,
 ) -> Result<Option<Directory>> {
-    let row: Option<(Uuid, Option<i64>, Option<i64>, i64, i64)> = sqlx::query_as(
+    let row: Option<Row> = sqlx::query_as(
         "SELECT id, first_request_at, changed_at,
-             (SELECT count(*) FROM people p WHERE p.directory_id = d.id),
-             (SELECT count(*) FROM directory_groups g WHERE g.directory_id = d.id)
+             (SELECT count(*) FROM people p WHERE p.directory_id = d.id) AS users,
+             (SELECT count(*) FROM directory_groups g WHERE g.directory_id = d.id) AS groups
          FROM directories d
          WHERE organization_id = ? AND name = ? AND deleted_at IS NULL",
     )
@@ -119,7 +152,7 @@ async fn get(
     .bind(name)
     .fetch_optional(&mut *tx)
     .await?;
-    let Some((id, first_request_at, changed_at, users, groups)) = row else {
+    let Some(Row { id, first_request_at, changed_at, users, groups }) = row else {
         return Ok(None);
     };
     let tokens = sqlx::query_scalar("SELECT id FROM directory_tokens WHERE directory_id = ?")

@@ -13,6 +13,7 @@ struct Row {
     proved_at: Option<i64>,
     seen_at: Option<i64>,
     missing_since: Option<i64>,
+    missed_at: Option<i64>,
     absences: i64,
     lost: Option<String>,
     owns: bool,
@@ -33,6 +34,7 @@ impl TryFrom<Row> for Claim {
             proved_at: row.proved_at.map(seconds).transpose()?,
             seen_at: row.seen_at.map(seconds).transpose()?,
             missing_since: row.missing_since.map(seconds).transpose()?,
+            missed_at: row.missed_at.map(seconds).transpose()?,
             absences: row.absences,
             lost,
             owns: row.owns,
@@ -40,19 +42,15 @@ impl TryFrom<Row> for Claim {
     }
 }
 
-const CLAIM: &str = "SELECT claimed_at, proved_at, seen_at, missing_since, absences, lost, owns
+const CLAIM: &str =
+    "SELECT claimed_at, proved_at, seen_at, missing_since, missed_at, absences, lost, owns
     FROM domains WHERE organization_id = ? AND domain = ?";
 
 impl Ledger {
     /// The organization's claim to `domain`, made now where there is none.
     pub async fn claim(&self, organization: &str, domain: &str, now: Timestamp) -> Result<Claim> {
-        let known: Option<Row> = sqlx::query_as(CLAIM)
-            .bind(organization)
-            .bind(domain)
-            .fetch_optional(&self.read)
-            .await?;
-        if let Some(row) = known {
-            return row.try_into();
+        if let Some(known) = self.claim_of(organization, domain).await? {
+            return Ok(known);
         }
         let mut tx = self.begin().await?;
         sqlx::query(
@@ -83,23 +81,23 @@ impl Ledger {
         let update = match proof {
             Proof::Seen => sqlx::query(
                 "UPDATE domains SET proved_at = coalesce(proved_at, ?1), seen_at = ?1,
-                     missing_since = NULL, absences = 0, lost = NULL,
+                     missing_since = NULL, missed_at = NULL, absences = 0, lost = NULL,
                      owns = owns OR NOT EXISTS (SELECT 1 FROM domains o WHERE o.domain = ?3 AND o.owns = 1)
                  WHERE organization_id = ?2 AND domain = ?3",
             ),
             Proof::Missing => sqlx::query(
-                "UPDATE domains SET missing_since = coalesce(missing_since, ?1),
+                "UPDATE domains SET missing_since = coalesce(missing_since, ?1), missed_at = ?1,
                      absences = absences + 1
                  WHERE organization_id = ?2 AND domain = ?3",
             ),
             Proof::Lost(loss) => sqlx::query(match loss {
                 Loss::RecordLost => {
-                    "UPDATE domains SET proved_at = NULL, seen_at = NULL, missing_since = NULL,
+                    "UPDATE domains SET proved_at = NULL, seen_at = NULL, missing_since = NULL, missed_at = NULL,
                          absences = 0, owns = 0, lost = 'RecordLost', claimed_at = ?1
                      WHERE organization_id = ?2 AND domain = ?3"
                 }
                 Loss::ProofExpired => {
-                    "UPDATE domains SET proved_at = NULL, seen_at = NULL, missing_since = NULL,
+                    "UPDATE domains SET proved_at = NULL, seen_at = NULL, missing_since = NULL, missed_at = NULL,
                          absences = 0, owns = 0, lost = 'ProofExpired', claimed_at = ?1
                      WHERE organization_id = ?2 AND domain = ?3"
                 }
@@ -129,6 +127,16 @@ impl Ledger {
         }
         tx.commit().await?;
         Ok(())
+    }
+
+    /// The organization's claim to `domain`, where there is one.
+    pub async fn claim_of(&self, organization: &str, domain: &str) -> Result<Option<Claim>> {
+        let row: Option<Row> = sqlx::query_as(CLAIM)
+            .bind(organization)
+            .bind(domain)
+            .fetch_optional(&self.read)
+            .await?;
+        row.map(TryInto::try_into).transpose()
     }
 
     /// The domains that the organization owns, in order.

@@ -16,7 +16,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{Change, Error, Result, Topic};
+use super::{Change, Error, Published, Result, Thing, Topic};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/sqlite/migrations");
 
@@ -108,7 +108,7 @@ impl Ledger {
         .fetch_all(&mut *tx)
         .await?;
         for old in &over {
-            end_organization(&mut tx, old, now).await?;
+            end(&mut tx, old, now).await?;
         }
         sqlx::query(
             "INSERT INTO organizations (id, name) VALUES (?, ?)
@@ -126,6 +126,65 @@ impl Ledger {
     pub async fn organization_named(&self, name: &str) -> Result<Option<String>> {
         let id = sqlx::query_scalar("SELECT id FROM organizations WHERE name = ?");
         Ok(id.bind(name).fetch_optional(&self.read).await?)
+    }
+
+    /// The namespace of the organization with this id.
+    pub async fn namespace_of(&self, id: &str) -> Result<Option<String>> {
+        let name = sqlx::query_scalar("SELECT name FROM organizations WHERE id = ?").bind(id);
+        let name: Option<Option<String>> = name.fetch_optional(&self.read).await?;
+        Ok(name.flatten())
+    }
+
+    /// Every row that an object of the cluster stands for.
+    pub async fn published(&self) -> Result<Vec<Published>> {
+        let mut published = vec![];
+        for (thing, query) in [
+            (Thing::Organization, "SELECT id, name, '' FROM organizations WHERE name IS NOT NULL"),
+            (
+                Thing::Domain,
+                "SELECT o.id, o.name, t.domain FROM domains t
+                 JOIN organizations o ON o.id = t.organization_id WHERE o.name IS NOT NULL",
+            ),
+            (
+                Thing::Connection,
+                "SELECT o.id, o.name, t.name FROM connections t
+                 JOIN organizations o ON o.id = t.organization_id WHERE o.name IS NOT NULL",
+            ),
+            (
+                Thing::Directory,
+                "SELECT o.id, o.name, t.name FROM directories t
+                 JOIN organizations o ON o.id = t.organization_id
+                 WHERE o.name IS NOT NULL AND t.deleted_at IS NULL",
+            ),
+            (
+                Thing::Team,
+                "SELECT o.id, o.name, t.name FROM teams t
+                 JOIN organizations o ON o.id = t.organization_id WHERE o.name IS NOT NULL",
+            ),
+        ] {
+            let rows: Vec<(String, String, String)> =
+                sqlx::query_as(query).fetch_all(&self.read).await?;
+            published.extend(rows.into_iter().map(|(organization, namespace, name)| Published {
+                organization,
+                namespace,
+                thing,
+                name,
+            }));
+        }
+        Ok(published)
+    }
+
+    /// The organization's namespace is gone: it owns no domain and has no connection, team or
+    /// token any more. Its people and groups are kept for [`Ledger::purge_directories`].
+    pub async fn end_organization(&self, id: &str, now: Timestamp) -> Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query("UPDATE organizations SET name = NULL WHERE id = ?")
+            .bind(id)
+            .execute(&mut *tx)
+            .await?;
+        end(&mut tx, id, now).await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     /// The number of the newest change.
@@ -154,7 +213,7 @@ impl Ledger {
 
 /// Take from an organization all that gives anybody anything. Its people and groups are kept for
 /// [`Ledger::purge_directories`].
-async fn end_organization(tx: &mut SqliteConnection, id: &str, now: Timestamp) -> Result<()> {
+async fn end(tx: &mut SqliteConnection, id: &str, now: Timestamp) -> Result<()> {
     let owned: Vec<(String, bool)> =
         sqlx::query_as("DELETE FROM domains WHERE organization_id = ? RETURNING domain, owns")
             .bind(id)

@@ -1,6 +1,6 @@
 //! Teams: the groups they stand for, and the one query that says which teams a person is in.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use sqlx::{Sqlite, SqliteConnection, query::QueryAs, sqlite::SqliteArguments};
 use uuid::Uuid;
@@ -18,36 +18,31 @@ impl Ledger {
         Ok(groups.bind(directory).fetch_all(&self.read).await?)
     }
 
-    /// The groups that the organization's teams stand for, but for the teams named `except`.
-    pub async fn groups_of_teams(
-        &self,
-        organization: &str,
-        except: &BTreeSet<String>,
-    ) -> Result<BTreeSet<Uuid>> {
+    /// The groups that the organization's teams stand for, by team.
+    pub async fn groups_of_teams(&self, organization: &str) -> Result<BTreeMap<String, Uuid>> {
         let teams: Vec<(String, Uuid)> = sqlx::query_as(
             "SELECT name, group_id FROM teams WHERE organization_id = ? AND group_id IS NOT NULL",
         )
         .bind(organization)
         .fetch_all(&self.read)
         .await?;
-        Ok(teams.into_iter().filter(|(name, _)| !except.contains(name)).map(|(_, id)| id).collect())
+        Ok(teams.into_iter().collect())
     }
 
     /// Publish a team and find its group. A name is pinned to the group it first matched, for as
     /// long as that group exists and the team names it in the same way.
     ///
-    /// `directory` is `None` where there is no such directory; `accepted` is whether membership
-    /// counts.
+    /// `accepted` is whether membership counts.
     pub async fn put_team(
         &self,
         organization: &str,
         name: &str,
-        directory: Option<Uuid>,
+        directory: Uuid,
         selector: &Selector,
         accepted: bool,
     ) -> Result<Match> {
         let text = selector_text(selector);
-        let key: Option<(Option<Uuid>, String, Option<Uuid>, bool)> = sqlx::query_as(
+        let key: Option<(Uuid, String, Option<Uuid>, bool)> = sqlx::query_as(
             "SELECT directory_id, selector, group_id, accepted FROM teams
              WHERE organization_id = ? AND name = ?",
         )
@@ -86,6 +81,18 @@ impl Ledger {
         Ok(found)
     }
 
+    /// Nobody is in this team for now; the group it is pinned to is kept.
+    pub async fn withdraw_team(&self, organization: &str, name: &str) -> Result<()> {
+        sqlx::query(
+            "UPDATE teams SET accepted = 0 WHERE organization_id = ? AND name = ? AND accepted = 1",
+        )
+        .bind(organization)
+        .bind(name)
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
     /// Nobody is in this team any more.
     pub async fn delete_team(&self, organization: &str, name: &str) -> Result<()> {
         sqlx::query("DELETE FROM teams WHERE organization_id = ? AND name = ?")
@@ -122,7 +129,7 @@ fn selector_text(selector: &Selector) -> String {
     }
 }
 
-fn by_id<'q>(directory: Option<Uuid>, id: Uuid) -> QueryAs<'q, Sqlite, Group, SqliteArguments> {
+fn by_id<'q>(directory: Uuid, id: Uuid) -> QueryAs<'q, Sqlite, Group, SqliteArguments> {
     sqlx::query_as(
         "SELECT id, display_name, external_id FROM directory_groups WHERE directory_id = ? AND id = ?",
     )
@@ -132,7 +139,7 @@ fn by_id<'q>(directory: Option<Uuid>, id: Uuid) -> QueryAs<'q, Sqlite, Group, Sq
 
 async fn find_group(
     reader: &mut SqliteConnection,
-    directory: Option<Uuid>,
+    directory: Uuid,
     selector: &Selector,
     pinned: Option<Uuid>,
 ) -> Result<Match> {

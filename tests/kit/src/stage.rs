@@ -174,6 +174,17 @@ impl Stage {
         Ok(())
     }
 
+    /// Ends Rollcall as a power failure would.
+    ///
+    /// # Errors
+    /// If a process can't be killed.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        for process in self.processes.drain(..) {
+            process.kill()?;
+        }
+        Ok(())
+    }
+
     /// What Rollcall has logged so far.
     ///
     /// # Errors

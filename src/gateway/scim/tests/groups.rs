@@ -185,7 +185,7 @@ async fn whoever_is_deactivated_or_leaves_is_in_no_team() {
     let group = okta.group("ops", &[&ann]).await;
     let directory = server.ledger.directory("id-acme", "okta").await.unwrap().unwrap().id;
     let selector = Selector::DisplayName("ops".into());
-    server.ledger.put_team("id-acme", "ops", Some(directory), &selector, true).await.unwrap();
+    server.ledger.put_team("id-acme", "ops", directory, &selector, true).await.unwrap();
     let teams = async || server.ledger.teams_of_person(ann.parse().unwrap()).await.unwrap();
     assert_eq!(teams().await, ["acme:ops"]);
 

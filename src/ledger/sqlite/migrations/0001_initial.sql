@@ -30,6 +30,7 @@ CREATE TABLE domains (
     proved_at       INTEGER,          -- when the present proof was first seen; NULL: no proof
     seen_at         INTEGER,          -- when it was last seen
     missing_since   INTEGER,          -- the first definite absence since then
+    missed_at       INTEGER,          -- the last one that counted
     absences        INTEGER NOT NULL DEFAULT 0,
     lost            TEXT,             -- why the last proof ended, where one did
     owns            INTEGER NOT NULL DEFAULT 0 CHECK (owns IN (0, 1)),
@@ -38,7 +39,7 @@ CREATE TABLE domains (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX domains_owner ON domains (domain) WHERE owns = 1;
 
--- The last good metadata of each connection.
+-- The last good metadata of each connection. It may have expired since it was kept.
 CREATE TABLE connections (
     organization_id TEXT    NOT NULL REFERENCES organizations ON DELETE CASCADE,
     name            TEXT    NOT NULL,
@@ -46,6 +47,7 @@ CREATE TABLE connections (
     metadata        BLOB    NOT NULL, -- SAML metadata as it came
     fetched_at      INTEGER NOT NULL,
     request         TEXT,             -- the last request to fetch it again that was met
+    withdrawn       INTEGER NOT NULL DEFAULT 0 CHECK (withdrawn IN (0, 1)), -- 1: nobody signs in by it
     PRIMARY KEY (organization_id, name)
 ) STRICT, WITHOUT ROWID;
 
@@ -109,7 +111,7 @@ CREATE INDEX memberships_of_person ON memberships (person_id);
 CREATE TABLE teams (
     organization_id TEXT    NOT NULL REFERENCES organizations ON DELETE CASCADE,
     name            TEXT    NOT NULL,
-    directory_id    BLOB    REFERENCES directories ON DELETE CASCADE,
+    directory_id    BLOB    NOT NULL REFERENCES directories ON DELETE CASCADE,
     selector        TEXT    NOT NULL, -- how the team names its group; the group below is pinned to it
     group_id        BLOB    REFERENCES directory_groups ON DELETE SET NULL,
     accepted        INTEGER NOT NULL CHECK (accepted IN (0, 1)),
