@@ -6,5 +6,6 @@ mod directories;
 mod domains;
 mod generated;
 mod operations;
+mod rights;
 mod story;
 mod world;

@@ -13,6 +13,8 @@ use rollcall_kit::{
 };
 use serde_json::Value;
 
+use crate::rights::Audit;
+
 /// How long nothing may change. Statuses' counts are written at most ten seconds late.
 const REST: Duration = Duration::from_secs(60);
 const SETTLED: Duration = Duration::from_secs(15);
@@ -21,7 +23,8 @@ const SETTLED: Duration = Duration::from_secs(15);
 async fn a_company_moves_in_and_then_nothing_is_written() -> anyhow::Result<()> {
     install_crypto();
     let scratch = Scratch::take("story")?;
-    let control_plane = ControlPlane::start(scratch.path()).await?;
+    let audit = Audit::prepare(scratch.path())?;
+    let control_plane = ControlPlane::start_with(scratch.path(), &audit.flags()).await?;
     let program = Path::new(env!("CARGO_BIN_EXE_rollcall"));
     let own = scratch.path().join("rollcall");
     let mut stage = Stage::start(&control_plane, program, &own, Sides::Apart).await?;
@@ -43,6 +46,7 @@ async fn a_company_moves_in_and_then_nothing_is_written() -> anyhow::Result<()> 
         ensure!(!text.contains(&played.scim_token), "the token is in the {place}");
         ensure!(!text.contains("ada@"), "a person is in the {place}");
     }
+    audit.rights_are_exactly_those_used(&control_plane, &stage).await?;
     stage.stop().await
 }
 
