@@ -17,9 +17,9 @@ demo: parts ## plays the story on a real API server and keeps running (ONCE=1: e
 	cargo build --bins
 	@ONCE='$(ONCE)' exec cargo run --quiet --bin demo
 
-bench: parts ## measures a release build under load
+bench: parts ## measures a release build under load (ONLY=domains or scim, SIZE=500 for a quick try)
 	cargo build --bins --release
-	@exec cargo run --quiet --release --bin bench
+	@ONLY='$(ONLY)' SIZE='$(SIZE)' exec cargo run --quiet --release --bin bench
 
 crds: cargo ## writes crds/ and the chart's copy from the types
 	UPDATE_EXPECT=1 cargo test --test it generated

@@ -3,6 +3,7 @@
 //! Nothing of it is part of the product.
 
 pub mod background;
+pub mod bench;
 pub mod control_plane;
 pub mod dns;
 pub mod kubectl;

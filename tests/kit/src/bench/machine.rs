@@ -1,0 +1,74 @@
+//! What the kernel knows: of the machine, and of what a process has used.
+
+use std::{fs, fs::File, io::Write, path::Path, thread, time::Instant};
+
+use anyhow::Context;
+
+/// `USER_HZ`, the same on every Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// The machine and the build, in one line.
+///
+/// # Errors
+/// If /proc doesn't tell.
+pub fn description() -> anyhow::Result<String> {
+    let cpus = fs::read_to_string("/proc/cpuinfo").context("reading /proc/cpuinfo")?;
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let model = model.map_or("unknown processor", |(_, model)| model.trim());
+    let cores = thread::available_parallelism()?;
+    let memory = field("/proc/meminfo", "MemTotal:")? / 1024.0;
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").context("reading the kernel")?;
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    Ok(format!(
+        "{cores} cores ({model}), {memory:.0} GiB, Linux {}, {profile} build. Control plane, DNS, \
+         clients and Rollcall share the cores; etcd doesn't sync.",
+        kernel.trim()
+    ))
+}
+
+/// What a process has in memory, in MiB: now, and at most so far.
+///
+/// # Errors
+/// If it has ended.
+pub fn memory(process: u32) -> anyhow::Result<(f64, f64)> {
+    let status = format!("/proc/{process}/status");
+    Ok((field(&status, "VmRSS:")?, field(&status, "VmHWM:")?))
+}
+
+/// The processor time that a process has used, in seconds.
+///
+/// # Errors
+/// If it has ended.
+pub fn processor_seconds(process: u32) -> anyhow::Result<f64> {
+    let path = format!("/proc/{process}/stat");
+    let stat = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    // the name, in brackets, may hold anything; user and system time are fields 14 and 15
+    let (_, fields) = stat.rsplit_once(')').with_context(|| format!("{path} is strange"))?;
+    let times = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    Ok(times.sum::<Result<f64, _>>()? / TICKS_PER_SECOND)
+}
+
+/// How long the disk takes to keep a small append, in milliseconds: the median of some tries.
+///
+/// # Errors
+/// If `folder` can't be written.
+pub fn sync_milliseconds(folder: &Path) -> anyhow::Result<f64> {
+    let mut file = File::create(folder.join("sync")).context("trying the disk")?;
+    let mut times = Vec::new();
+    for _ in 0..101 {
+        file.write_all(&[1; 4096])?;
+        let begun = Instant::now();
+        file.sync_data()?;
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times[times.len() / 2].as_secs_f64() * 1e3)
+}
+
+/// A field of a file of /proc that is in KiB, in MiB.
+fn field(path: &str, name: &str) -> anyhow::Result<f64> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
+    let kib: f64 = value.with_context(|| format!("{path} has no {name}"))?.parse()?;
+    Ok(kib / 1024.0)
+}

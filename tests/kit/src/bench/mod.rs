@@ -1,0 +1,48 @@
+//! What `make bench` measures. Each part starts a control plane and a Rollcall of its own, the two
+//! sides apart, so that each process's memory and processor time are its own.
+
+pub mod domains;
+pub mod machine;
+pub mod metrics;
+pub mod report;
+pub mod scim;
+
+use std::path::Path;
+
+use crate::{
+    control_plane::ControlPlane,
+    scratch::Scratch,
+    stage::{Sides, Stage},
+};
+
+/// The namespace of the organization that is measured.
+const ORGANIZATION: &str = "bench";
+
+/// What a part runs on; ended in this order.
+struct Setting {
+    stage: Stage,
+    control_plane: ControlPlane,
+    scratch: Scratch,
+}
+
+impl Setting {
+    async fn start(program: &Path, part: &str) -> anyhow::Result<Self> {
+        println!("==> {part}: starting a control plane and Rollcall");
+        let scratch = Scratch::take("bench")?;
+        let control_plane = ControlPlane::start(scratch.path()).await?;
+        let own = scratch.path().join("rollcall");
+        let stage = Stage::start(&control_plane, program, &own, Sides::Apart).await?;
+        let organization =
+            format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {ORGANIZATION}}}}}");
+        control_plane.kubectl_apply(&organization).await?;
+        Ok(Self { stage, control_plane, scratch })
+    }
+
+    fn controller(&self) -> u32 {
+        self.stage.processes()[0].id()
+    }
+
+    fn gateway(&self) -> u32 {
+        self.stage.processes()[1].id()
+    }
+}
