@@ -30,15 +30,13 @@ const NOTE: usize = 1024;
 
 pub struct Writer {
     client: Client,
-    events: Recorder,
     /// When each object's status was last written, if that was less than [`DEBOUNCE`] ago.
     written: Mutex<HashMap<String, Instant>>,
 }
 
 impl Writer {
     pub fn new(client: Client) -> Self {
-        let events = Recorder::new(client.clone(), MANAGER.into());
-        Self { client, events, written: Mutex::default() }
+        Self { client, written: Mutex::default() }
     }
 
     /// Make `new` the object's status, unless it is that already. Where only counts moved and the
@@ -126,8 +124,11 @@ impl Writer {
             action: "Reconcile".into(),
             secondary: None,
         };
+        // one recorder for all would keep every event for minutes, to count up what is said again,
+        // and walk through all of them for each: what tells of transitions says nothing twice
+        let recorder = Recorder::new(self.client.clone(), MANAGER.into());
         // an event is a courtesy: losing one must not fail the pass
-        if let Err(error) = self.events.publish(&event, &object.object_ref(&())).await {
+        if let Err(error) = recorder.publish(&event, &object.object_ref(&())).await {
             let (ns, name) = (namespace(object), object.name_any());
             warn!(error = %chain(&error), kind = K::NAME, ns, name, "event not published");
         }
