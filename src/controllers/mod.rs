@@ -2,6 +2,7 @@
 //! `reconcile` observes, decides (a pure function), acts and records.
 
 mod bindings;
+mod claimants;
 mod directory_sync;
 mod directory_team;
 mod identity_class;
@@ -24,6 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::Stream;
 use jiff::Timestamp;
 use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{
@@ -43,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use self::{
+    claimants::Claimants,
     idp_metadata::Fetchers,
     installation::Installation,
     nudges::{Nudge, Nudges},
@@ -143,6 +146,7 @@ struct Context {
     connections: Store<SsoConnection>,
     syncs: Store<DirectorySync>,
     teams: Store<DirectoryTeam>,
+    claimants: Claimants,
 }
 
 /// Run all controllers until `stop`. Returns once every pass under way has ended.
@@ -178,6 +182,7 @@ pub async fn run(
         ledger,
         settings,
         metrics,
+        claimants: Claimants::new(domains.clone()),
         domains,
         connections,
         syncs,
@@ -215,29 +220,49 @@ trait Kind:
     const NAME: &'static str;
 }
 
-/// The controller of a kind: its own stream, stripped of what only fills memory, and without the
-/// echoes of its own status writes.
+/// What happens to the objects of a kind, stripped of what only fills memory.
+fn events<K: Kind>(
+    ctx: &Context,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + use<K> {
+    watcher(Api::<K>::all(ctx.client.clone()), watcher::Config::default())
+        .default_backoff()
+        .modify(strip)
+}
+
+/// The controller of a kind: by a stream and a cache of its own, and without the echoes of its own
+/// status writes.
 fn controller<K: Kind>(
     ctx: &Context,
     (store, writer): (Store<K>, reflector::store::Writer<K>),
     wakes: impl Fn(&Nudge, &K) -> bool + Send + 'static,
     stop: CancellationToken,
 ) -> Controller<K> {
+    let objects = store.clone();
+    let concerned = move |nudge: &Nudge| objects.state_filter(|object| wakes(nudge, object));
+    controller_on(ctx, events(ctx), (store, writer), concerned, stop)
+}
+
+/// The same, on the kind's `events`, where `concerned` knows better than to ask each object whether
+/// a nudge wakes it.
+fn controller_on<K: Kind>(
+    ctx: &Context,
+    events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
+    (store, writer): (Store<K>, reflector::store::Writer<K>),
+    concerned: impl Fn(&Nudge) -> Vec<Arc<K>> + Send + 'static,
+    stop: CancellationToken,
+) -> Controller<K> {
     let changed = predicates::generation
         .combine(predicates::finalizers)
         .combine(predicates::annotations)
         .combine(predicates::labels);
-    let stream = watcher(Api::<K>::all(ctx.client.clone()), watcher::Config::default())
-        .default_backoff()
-        .modify(strip)
+    let stream = events
         .reflect(writer)
         .applied_objects()
         .predicate_filter(changed, PredicateConfig::default());
     let config = controller::Config::default().concurrency(CONCURRENCY);
-    let nudged = ctx.nudges.objects(store.clone(), wakes);
     Controller::for_stream(stream, store)
         .with_config(config)
-        .reconcile_on(nudged)
+        .reconcile_on(ctx.nudges.objects(concerned))
         .graceful_shutdown_on(stop.cancelled_owned())
 }
 

@@ -1,10 +1,10 @@
 //! Who is told of what: changes of namespaces, classes and the ledger, as reasons to look at
 //! objects again.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, stream};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -47,11 +47,10 @@ impl Nudges {
         let _ = self.0.send(nudge);
     }
 
-    /// The objects of `store` that each nudge from now on concerns.
+    /// The objects that each nudge from now on concerns.
     pub fn objects<K: Kind>(
         &self,
-        store: Store<K>,
-        concerns: impl Fn(&Nudge, &K) -> bool + Send + 'static,
+        concerned: impl Fn(&Nudge) -> Vec<Arc<K>> + Send + 'static,
     ) -> impl Stream<Item = ObjectRef<K>> + Send + 'static {
         let nudges = stream::unfold(self.0.subscribe(), |mut receiver| async {
             match receiver.recv().await {
@@ -61,8 +60,7 @@ impl Nudges {
             }
         });
         nudges.flat_map(move |nudge| {
-            let concerned = store.state_filter(|object| concerns(&nudge, object));
-            stream::iter(concerned).map(|object| ObjectRef::from_obj(object.as_ref()))
+            stream::iter(concerned(&nudge)).map(|object| ObjectRef::from_obj(object.as_ref()))
         })
     }
 

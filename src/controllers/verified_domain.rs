@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{
@@ -15,8 +15,8 @@ use kube::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Context, Kind, Nudge, Result, age, controller, error_policy, is_deleted, jittered, namespace,
-    report, status, with_finalizer,
+    Context, Kind, Nudge, Result, age, claimants::Claimants, controller_on, error_policy, events,
+    is_deleted, jittered, namespace, report, status, with_finalizer,
 };
 use crate::{
     api::{
@@ -54,32 +54,40 @@ impl Kind for VerifiedDomain {
 }
 
 pub async fn run(ctx: Arc<Context>, writer: Writer<VerifiedDomain>, stop: CancellationToken) {
-    let store = ctx.domains.clone();
+    let (store, claimants) = (ctx.domains.clone(), ctx.claimants.clone());
     ctx.metrics.count_domains_by(move || by_state(&store));
-    controller(&ctx, (ctx.domains.clone(), writer), wakes, stop)
+    let events = events(&ctx).inspect_ok(move |event| claimants.follow(event));
+    let (store, claimants) = (ctx.domains.clone(), ctx.claimants.clone());
+    let concerned = move |nudge: &Nudge| concerned(nudge, &store, &claimants);
+    controller_on(&ctx, events, (ctx.domains.clone(), writer), concerned, stop)
         .run(reconcile, error_policy, ctx)
         .for_each(report)
         .await;
 }
 
-fn wakes(nudge: &Nudge, domain: &VerifiedDomain) -> bool {
+/// Whom to look at again.
+fn concerned(
+    nudge: &Nudge,
+    store: &Store<VerifiedDomain>,
+    claimants: &Claimants,
+) -> Vec<Arc<VerifiedDomain>> {
     match nudge {
-        Nudge::All => true,
-        Nudge::Namespace { name, .. } => *name == namespace(domain),
+        Nudge::All => store.state(),
+        Nudge::Namespace { name, .. } => store.state_filter(|d| *name == namespace(d)),
         // the others who claim the name that changed hands; its owner knows already
-        Nudge::Ledger(change) => {
-            change.topic == Topic::Domain
-                && names(&domain.spec.domain, &change.name)
-                && change.organization.as_deref() != Some(&namespace(domain))
+        Nudge::Ledger(change) if change.topic == Topic::Domain => {
+            let mut others = claimants.of(&change.name);
+            others.retain(|d| change.organization.as_deref() != Some(&namespace(d.as_ref())));
+            others
         }
         // the younger of two for one name, when the older goes
-        Nudge::Object { kind: of, namespace: at } => {
-            *of == VerifiedDomain::NAME
-                && *at == namespace(domain)
-                && domain.status.as_ref().is_some_and(|status| {
-                    reason_of(&status.conditions, kind::ACCEPTED) == reason::DUPLICATE
-                })
+        Nudge::Object { kind: of, namespace: at } if *of == VerifiedDomain::NAME => {
+            store.state_filter(|d| {
+                let conditions = d.status.as_ref().map_or(&[][..], |s| &s.conditions);
+                *at == namespace(d) && reason_of(conditions, kind::ACCEPTED) == reason::DUPLICATE
+            })
         }
+        Nudge::Ledger(_) | Nudge::Object { .. } => Vec::new(),
     }
 }
 
@@ -133,7 +141,7 @@ async fn apply(domain: Arc<VerifiedDomain>, ctx: &Context) -> Result<Action> {
 async fn cleanup(domain: Arc<VerifiedDomain>, ctx: &Context) -> Result<()> {
     let namespace = namespace(domain.as_ref());
     if let Ok(name) = DomainName::parse(&domain.spec.domain)
-        && twins(&domain, &name, &ctx.domains).is_empty()
+        && twins(&domain, &name, &ctx.claimants).is_empty()
         && let Some(organization) = ctx.ledger.organization_named(&namespace).await?
     {
         ctx.ledger.release(&organization, name.as_str()).await?;
@@ -152,7 +160,7 @@ async fn accept(domain: &VerifiedDomain, ctx: &Context) -> Result<(Verdict, Opti
             return Ok((Verdict::no(reason::NOT_A_DOMAIN, message), None));
         }
     };
-    let twins = twins(domain, &name, &ctx.domains);
+    let twins = twins(domain, &name, &ctx.claimants);
     if let Some(older) = twins.iter().find(|twin| age(twin.as_ref()) < age(domain)) {
         let older = older.name_any();
         let message = format!("{older} names this domain already: delete one of the two.");
@@ -169,22 +177,15 @@ async fn accept(domain: &VerifiedDomain, ctx: &Context) -> Result<(Verdict, Opti
 fn twins(
     domain: &VerifiedDomain,
     name: &DomainName,
-    store: &Store<VerifiedDomain>,
+    claimants: &Claimants,
 ) -> Vec<Arc<VerifiedDomain>> {
-    store.state_filter(|other| {
+    let mut twins = claimants.of(name.as_str());
+    twins.retain(|other| {
         other.metadata.namespace == domain.metadata.namespace
             && other.metadata.name != domain.metadata.name
-            && names(&other.spec.domain, name.as_str())
-            && !is_deleted(other)
-    })
-}
-
-/// Whether `text`, as a person wrote it, is the domain with this canonical form.
-fn names(text: &str, canonical: &str) -> bool {
-    if text.is_ascii() {
-        return text.strip_suffix('.').unwrap_or(text).eq_ignore_ascii_case(canonical);
-    }
-    DomainName::parse(text).is_ok_and(|name| name.as_str() == canonical)
+            && !is_deleted(other.as_ref())
+    });
+    twins
 }
 
 /// What one pass found.
@@ -576,12 +577,5 @@ mod tests {
         assert_eq!(Sighting::of(Answer::NxDomain, value), Sighting::Absent);
         let long = "ü".repeat(100);
         assert_eq!(Sighting::of(records(&[&long]), value), Sighting::Mismatch("ü".repeat(30)));
-    }
-
-    #[test]
-    fn one_domain_is_recognized_however_it_is_written() {
-        assert!(names("ACME.com.", "acme.com"));
-        assert!(names("BÜCHER.example", "xn--bcher-kva.example"));
-        assert!(!names("acme.com.evil.example", "acme.com"));
     }
 }
