@@ -268,7 +268,7 @@ fn controller_on<K: Kind>(
 
 /// managedFields and the last applied configuration are most of what a cache would hold.
 fn strip<K: Resource>(object: &mut K) {
-    object.managed_fields_mut().clear();
+    object.meta_mut().managed_fields = None; // clearing the list would keep its place
     object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
 }
 
