@@ -81,12 +81,11 @@ fn concerned(
             others
         }
         // the younger of two for one name, when the older goes
-        Nudge::Object { kind: of, namespace: at } if *of == VerifiedDomain::NAME => {
-            store.state_filter(|d| {
+        Nudge::Object { kind: of, namespace: at } if *of == VerifiedDomain::NAME => store
+            .state_filter(|d| {
                 let conditions = d.status.as_ref().map_or(&[][..], |s| &s.conditions);
                 *at == namespace(d) && reason_of(conditions, kind::ACCEPTED) == reason::DUPLICATE
-            })
-        }
+            }),
         Nudge::Ledger(_) | Nudge::Object { .. } => Vec::new(),
     }
 }

@@ -61,15 +61,6 @@ impl Audit {
         let secret = "secret/company-scim-token -n acme";
         kubectl(&format!("annotate {secret} --overwrite rollcall.dev/token-id=other")).await?;
         kubectl("annotate dsync company -n acme rollcall.dev/reconcile-requested-at=now").await?;
-        // the same event twice
-        for suspend in [true, false, true, false] {
-            let patch = json!({"spec": {"suspend": suspend}}).to_string();
-            kubectl(&format!("patch vd acme-example -n acme --type=merge -p {patch}")).await?;
-            let reason = if suspend { "Suspended" } else { "Ready" };
-            let path = "{.status.conditions[?(@.type==\"Ready\")].reason}";
-            kubectl(&format!("wait vd/acme-example -n acme --for=jsonpath={path}={reason}"))
-                .await?;
-        }
         let granted = granted(&kubectl("get clusterrole rollcall -o json").await?)?;
         until("all rights to be used, and no others", PATIENCE, async || {
             let used = self.used()?;
