@@ -26,7 +26,7 @@ pub use sso_connection::{
 pub use verified_domain::{Challenge, VerifiedDomain, VerifiedDomainSpec, VerifiedDomainStatus};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSON,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResourceExt, KubeSchema};
@@ -107,16 +107,26 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         DirectoryTeam::crd(),
         IdentityClass::crd(),
     ];
-    for version in crds.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
-        let schema = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut());
-        let status = schema.and_then(|s| s.properties.as_mut()).and_then(|p| p.get_mut("status"));
-        if let Some(status) = status {
+    let versions = crds.iter_mut().flat_map(|crd| &mut crd.spec.versions);
+    let schemas = versions.filter_map(|v| v.schema.as_mut()?.open_api_v3_schema.as_mut());
+    for schema in schemas {
+        forbid_null(schema);
+        if let Some(status) = schema.properties.as_mut().and_then(|p| p.get_mut("status")) {
             // what nobody has looked at yet must not be taken for current (kstatus)
             status.default = Some(JSON(json!({"observedGeneration": -1})));
-            status.nullable = None;
         }
     }
     crds
+}
+
+/// Where null isn't allowed the API server drops it, so that nobody else, least of all an admission
+/// policy, has to tell it from a field that was omitted.
+fn forbid_null(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    schema.properties.iter_mut().flat_map(|p| p.values_mut()).for_each(forbid_null);
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        forbid_null(items);
+    }
 }
 
 /// Every CRD as YAML, as `crds/` holds them.

@@ -77,7 +77,8 @@ pub struct SamlSpec {
     /// new certificate needs no edit.
     #[serde(default, rename = "metadataURL", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
-    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() == 'https'")
+    #[x_kube(validation = Rule::new(
+            "isURL(self) && url(self).getScheme() == 'https' && url(self).getHostname() != ''")
         .message("write a full URL that begins with https://"))]
     pub metadata_url: Option<String>,
 

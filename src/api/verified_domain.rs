@@ -56,7 +56,7 @@ pub struct VerifiedDomainSpec {
             .message("write the domain alone, acme.com, not a URL or a port"),
         validation = Rule::new("!self.contains('*')")
             .message("write the domain itself, acme.com: wildcards can't be proved"),
-        validation = Rule::new(r"!self.matches('\\s') && !self.contains(',')")
+        validation = Rule::new(r"!self.matches('[\\s\\pZ,]')")
             .message("write one domain, without spaces or commas; each further one is a VerifiedDomain of its own")
     )]
     pub domain: String,
