@@ -1,11 +1,14 @@
 //! Rollcall as its users meet it: on a real API server, installed by its chart, under exactly the
 //! chart's rights and policies.
 
+mod api;
+mod chart;
 mod connections;
 mod directories;
 mod domains;
 mod generated;
 mod operations;
+mod policies;
 mod rights;
 mod story;
 mod world;

@@ -215,6 +215,20 @@ impl ControlPlane {
     pub async fn client(&self) -> anyhow::Result<Client> {
         client_for(&self.kubeconfig).await
     }
+
+    /// A client as the user of this name, who may be a service account, in these groups; with none
+    /// given, in those that such a user always has.
+    ///
+    /// # Errors
+    /// As [`client`](Self::client).
+    pub async fn client_as(&self, user: &str, groups: &[&str]) -> anyhow::Result<Client> {
+        install_crypto();
+        let mut config = config_for(&self.kubeconfig).await?;
+        config.auth_info.impersonate = Some(user.to_owned());
+        config.auth_info.impersonate_groups =
+            Some(groups.iter().map(|group| (*group).to_owned()).collect());
+        Client::try_from(config).context("making a client")
+    }
 }
 
 /// A client with the kubeconfig at `path`.
@@ -223,12 +237,15 @@ impl ControlPlane {
 /// If the kubeconfig is no good.
 pub async fn client_for(path: &Path) -> anyhow::Result<Client> {
     install_crypto();
+    Client::try_from(config_for(path).await?).context("making a client")
+}
+
+async fn config_for(path: &Path) -> anyhow::Result<Config> {
     let kubeconfig =
         Kubeconfig::read_from(path).with_context(|| format!("reading {}", path.display()))?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
-        .with_context(|| format!("using {}", path.display()))?;
-    Client::try_from(config).context("making a client")
+        .with_context(|| format!("using {}", path.display()))
 }
 
 async fn served(client: &Client) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 //! plane, a DNS server, a company's identity provider, and the processes and certificates of those.
 //! Nothing of it is part of the product.
 
+pub mod attempt;
 pub mod background;
 pub mod bench;
 pub mod control_plane;

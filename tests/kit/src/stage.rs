@@ -2,6 +2,7 @@
 //! rights and policies, but run here as processes, since no pod runs on this control plane.
 
 use std::{
+    io::Write,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
@@ -10,6 +11,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
+use tokio::sync::OnceCell;
 
 use crate::{
     control_plane::ControlPlane,
@@ -24,7 +26,8 @@ use crate::{
 
 /// The operator's namespace, and the name of its release and ServiceAccount.
 pub const NAMESPACE: &str = "rollcall";
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/rollcall");
+/// The chart's folder.
+pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/rollcall");
 const READY: Duration = Duration::from_secs(60);
 
 /// How the two sides run.
@@ -244,25 +247,58 @@ impl Stage {
 /// # Errors
 /// If helm isn't there or the chart is no good.
 pub fn chart(gateway: &str) -> anyhow::Result<String> {
+    let values =
+        format!("{{publicURL: '{gateway}', defaultClass: {{allowPrivateEndpoints: true}}}}");
+    helm(&["template", NAMESPACE, CHART, "--namespace", NAMESPACE], &values)
+}
+
+/// Runs a command of helm that takes values (YAML), for the Kubernetes of the control plane.
+///
+/// # Errors
+/// If helm isn't there, or fails: with what it said.
+pub fn helm(args: &[&str], values: &str) -> anyhow::Result<String> {
+    let mut file = tempfile::NamedTempFile::new().context("making a file of values")?;
+    file.write_all(values.as_bytes()).context("writing values")?;
     let output = Command::new(parts::find("helm")?)
-        .args(["template", NAMESPACE, CHART, "--namespace", NAMESPACE])
+        .args(args)
         // a helm built from its module thinks it is for a very old Kubernetes
         .args(["--kube-version", "1.36"])
-        .args(["--set", "defaultClass.allowPrivateEndpoints=true"])
-        .args(["--set", &format!("publicURL={gateway}")])
+        .arg("--values")
+        .arg(file.path())
         .output()
         .context("running helm")?;
-    ensure!(output.status.success(), "helm: {}", String::from_utf8_lossy(&output.stderr));
+    let said = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    ensure!(output.status.success(), "helm: {}{}", said(&output.stderr), said(&output.stdout));
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The control plane that all tests of this process share, with the chart on it. Nothing runs there
+/// by it, so what a test writes stays as it is.
+///
+/// # Errors
+/// As [`ControlPlane::shared`], or if the chart is refused.
+pub async fn installed() -> anyhow::Result<&'static ControlPlane> {
+    static INSTALLED: OnceCell<()> = OnceCell::const_new();
+    let control_plane = ControlPlane::shared().await?;
+    INSTALLED.get_or_try_init(|| install(control_plane, "https://login.platform.example")).await?;
+    Ok(control_plane)
+}
+
+/// The kinds alone.
+///
+/// # Errors
+/// If the API server refuses them.
+pub async fn install_crds(control_plane: &ControlPlane) -> anyhow::Result<()> {
+    let crds = format!("{CHART}/crds");
+    control_plane.kubectl(&["apply", "--server-side", "--filename", &crds]).await?;
+    let established = ["wait", "--for=condition=Established", "--timeout=60s", "--filename", &crds];
+    control_plane.kubectl(&established).await.map(drop)
 }
 
 async fn install(control_plane: &ControlPlane, gateway: &str) -> anyhow::Result<()> {
     let namespace = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}}}}}");
     control_plane.kubectl_apply(&namespace).await?;
-    let crds = format!("{CHART}/crds");
-    control_plane.kubectl(&["apply", "--server-side", "--filename", &crds]).await?;
-    let established = ["wait", "--for=condition=Established", "--timeout=60s", "--filename", &crds];
-    control_plane.kubectl(&established).await?;
+    install_crds(control_plane).await?;
     // the pod is these processes
     let chart = chart(gateway)?;
     let objects: Vec<_> =

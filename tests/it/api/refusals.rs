@@ -1,0 +1,332 @@
+//! Each rule and bound of the kinds: what it refuses, with what it says, and what it lets pass.
+
+use anyhow::ensure;
+use rollcall_kit::{
+    attempt::{
+        Answer::{self, Refused, Taken},
+        Attempt, answers,
+    },
+    stage::installed,
+};
+use serde_json::json;
+
+use super::{object, served};
+
+/// Tries to create an object of the kind with each spec.
+async fn specs(kind: &str, cases: &[(&str, Answer<'_>)]) -> anyhow::Result<()> {
+    let client = installed().await?.client().await?;
+    let attempts = cases.iter().map(|(spec, answer)| {
+        let start: String = spec.chars().take(200).collect();
+        Ok((start, Attempt::create(&object(kind, "default", "tried", spec)?), *answer))
+    });
+    answers(&client, attempts.collect::<anyhow::Result<Vec<_>>>()?).await
+}
+
+/// Tries to create an object of the kind with each name.
+async fn names(kind: &str, spec: &str, cases: &[(&str, Answer<'_>)]) -> anyhow::Result<()> {
+    let client = installed().await?.client().await?;
+    let attempts = cases.iter().map(|(name, answer)| {
+        Ok((*name, Attempt::create(&object(kind, "default", name, spec)?), *answer))
+    });
+    answers(&client, attempts.collect::<anyhow::Result<Vec<_>>>()?).await
+}
+
+/// `[<item 0>, <item 1>, ..]`
+fn list(count: usize, item: impl Fn(usize) -> String) -> String {
+    format!("[{}]", (0..count).map(item).collect::<Vec<_>>().join(", "))
+}
+
+fn permissions(count: usize) -> String {
+    list(count, |i| format!("{{name: p{i}, clusterRole: view}}"))
+}
+
+#[tokio::test]
+async fn a_domain_is_refused_with_what_to_write_instead() -> anyhow::Result<()> {
+    const EMAIL: &str = "write the domain alone, acme.com, not an e-mail address";
+    const URL: &str = "write the domain alone, acme.com, not a URL or a port";
+    const ONE: &str = "write one domain, without spaces or commas";
+    let long = |length: usize| format!("{{domain: {}}}", "a".repeat(length));
+    specs(
+        "VerifiedDomain",
+        &[
+            ("{domain: ACME.com.}", Taken),
+            ("{domain: bücher.example}", Taken),
+            ("{domain: acme.com, suspend: null}", Taken),
+            ("{domain: ada@acme.com}", Refused(EMAIL)),
+            ("{domain: '@acme.com'}", Refused(EMAIL)),
+            ("{domain: 'https://acme.com'}", Refused(URL)),
+            ("{domain: acme.com/}", Refused(URL)),
+            ("{domain: 'acme.com:443'}", Refused(URL)),
+            ("{domain: '*.acme.com'}", Refused("wildcards can't be proved")),
+            ("{domain: 'acme.com,acme.io'}", Refused(ONE)),
+            ("{domain: 'acme.com acme.io'}", Refused(ONE)),
+            ("{domain: \"acme.com\\n\"}", Refused(ONE)),
+            ("{domain: \"acme.com\\u00a0\"}", Refused(ONE)),
+            ("{domain: ''}", Refused("should be at least 1 chars long")),
+            (&long(254), Taken),
+            (&long(255), Refused("may not be more than 254 bytes")),
+            ("{}", Refused("spec.domain: Required value")),
+            ("{domain: null}", Refused("spec.domain: Required value")),
+            ("{domain: acme.com, suspend: 'yes'}", Refused("must be of type boolean")),
+        ],
+    )
+    .await
+}
+
+#[tokio::test]
+async fn the_domain_of_a_verified_domain_stays() -> anyhow::Result<()> {
+    let control_plane = served("api-domain").await?;
+    let client = control_plane.client().await?;
+    let domain = object("VerifiedDomain", "api-domain", "acme", "{domain: acme.com}")?;
+    control_plane.kubectl_apply(&domain.to_string()).await?;
+    let change = |domain| json!({"spec": {"domain": domain}});
+    let says = "domain can't be changed: make another VerifiedDomain and delete this one";
+    answers(
+        &client,
+        [
+            ("the same", Attempt::merge(&domain, change("acme.com")), Taken),
+            ("another", Attempt::merge(&domain, change("acme.io")), Refused(says)),
+            ("in capitals", Attempt::merge(&domain, change("ACME.com")), Refused(says)),
+        ],
+    )
+    .await?;
+    let find = ["get", "vd", "-n", "api-domain", "-o=name", "--field-selector"];
+    let found = control_plane.kubectl(&[&find[..], &["spec.domain=acme.com"]].concat()).await?;
+    ensure!(found.trim() == "verifieddomain.rollcall.dev/acme", "{found}");
+    let found = control_plane.kubectl(&[&find[..], &["spec.domain=acme.io"]].concat()).await?;
+    ensure!(found.is_empty(), "{found}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connection_takes_its_metadata_from_exactly_one_place() -> anyhow::Result<()> {
+    const PLACE: &str = "give either metadataURL or metadata, not both";
+    const HAND: &str = "give either secretRef or inline, not both";
+    const HTTPS: &str = "write a full URL that begins with https://";
+    let domains = |count| {
+        let domains = list(count, |i| format!("{{name: d{i}}}"));
+        format!("{{domains: {domains}, saml: {{metadata: {{inline: x}}}}}}")
+    };
+    let inline = |length| format!("{{saml: {{metadata: {{inline: {}}}}}}}", "x".repeat(length));
+    let url = |length: usize| {
+        format!("{{saml: {{metadataURL: 'https://idp.example/{}'}}}}", "x".repeat(length - 20))
+    };
+    specs(
+        "SsoConnection",
+        &[
+            ("{saml: {metadata: {secretRef: {name: okta}}}}", Taken),
+            ("{saml: {metadata: {inline: '<x/>'}}}", Taken),
+            ("{saml: {metadataURL: 'https://idp.example:8443'}}", Taken),
+            ("{saml: {metadataURL: null, metadata: {inline: x}}}", Taken),
+            ("{saml: {metadata: null, metadataURL: 'https://idp.example'}}", Taken),
+            ("{saml: {metadata: {secretRef: null, inline: x}}}", Taken),
+            ("{domains: [], saml: {metadata: {inline: x}}}", Taken),
+            ("{domains: null, saml: {metadata: {inline: x}}}", Taken),
+            ("{}", Refused("spec.saml: Required value")),
+            ("{saml: {}}", Refused(PLACE)),
+            ("{saml: {metadata: null}}", Refused(PLACE)),
+            ("{saml: {metadataURL: 'https://idp.example', metadata: {inline: x}}}", Refused(PLACE)),
+            ("{saml: {metadata: {}}}", Refused(HAND)),
+            ("{saml: {metadata: {secretRef: {name: okta}, inline: x}}}", Refused(HAND)),
+            ("{saml: {metadata: {secretRef: {}}}}", Refused("secretRef.name: Required value")),
+            (
+                "{saml: {metadata: {secretRef: {name: ''}}}}",
+                Refused("should be at least 1 chars long"),
+            ),
+            ("{saml: {metadata: {inline: ''}}}", Refused("should be at least 1 chars long")),
+            (&inline(262_145), Refused("may not be more than 262144 bytes")),
+            ("{saml: {metadataURL: 'http://idp.example'}}", Refused(HTTPS)),
+            ("{saml: {metadataURL: idp.example/metadata}}", Refused(HTTPS)),
+            ("{saml: {metadataURL: 'HTTP://idp.example'}}", Refused(HTTPS)),
+            ("{saml: {metadataURL: 'file:///etc/passwd'}}", Refused(HTTPS)),
+            ("{saml: {metadataURL: 'https:idp.example'}}", Refused(HTTPS)),
+            ("{saml: {metadataURL: 'https://'}}", Refused(HTTPS)),
+            ("{saml: {metadataURL: 'https:///metadata'}}", Refused(HTTPS)),
+            ("{saml: {metadataURL: ''}}", Refused(HTTPS)),
+            (&url(2048), Taken),
+            (&url(2049), Refused("may not be more than 2048 bytes")),
+            (&domains(256), Taken),
+            (&domains(257), Refused("must have at most 256 items")),
+            (
+                "{domains: [{name: a}, {name: a}], saml: {metadata: {inline: x}}}",
+                Refused("Duplicate value"),
+            ),
+            (
+                "{domains: [acme-com], saml: {metadata: {inline: x}}}",
+                Refused("must be of type object"),
+            ),
+        ],
+    )
+    .await
+}
+
+#[tokio::test]
+async fn names_that_become_parts_of_urls_and_groups_are_bounded() -> anyhow::Result<()> {
+    const URL: &str = "the name is part of URLs: at most 63 characters";
+    const GROUP: &str = "the name is part of a Kubernetes group: lower-case letters, digits and \
+                         hyphens, at most 63 characters";
+    let (fits, long) = ("a".repeat(63), "a".repeat(64));
+    let url = [(&*fits, Taken), ("okta.v2", Taken), (&*long, Refused(URL))];
+    names("SsoConnection", "{saml: {metadata: {inline: x}}}", &url).await?;
+    names("DirectorySync", "{source: {scim: {}}}", &url).await?;
+    let group = [
+        (&*fits, Taken),
+        ("a", Taken),
+        ("1-a", Taken),
+        (&*long, Refused(GROUP)),
+        ("site.reliability", Refused(GROUP)),
+        // the API server's own rule
+        ("Engineering", Refused("a lowercase RFC 1123 subdomain")),
+    ];
+    names("DirectoryTeam", "{directorySyncRef: {name: d}, group: {id: '1'}}", &group).await
+}
+
+#[tokio::test]
+async fn a_directory_names_its_source_and_what_it_imports() -> anyhow::Result<()> {
+    const SOURCE: &str = "name the source: scim: {}";
+    let import = |import: &str| format!("{{source: {{scim: {{}}}}, teams: {{import: {import}}}}}");
+    let permitted = |list: &str| import(&format!("{{include: ['*'], permissions: {list}}}"));
+    let patterns = |count| list(count, |i| format!("p{i}"));
+    let twice = "[{name: a, clusterRole: view}, {name: a, clusterRole: edit}]";
+    specs(
+        "DirectorySync",
+        &[
+            ("{source: {scim: {}}}", Taken),
+            ("{source: {scim: {}}, teams: {}}", Taken),
+            ("{source: {scim: {}}, teams: null}", Taken),
+            (&import("{include: []}"), Taken),
+            (&import("null"), Taken),
+            (&import("{include: [a], permissions: []}"), Taken),
+            (&permitted(&permissions(12)), Taken),
+            ("{}", Refused("spec.source: Required value")),
+            ("{source: {}}", Refused(SOURCE)),
+            ("{source: {scim: null}}", Refused(SOURCE)),
+            (&import("{}"), Refused("include: Required value")),
+            (&import("{exclude: [a]}"), Refused("include: Required value")),
+            (&import("{include: [a, a]}"), Refused("Duplicate value")),
+            (&import("{include: ['']}"), Refused("should be at least 1 chars long")),
+            (&import("{include: [null]}"), Refused("must be of type string")),
+            (&import(&format!("{{include: {}}}", patterns(64))), Taken),
+            (
+                &import(&format!("{{include: {}}}", patterns(65))),
+                Refused("must have at most 64 items"),
+            ),
+            (&permitted(&permissions(13)), Refused("must have at most 12 items")),
+            (&permitted(twice), Refused("Duplicate value")),
+            (&permitted("[{name: a}]"), Refused("clusterRole: Required value")),
+        ],
+    )
+    .await
+}
+
+#[tokio::test]
+async fn a_team_names_one_group_and_bounded_permissions() -> anyhow::Result<()> {
+    const ONE: &str = "name the group by exactly one of id, displayName and externalId";
+    let group = |group: &str| format!("{{directorySyncRef: {{name: d}}, group: {group}}}");
+    let permitted = |permissions: &str| {
+        format!("{{directorySyncRef: {{name: d}}, group: {{id: '1'}}, permissions: {permissions}}}")
+    };
+    let named = |name: &str| permitted(&format!("[{{name: '{name}', clusterRole: view}}]"));
+    let within = |namespaces: &str| {
+        permitted(&format!("[{{name: a, clusterRole: view, namespaces: {namespaces}}}]"))
+    };
+    let namespaces = |count| within(&list(count, |i| format!("n{i}")));
+    let pattern = "spec.permissions[0].name: Invalid value";
+    specs(
+        "DirectoryTeam",
+        &[
+            (&group("{id: '1'}"), Taken),
+            (&group("{externalId: '1'}"), Taken),
+            (&group("{id: null, displayName: Engineering}"), Taken),
+            (&group("{}"), Refused(ONE)),
+            (&group("{id: null}"), Refused(ONE)),
+            (&group("{id: '1', displayName: Engineering}"), Refused(ONE)),
+            (&group("{displayName: Engineering, externalId: '1'}"), Refused(ONE)),
+            (&group("{id: '1', displayName: Engineering, externalId: '1'}"), Refused(ONE)),
+            (&group("{displayName: ''}"), Refused("should be at least 1 chars long")),
+            (
+                &group(&format!("{{displayName: {}}}", "x".repeat(257))),
+                Refused("may not be more than 256 bytes"),
+            ),
+            ("{group: {id: '1'}}", Refused("spec.directorySyncRef: Required value")),
+            ("{directorySyncRef: {name: d}}", Refused("spec.group: Required value")),
+            (&permitted("[]"), Taken),
+            (&permitted("null"), Taken),
+            (&permitted(&permissions(12)), Taken),
+            (&permitted(&permissions(13)), Refused("must have at most 12 items")),
+            (&permitted("[{name: a}]"), Refused("clusterRole: Required value")),
+            (&permitted("[{clusterRole: view}]"), Refused("name: Required value")),
+            (
+                &permitted("[{name: a, clusterRole: view}, {name: a, clusterRole: edit}]"),
+                Refused("Duplicate value"),
+            ),
+            (&named(&"a".repeat(63)), Taken),
+            (&named(&"a".repeat(64)), Refused("may not be more than 63 bytes")),
+            (&named("Developers"), Refused(pattern)),
+            (&named("a.b"), Refused(pattern)),
+            (&named("-a"), Refused(pattern)),
+            (&named("a-"), Refused(pattern)),
+            (&named(""), Refused(pattern)),
+            (&within("[]"), Taken),
+            (&within("null"), Taken),
+            (&namespaces(64), Taken),
+            (&namespaces(65), Refused("must have at most 64 items")),
+            (&within("['']"), Refused("should be at least 1 chars long")),
+            (&within("[web, web]"), Refused("Duplicate value")),
+        ],
+    )
+    .await
+}
+
+#[tokio::test]
+async fn the_directory_of_a_team_stays() -> anyhow::Result<()> {
+    let control_plane = served("api-team").await?;
+    let client = control_plane.client().await?;
+    let spec = "{directorySyncRef: {name: okta}, group: {displayName: Engineering}}";
+    let team = object("DirectoryTeam", "api-team", "engineering", spec)?;
+    control_plane.kubectl_apply(&team.to_string()).await?;
+    let directory = |name| json!({"spec": {"directorySyncRef": {"name": name}}});
+    let group = json!({"spec": {"group": {"displayName": null, "id": "1"}}});
+    let says = "directorySyncRef can't be changed: make another DirectoryTeam and delete this one";
+    answers(
+        &client,
+        [
+            ("the same", Attempt::merge(&team, directory("okta")), Taken),
+            ("another", Attempt::merge(&team, directory("entra")), Refused(says)),
+            ("another group", Attempt::merge(&team, group), Taken),
+        ],
+    )
+    .await
+}
+
+#[tokio::test]
+async fn a_class_names_its_provider() -> anyhow::Result<()> {
+    const PROVIDER: &str = "name the provider: builtin: {}";
+    let roles =
+        |roles: &str| format!("{{provider: {{builtin: {{}}}}, grantableClusterRoles: {roles}}}");
+    let many = |count| roles(&list(count, |i| format!("r{i}")));
+    let select =
+        |selector: &str| format!("{{provider: {{builtin: {{}}}}, namespaceSelector: {selector}}}");
+    specs(
+        "IdentityClass",
+        &[
+            ("{provider: {builtin: {}}}", Taken),
+            (
+                "{provider: {builtin: {}}, namespaceSelector: null, grantableClusterRoles: null}",
+                Taken,
+            ),
+            (&roles("[]"), Taken),
+            ("{}", Refused("spec.provider: Required value")),
+            ("{provider: {}}", Refused(PROVIDER)),
+            ("{provider: {builtin: null}}", Refused(PROVIDER)),
+            (&many(64), Taken),
+            (&many(65), Refused("must have at most 64 items")),
+            (&roles("[view, view]"), Refused("Duplicate value")),
+            (&roles("['']"), Refused("should be at least 1 chars long")),
+            (&select("{}"), Taken),
+            (&select("{matchExpressions: [{key: a, operator: In, values: [b]}]}"), Taken),
+            (&select("{matchLabels: [a]}"), Refused("must be of type object")),
+        ],
+    )
+    .await
+}

@@ -1,0 +1,175 @@
+//! What whoever installs the chart may rely on.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context, ensure};
+use rollcall_kit::{
+    attempt::{Answer::Taken, Attempt, answers, pod_of},
+    control_plane::ControlPlane,
+    kubectl::Kubectl,
+    scratch::Scratch,
+    stage::{CHART, helm, install_crds, installed},
+    wait::until,
+};
+use serde_json::{Value, json};
+
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+
+/// Sets of values that people may well have.
+const VALUES: [(&str, &str); 4] = [
+    ("defaults", "publicURL: https://login.platform.example"),
+    (
+        "tls",
+        "{publicURL: 'https://login.platform.example:8443', tls: {secretName: gateway-tls},
+          service: {type: LoadBalancer, port: 8443}, networkPolicy: {enabled: false}}",
+    ),
+    (
+        "no-roles",
+        "{publicURL: 'https://login.platform.example/', grantableClusterRoles: [],
+          defaultClass: {grantableClusterRoles: []}, persistence: {enabled: false}}",
+    ),
+    (
+        "everything",
+        "
+publicURL: https://login.platform.example
+tls: {secretName: gateway-tls}
+grantableClusterRoles: [view, edit, 'acme:deployer']
+defaultClass: {create: true, grantableClusterRoles: [view], allowPrivateEndpoints: true}
+image:
+  repository: images.platform.example/rollcall
+  tag: v1
+  digest: sha256:0000000000000000000000000000000000000000000000000000000000000000
+  pullPolicy: Always
+imagePullSecrets: [{name: images}]
+persistence: {storageClassName: fast, size: 10Gi, keep: false}
+controller:
+  dnsServers: ['10.0.0.53:5353', 'fd00::1']
+  resources: {limits: {memory: 1Gi}}
+gateway: {resources: {limits: {memory: 1Gi}}}
+service: {type: NodePort, port: 8443, annotations: {a: b}}
+networkPolicy:
+  metricsNamespaceSelector: {matchExpressions: [{key: a, operator: Exists}]}
+  egressTCPPorts: [443]
+  extraEgress: [{ports: [{protocol: UDP, port: 5353}]}]
+extraEnv: [{name: SSL_CERT_FILE, value: /ca/ca.crt}]
+extraVolumes: [{name: ca, configMap: {name: ca}}]
+extraVolumeMounts: [{name: ca, mountPath: /ca}]
+podAnnotations: {a: '1'}
+podLabels: {a: b}
+priorityClassName: system-cluster-critical
+nodeSelector: {kubernetes.io/os: linux}
+tolerations: [{operator: Exists}]
+affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [
+  {weight: 1, preference: {matchExpressions: [{key: a, operator: Exists}]}}]}}
+terminationGracePeriodSeconds: 60
+nameOverride: login
+fullnameOverride: login
+",
+    ),
+];
+
+fn render(namespace: &str, values: &str) -> anyhow::Result<String> {
+    helm(&["template", "rollcall", CHART, "--namespace", namespace], values)
+}
+
+#[test]
+fn helm_has_nothing_to_complain_about() -> anyhow::Result<()> {
+    for (name, values) in VALUES {
+        helm(&["lint", "--strict", CHART], values).context(name)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn values_that_cannot_work_are_refused_with_what_to_write() {
+    let url = "publicURL: https://login.platform.example";
+    for (values, says) in [
+        (
+            "{}",
+            "publicURL is missing: set it to the address people and company IdPs reach the \
+             gateway at, for example --set publicURL=https://login.platform.example",
+        ),
+        ("publicURL: http://login.example", "write https://, a host, and a port"),
+        ("publicURL: login.example", "write https://, a host, and a port"),
+        ("publicURL: https://login.example/path", "without a path"),
+        ("publicURL: https://login.example?a=b", "without a path"),
+        (
+            &format!("{{{url}, defaultClass: {{grantableClusterRoles: [view, admin]}}}}"),
+            "names \"admin\", which the operator may not bind: add it to grantableClusterRoles too",
+        ),
+        (&format!("{{{url}, grantableClusterRoles: ['*']}}"), "grantableClusterRoles"),
+        (&format!("{{{url}, grantableRoles: [view]}}"), "grantableRoles"),
+        (&format!("{{{url}, tls: {{secret: a}}}}"), "additional properties 'secret' not allowed"),
+        (&format!("{{{url}, persistence: {{size: large}}}}"), "size"),
+    ] {
+        let refused = render("rollcall", values).expect_err(values).to_string();
+        assert!(refused.contains(says), "{values}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn the_api_server_takes_whatever_values_make() -> anyhow::Result<()> {
+    // its own: the policies of several releases would be in each other's way
+    let scratch = Scratch::take("chart")?;
+    let control_plane = ControlPlane::start(scratch.path()).await?;
+    let kubectl = Kubectl::new(control_plane.kubeconfig(), scratch.path())?;
+    install_crds(&control_plane).await?;
+    let client = control_plane.client().await?;
+    for (name, values) in VALUES {
+        let rendered = render(name, values).context(name)?;
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        control_plane.kubectl_apply(&namespace.to_string()).await?;
+        let apply = ["apply", "--validate=strict", "--filename=-"];
+        let dry = [&apply[..], &["--dry-run=server"]].concat();
+        kubectl.run_with_input(&dry, &rendered).await.context(name)?;
+        kubectl.run_with_input(&apply, &rendered).await.context(name)?;
+
+        let get = ["get", "deployments", "-n", name, "-o=jsonpath={.items[0]}"];
+        let deployment: Value = serde_json::from_str(&control_plane.kubectl(&get).await?)?;
+        let pod = Attempt::create(&pod_of(&deployment));
+        answers(&client, [(name, pod, Taken)]).await?;
+        policies_are_without_warnings(&control_plane).await.context(name)?;
+
+        // also a second time, as an upgrade
+        kubectl.run_with_input(&apply, &rendered).await.context(name)?;
+        let delete = ["delete", "--filename=-", "--wait=false"];
+        kubectl.run_with_input(&delete, &rendered).await.context(name)?;
+    }
+    Ok(())
+}
+
+async fn policies_are_without_warnings(control_plane: &ControlPlane) -> anyhow::Result<()> {
+    let get =
+        ["get", "validatingadmissionpolicies", "-l=app.kubernetes.io/instance=rollcall", "-o=json"];
+    until("the policies to be type-checked", Duration::from_secs(60), async || {
+        let policies: Value = serde_json::from_str(&control_plane.kubectl(&get).await?)?;
+        let policies = policies["items"].as_array().context("no list")?;
+        ensure!(policies.len() == 6, "{} policies", policies.len());
+        for policy in policies {
+            let (name, status) = (&policy["metadata"]["name"], &policy["status"]);
+            ensure!(status["observedGeneration"] == policy["metadata"]["generation"], "{name}");
+            ensure!(status["typeChecking"].is_object(), "{name}: {status}");
+            ensure!(status["typeChecking"]["expressionWarnings"].is_null(), "{name}: {status}");
+        }
+        Ok(Some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn every_example_can_be_applied_as_it_is() -> anyhow::Result<()> {
+    let control_plane = installed().await?;
+    let mut stories = 0;
+    for story in fs::read_dir(EXAMPLES)? {
+        let story = story?.path();
+        let path = story.to_str().context("a path that isn't UTF-8")?;
+        control_plane.kubectl(&["apply", "--validate=strict", "-f", path]).await?;
+        // and once more without a change
+        let again = control_plane.kubectl(&["apply", "--validate=strict", "-f", path]).await?;
+        ensure!(again.lines().all(|line| line.ends_with(" unchanged")), "{path}: {again}");
+        stories += 1;
+    }
+    ensure!(stories > 0, "no examples in {EXAMPLES}");
+    Ok(())
+}
