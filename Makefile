@@ -8,10 +8,11 @@ help: ## lists these targets
 parts: ## makes, once, what the tests and the demo run against (control plane, helm)
 	@tests/kit/parts
 
-test: parts ## formatting, lints, and every test
+test: ## formatting, lints, and every test, always on a control plane of its own
+	@env -u KUBECONFIG tests/kit/parts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo test --workspace
+	env -u KUBECONFIG cargo test --workspace
 
 demo: parts ## plays the story on a real API server and keeps running (ONCE=1: ends after it)
 	cargo build --bins

@@ -99,7 +99,8 @@ pub struct Permission {
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 
-    /// The ClusterRole whose rights members get. The class must name it as grantable.
+    /// The ClusterRole whose rights members get. The class must name it as grantable, and whoever
+    /// writes this must be allowed to bind it, and to create RoleBindings, there.
     #[schemars(length(min = 1, max = 253))]
     pub cluster_role: String,
 

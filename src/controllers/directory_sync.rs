@@ -85,8 +85,9 @@ async fn apply(sync: Arc<DirectorySync>, ctx: &Context) -> Result<Action> {
     match ctx.tenancy.organization(&namespace(sync.as_ref())).await? {
         Err(refused) => facts.accepted = refused,
         Ok(organization) => {
-            let directory = directory(ctx, &organization.id, &sync.name_any(), now).await?;
-            facts.secret = Some(keep_token(&sync, &directory, &facts.endpoint, now, ctx).await?);
+            let mut directory = directory(ctx, &organization.id, &sync.name_any(), now).await?;
+            facts.secret =
+                Some(keep_token(&sync, &mut directory, &facts.endpoint, now, ctx).await?);
             if sync.spec.suspend != Some(true) {
                 let groups = ctx.ledger.groups(directory.id).await?;
                 let pinned = ctx.ledger.groups_of_teams(&organization.id).await?;
@@ -136,7 +137,7 @@ enum TokenSecret {
 /// believed: its annotation only names the token, whose hash is in the ledger.
 async fn keep_token(
     sync: &DirectorySync,
-    directory: &Directory,
+    directory: &mut Directory,
     endpoint: &str,
     now: Timestamp,
     ctx: &Context,
@@ -159,6 +160,7 @@ async fn keep_token(
     // from here on the old token opens nothing; a crash before the Secret is written only means
     // one more token at the next pass
     ctx.ledger.replace_token(directory.id, id, hash.as_ref(), now).await?;
+    directory.first_request_at = None;
     let secret = secret(sync, &name, id, endpoint, &token);
     match found {
         None => match api.create(&PostParams::default(), &secret).await {

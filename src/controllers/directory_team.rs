@@ -206,7 +206,7 @@ fn list(names: &BTreeSet<String>) -> String {
 fn accepted(wanted: &Wanted, organization: &str) -> Verdict {
     if !wanted.role_not_grantable.is_empty() {
         let message = format!(
-            "The IdentityClass doesn't let teams have {}: ask the platform team, or name another role.",
+            "The IdentityClass doesn't let teams have {}: ask the platform team, or name another role. Until then nobody is in this team.",
             list(&wanted.role_not_grantable)
         );
         return Verdict::no(reason::ROLE_NOT_GRANTABLE, message);
@@ -214,7 +214,7 @@ fn accepted(wanted: &Wanted, organization: &str) -> Verdict {
     if !wanted.namespace_not_ours.is_empty() {
         let message = format!(
             "Not this organization's: {}. The platform team labels its namespaces {}={organization}; \
-             its own is never one of them.",
+             its own is never one of them. Until then nobody is in this team.",
             list(&wanted.namespace_not_ours),
             meta::ORGANIZATION
         );
@@ -234,15 +234,24 @@ fn resolved(team: &DirectoryTeam, facts: &Facts) -> Verdict {
     }
     let sync = &team.spec.directory_sync_ref.name;
     if facts.group.is_none() {
-        let message = format!("There is no DirectorySync {sync} in this namespace.");
+        let message = format!(
+            "There is no DirectorySync {sync} in this namespace: make it, or make this team anew \
+             with another."
+        );
         return Verdict::no(reason::DIRECTORY_SYNC_NOT_FOUND, message);
     }
     if !facts.wanted.role_not_found.is_empty() {
-        let message = format!("There is no ClusterRole {}.", list(&facts.wanted.role_not_found));
+        let message = format!(
+            "There is no ClusterRole {}: ask the platform team to make it, or name another.",
+            list(&facts.wanted.role_not_found)
+        );
         return Verdict::no(reason::ROLE_NOT_FOUND, message);
     }
     if !facts.wanted.namespace_not_found.is_empty() {
-        let message = format!("There is no namespace {}.", list(&facts.wanted.namespace_not_found));
+        let message = format!(
+            "There is no namespace {}: correct the name, or have it made and labelled.",
+            list(&facts.wanted.namespace_not_found)
+        );
         return Verdict::no(reason::NAMESPACE_NOT_FOUND, message);
     }
     Verdict::yes(reason::RESOLVED_REFS, "")
@@ -255,7 +264,11 @@ fn found(team: &DirectoryTeam, facts: &Facts) -> Verdict {
         Some(Match::Found { group, .. }) => {
             Verdict::yes(reason::FOUND, format!("The group {} of {sync}.", group.display_name))
         }
-        Some(Match::NotFound) | None => Verdict::no(
+        None => Verdict::no(
+            reason::NOT_FOUND,
+            format!("There is no DirectorySync {sync} to look for the group in."),
+        ),
+        Some(Match::NotFound) => Verdict::no(
             reason::NOT_FOUND,
             format!(
                 "{sync} has no such group: push it from the company IdP, or correct spec.group."
@@ -264,7 +277,7 @@ fn found(team: &DirectoryTeam, facts: &Facts) -> Verdict {
         Some(Match::Ambiguous(number)) => Verdict::no(
             reason::AMBIGUOUS,
             format!(
-                "{sync} has {number} groups of that name: name the one that is meant by its id."
+                "{sync} has {number} groups of that name: name the one that is meant by its externalId, its id at the company IdP, or rename one there."
             ),
         ),
     }
@@ -273,6 +286,13 @@ fn found(team: &DirectoryTeam, facts: &Facts) -> Verdict {
 fn permissions_applied(team: &DirectoryTeam, facts: &Facts) -> Verdict {
     if facts.organization.is_none() {
         return refused(facts);
+    }
+    if team.spec.suspend == Some(true) {
+        let message = format!(
+            "Suspended: {} RoleBindings stay as they are, whatever the permissions say now.",
+            facts.applied
+        );
+        return Verdict::no(reason::SUSPENDED, message);
     }
     let desired = facts.wanted.bindings.len();
     if !facts.forbidden.is_empty() {
@@ -295,8 +315,10 @@ fn permissions_applied(team: &DirectoryTeam, facts: &Facts) -> Verdict {
     .into_iter()
     .any(|names| !names.is_empty());
     if out_of_reach || facts.applied < desired {
-        let message =
-            format!("{} RoleBindings stand; not all permissions could be applied.", facts.applied);
+        let message = format!(
+            "{} RoleBindings stand; Accepted and ResolvedRefs say what is in the way of the others.",
+            facts.applied
+        );
         return Verdict::no(reason::PARTIALLY_APPLIED, message);
     }
     let asked = team.spec.permissions.as_ref().is_some_and(|p| !p.is_empty());

@@ -104,7 +104,7 @@ pub async fn read(
     let metadata = match source {
         Source::Missing(_) => match kept.and_then(|kept| kept.provider) {
             Some(provider) => {
-                let problem = Some(resolved.message.clone());
+                let problem = Some(resolved.message.trim_end_matches('.').to_owned());
                 Metadata::Good { provider, refresh_at: None, problem }
             }
             None => Metadata::Unresolved,
@@ -218,7 +218,8 @@ async fn source(connection: &SsoConnection, ctx: &Context) -> Result<(Verdict, S
     let missing =
         |reason, message| Ok((Verdict::no(reason, message), Source::Missing(name.clone())));
     let Some(found) = api.get_opt(&name).await? else {
-        let message = format!("There is no Secret {name} in this namespace.");
+        let message =
+            format!("There is no Secret {name} in this namespace: make it, or correct the name.");
         return missing(reason::SECRET_NOT_FOUND, message);
     };
     if found.type_.as_deref() != Some(SECRET_TYPE) {

@@ -193,7 +193,7 @@ impl Facts {
 fn resolved(facts: &Facts) -> Verdict {
     if !facts.domains.missing.is_empty() && facts.resolved.is_yes() {
         let message = format!(
-            "There is no VerifiedDomain {} in this namespace.",
+            "There is no VerifiedDomain {} in this namespace: make it, or correct the name.",
             facts.domains.missing.join(", ")
         );
         return Verdict::no(reason::DOMAIN_NOT_FOUND, message);
@@ -303,6 +303,7 @@ fn decide(
         () if !facts.accepted.is_yes() || matches!(facts.metadata, Metadata::Conflict(_)) => {
             Waiting::Edit
         }
+        () if connection.spec.saml.metadata_url.is_none() && !configured.is_yes() => Waiting::Edit,
         () => Waiting::Outside,
     };
     let provider = match &facts.metadata {

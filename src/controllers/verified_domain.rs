@@ -315,7 +315,7 @@ fn verified(observed: &Observed, old: &[Condition]) -> Verdict {
         Claim { proved_at: Some(_), .. } => Verdict::no(
             reason::DOMAIN_CONFLICT,
             format!(
-                "Another organization has proved {name} before, and keeps it for as long as its proof \
+                "Another organization proved {name} first, and keeps it for as long as its proof \
                  stands. If the domain is yours alone, ask the platform team."
             ),
         ),

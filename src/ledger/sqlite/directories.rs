@@ -56,10 +56,13 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<()> {
         let mut tx = self.begin().await?;
-        sqlx::query("DELETE FROM directory_tokens WHERE directory_id = ?")
-            .bind(directory)
-            .execute(&mut *tx)
-            .await?;
+        for statement in [
+            "DELETE FROM directory_tokens WHERE directory_id = ?",
+            // nobody has called with the new one yet
+            "UPDATE directories SET first_request_at = NULL WHERE id = ?",
+        ] {
+            sqlx::query(statement).bind(directory).execute(&mut *tx).await?;
+        }
         sqlx::query(
             "INSERT INTO directory_tokens (id, directory_id, hash, created_at) VALUES (?, ?, ?, ?)",
         )

@@ -61,6 +61,9 @@ impl Story<'_> {
         for file in ["domains.yaml", "directory.yaml", "team.yaml"] {
             self.apply(file, |yaml| yaml).await?;
         }
+        (self.tell)(Line::Say(
+            "The login's file has a placeholder, for which the demo puts its identity provider's address:",
+        ));
         let url = self.stage.idp.metadata_url();
         let placeholder = "https://localhost:8443/metadata";
         self.apply("sso.yaml", |yaml| yaml.replace(placeholder, &url)).await

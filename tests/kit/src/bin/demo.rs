@@ -54,7 +54,10 @@ async fn demo() -> anyhow::Result<()> {
     }
     let env = EnvFile::write(&control_plane, &stage, &played)?;
     println!(
-        "Everything keeps running until Ctrl-C. To join in:\n\n  . {0} && export KUBECONFIG\n  kubectl get rollcall -A\n",
+        "Everything keeps running until Ctrl-C. To join in, in another terminal:\n\n  \
+         . {0} && export KUBECONFIG && export PATH=\"$(tests/kit/parts --print):$PATH\"\n  \
+         kubectl get rollcall -A\n  \
+         curl --cacert $GATEWAY_CA -H \"Authorization: Bearer $SCIM_TOKEN\" $SCIM_URL/Users\n",
         env.0.display()
     );
     std::future::pending().await
@@ -90,6 +93,7 @@ impl EnvFile {
             ("KUBECONFIG", control_plane.kubeconfig().display().to_string()),
             ("GATEWAY", stage.gateway.clone()),
             ("GATEWAY_CA", stage.ca_file.display().to_string()),
+            ("LEDGER", stage.ledger.display().to_string()),
             ("DNS", stage.dns.address().to_string()),
             ("SCIM_URL", played.scim_url.clone()),
             ("SCIM_TOKEN", played.scim_token.clone()),
