@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 /// What the API server takes after a policy was made, until it asks that policy.
-const ENFORCED: Duration = Duration::from_secs(60);
+const ENFORCED: Duration = Duration::from_secs(30);
 const OPERATOR: &str = "system:serviceaccount:rollcall:rollcall";
 const KINDS: [&str; 5] =
     ["VerifiedDomain", "SsoConnection", "DirectorySync", "DirectoryTeam", "IdentityClass"];
@@ -34,9 +34,11 @@ struct Cluster {
 impl Cluster {
     /// Made by the first test that asks; returned when all policies are in force.
     async fn shared() -> anyhow::Result<Self> {
-        static MADE: OnceCell<()> = OnceCell::const_new();
+        // a failure is every test's, and none waits for the same again
+        static MADE: OnceCell<Result<(), String>> = OnceCell::const_new();
         let cluster = Self { control_plane: installed().await? };
-        MADE.get_or_try_init(|| cluster.make()).await?;
+        let made = MADE.get_or_init(async || cluster.make().await.map_err(|e| format!("{e:#}")));
+        made.await.clone().map_err(anyhow::Error::msg)?;
         Ok(cluster)
     }
 
