@@ -21,7 +21,6 @@ async fn rollcall_leaves_what_people_wrote_as_they_wrote_it() -> anyhow::Result<
     const AUTHOR: &str = "The spec, labels and annotations of held are its author's";
     const MAKES: &str = "Rollcall makes no objects of its own kinds but imported DirectoryTeams";
     const DELETES: &str = "was not made by Rollcall";
-    const CANNOT: &str = "cannot patch resource";
     let cluster = Cluster::shared().await?;
     let operator = cluster.operator().await?;
     for kind in &KINDS[..4] {
