@@ -70,6 +70,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const CONCURRENCY: u16 = 64;
 /// How soon and how late a failed pass is repeated.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// How many objects a list asks for at once. Until it is stripped, an object takes many times the
+/// memory that the cache will give it; what a page took, the process keeps.
+const PAGE: u32 = 100;
 /// How often an object is looked at where nothing is known to change.
 const RESYNC: Duration = Duration::from_secs(600);
 
@@ -224,9 +227,8 @@ trait Kind:
 fn events<K: Kind>(
     ctx: &Context,
 ) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + use<K> {
-    watcher(Api::<K>::all(ctx.client.clone()), watcher::Config::default())
-        .default_backoff()
-        .modify(strip)
+    let config = watcher::Config::default().page_size(PAGE);
+    watcher(Api::<K>::all(ctx.client.clone()), config).default_backoff().modify(strip)
 }
 
 /// The controller of a kind: by a stream and a cache of its own, and without the echoes of its own
