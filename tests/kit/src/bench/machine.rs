@@ -7,7 +7,7 @@ use anyhow::Context;
 /// `USER_HZ`, the same on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// The machine and the build, in one line.
+/// The machine, how busy others keep it, and the build, in one line.
 ///
 /// # Errors
 /// If /proc doesn't tell.
@@ -18,10 +18,12 @@ pub fn description() -> anyhow::Result<String> {
     let cores = thread::available_parallelism()?;
     let memory = field("/proc/meminfo", "MemTotal:")? / 1024.0;
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").context("reading the kernel")?;
+    let load = fs::read_to_string("/proc/loadavg").context("reading the load")?;
+    let load = load.split(' ').next().unwrap_or_default().to_owned();
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     Ok(format!(
-        "{cores} cores ({model}), {memory:.0} GiB, Linux {}, {profile} build. Control plane, DNS, \
-         clients and Rollcall share the cores; etcd doesn't sync.",
+        "{cores} cores ({model}), {memory:.0} GiB, Linux {}, {profile} build; load {load} before. \
+         Control plane, DNS, clients and Rollcall share the cores; etcd doesn't sync.",
         kernel.trim()
     ))
 }

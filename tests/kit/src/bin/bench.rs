@@ -40,6 +40,7 @@ async fn bench() -> anyhow::Result<()> {
     if !program.exists() {
         bail!("{} is missing: run `make bench`", program.display());
     }
+    let machine = machine::description()?;
     let mut table = Table::default();
     let mut outcome = Ok(());
     if only != "scim" {
@@ -48,6 +49,6 @@ async fn bench() -> anyhow::Result<()> {
     if only != "domains" {
         outcome = scim::measure(&program, size.unwrap_or(USERS), &mut table).await;
     }
-    println!("\n{}\n\n{table}", machine::description()?);
+    println!("\n{machine}\n\n{table}");
     outcome
 }
