@@ -116,6 +116,12 @@ impl Kind {
         known.map_or(Shape::Any, |(_, shape)| *shape)
     }
 
+    /// Whether `name` is the URN of the core schema, one that it begins with, or a path into it.
+    pub fn contains_core(&self, name: &str) -> bool {
+        let (name, schema) = (name.to_ascii_lowercase(), self.schema.to_ascii_lowercase());
+        is_urn(&name) && (schema.starts_with(&name) || name.starts_with(&schema))
+    }
+
     /// One written form of a whole resource: known names as the RFC writes them, booleans that are
     /// booleans, nothing that is empty, nothing of what we ignore.
     pub fn tidy(&self, resource: Object) -> Result<Object> {
@@ -123,6 +129,13 @@ impl Kind {
         for (name, value) in resource {
             if self.ignores(&name) {
                 continue;
+            }
+            // kept as an extension, `active` or `members` in it would be taken and do nothing
+            if self.contains_core(&name) {
+                let schema = self.schema;
+                return Err(Error::value(format!(
+                    "write the attributes of {schema} by their names"
+                )));
             }
             let known = self.attributes.iter().find(|(known, _)| known.eq_ignore_ascii_case(&name));
             let name = known.map_or(name, |(known, _)| (*known).to_owned());
@@ -320,6 +333,17 @@ mod tests {
             })
         );
         assert!(tidy(json!({"userName": "a", "username": "b"})).is_err());
+    }
+
+    #[test]
+    fn core_attributes_under_their_schema_are_refused_not_passed_over() {
+        for urn in [
+            "urn:ietf:params:scim:schemas:core:2.0:User",
+            "urn:ietf:params:scim:schemas:core:2.0:USER:active",
+            "urn:ietf:params:scim:schemas:core:2.0",
+        ] {
+            assert!(tidy(json!({"userName": "a", urn: {"active": false}})).is_err(), "{urn}");
+        }
     }
 
     #[test]

@@ -66,6 +66,10 @@ fn at(
     target: &Target<'_>,
     value: Option<Value>,
 ) -> Result<()> {
+    if kind.contains_core(target.extension.unwrap_or(target.attribute)) {
+        let schema = kind.schema;
+        return Err(Error::path(format!("name an attribute of {schema}, not the schema")));
+    }
     let Some(extension) = target.extension else {
         if kind.ignores(target.attribute) {
             // what is never kept can't be changed either, and no client is told so each time

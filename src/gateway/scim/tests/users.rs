@@ -228,3 +228,20 @@ async fn patches_at_the_same_time_lose_nothing() {
     }
     assert_eq!(okta.get(&ann).await.ok()["emails"].as_array().unwrap().len(), 20);
 }
+
+#[tokio::test]
+async fn a_deactivation_is_carried_out_or_refused_but_never_passed_over() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let ann = format!("/Users/{}", okta.user("ann").await);
+    let core = "urn:ietf:params:scim:schemas:core:2.0:User";
+    for operation in [
+        json!({"op": "replace", "value": {core: {"active": false}}}),
+        json!({"op": "replace", "path": core, "value": {"active": false}}),
+    ] {
+        assert_eq!(okta.patch(&ann, json!([operation])).await.status, 400);
+    }
+    let path = format!("{core}:active");
+    okta.patch(&ann, json!([{"op": "replace", "path": path, "value": false}])).await.ok();
+    assert_eq!(okta.get(&ann).await.ok()["active"], false);
+}
