@@ -9,10 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{
     Api, Resource, ResourceExt,
-    api::{
-        DeleteParams, ListParams, ObjectMeta, PartialObjectMeta, Patch, PatchParams, PostParams,
-        Preconditions,
-    },
+    api::{ListParams, ObjectMeta, PartialObjectMeta, Patch, PatchParams, PostParams},
     runtime::{controller::Action, reflector::store::Writer},
 };
 use serde_json::json;
@@ -20,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Context, Kind, MANAGER, Nudge, Result, controller, error_policy, imports, jittered, namespace,
-    report, with_finalizer,
+    Context, Kind, MANAGER, Nudge, Result, controller, delete_seen, error_policy, imports,
+    jittered, namespace, report, with_finalizer,
 };
 use crate::{
     api::{
@@ -223,17 +220,7 @@ async fn import(
     let plan = imports::plan(sync, import, groups, &teams, pinned);
     let mut failed = None;
     for team in &plan.delete {
-        let params = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: team.uid(),
-                resource_version: team.resource_version(),
-            }),
-            ..DeleteParams::default()
-        };
-        match api.delete(&team.name_any(), &params).await {
-            Err(kube::Error::Api(error)) if error.is_not_found() => {}
-            other => failed = other.err().or(failed),
-        }
+        failed = delete_seen(&api, team).await.err().or(failed);
     }
     for team in &plan.apply {
         let params = PatchParams::apply(MANAGER).force();

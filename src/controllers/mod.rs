@@ -30,6 +30,7 @@ use jiff::Timestamp;
 use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{
     Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, Preconditions},
     core::object::HasStatus,
     runtime::{
         Controller, Predicate, PredicateConfig, WatchStreamExt,
@@ -394,6 +395,24 @@ fn jittered(delay: Duration) -> Duration {
 /// The time until `at`, none if it is past.
 fn until(at: Timestamp, now: Timestamp) -> Duration {
     at.duration_since(now).try_into().unwrap_or_default()
+}
+
+/// Delete the very object that was seen; one that is gone already is fine.
+async fn delete_seen<K>(api: &Api<K>, object: &K) -> kube::Result<()>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    let params = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: object.uid(),
+            resource_version: object.resource_version(),
+        }),
+        ..DeleteParams::default()
+    };
+    match api.delete(&object.name_any(), &params).await {
+        Err(kube::Error::Api(error)) if error.is_not_found() => Ok(()),
+        other => other.map(drop),
+    }
 }
 
 /// Whether an object is on its way out.

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
+    api::{ListParams, Patch, PatchParams},
 };
 
 use super::{
     Context, MANAGER, Result,
     bindings::{is_successor, plan, same_name},
-    namespace,
+    delete_seen, namespace,
 };
 use crate::api::{DirectoryTeam, meta};
 
@@ -103,20 +103,10 @@ async fn apply(ctx: &Context, binding: &RoleBinding) -> kube::Result<()> {
     api.patch(&binding.name_any(), &params, &Patch::Apply(binding)).await.map(drop)
 }
 
-/// Delete the very object that was seen; one that is gone already is fine.
+/// Delete the very binding that was seen; one that is gone already is fine.
 pub async fn delete(ctx: &Context, binding: &RoleBinding) -> Result<()> {
     let api = Api::<RoleBinding>::namespaced(ctx.client.clone(), &namespace(binding));
-    let params = DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: binding.uid(),
-            resource_version: binding.resource_version(),
-        }),
-        ..DeleteParams::default()
-    };
-    match api.delete(&binding.name_any(), &params).await {
-        Err(kube::Error::Api(error)) if error.is_not_found() => Ok(()),
-        other => Ok(other.map(drop)?),
-    }
+    Ok(delete_seen(&api, binding).await?)
 }
 
 pub async fn role_exists(ctx: &Context, role: &str) -> Result<bool> {
