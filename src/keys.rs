@@ -1,6 +1,10 @@
-//! The installation key: 32 random bytes that make this installation's challenges its own.
+//! The installation key: 32 random bytes that make this installation's challenges its own, and
+//! under which the ledger's secrets are sealed.
+
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
     constant_time, hmac,
     rand::{self, SystemRandom},
 };
@@ -28,9 +32,57 @@ impl InstallationKey {
         constant_time::verify_slices_are_equal(&self.check(), check).is_ok()
     }
 
+    /// Seal a secret for the ledger: AES-256-GCM under a key of its own. It opens only for the same
+    /// `label`, which says what it is and whose.
+    ///
+    /// # Errors
+    /// The system has no randomness to give.
+    pub fn seal(&self, label: &str, secret: &[u8]) -> Result<Vec<u8>, Unspecified> {
+        let mut sealed = secret.to_vec();
+        let nonce = self
+            .sealing_key()
+            .and_then(|key| {
+                key.seal_in_place_append_tag(Aad::from(label.as_bytes()), &mut sealed).ok()
+            })
+            .ok_or(Unspecified)?;
+        sealed.splice(..0, nonce.as_ref().iter().copied());
+        Ok(sealed)
+    }
+
+    /// What was sealed for this label with this key; `None` for anything else.
+    pub fn unseal(&self, label: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut secret = sealed.to_vec();
+        let key = self.sealing_key()?;
+        let length = key.open_in_place(nonce, Aad::from(label.as_bytes()), &mut secret).ok()?.len();
+        secret.truncate(length);
+        Some(secret)
+    }
+
+    fn sealing_key(&self) -> Option<RandomizedNonceKey> {
+        RandomizedNonceKey::new(&AES_256_GCM, self.mac(b"rollcall seal v1").as_ref()).ok()
+    }
+
     /// HMAC-SHA-256 (RFC 2104) of `data`. Begin `data` with what it is for.
     pub fn mac(&self, data: &[u8]) -> hmac::Tag {
         hmac::sign(&self.0, data)
+    }
+}
+
+/// Where the gateway finds the installation key once it is known. Cheap to clone; all clones share
+/// it.
+#[derive(Clone, Default)]
+pub struct KeySlot(Arc<OnceLock<InstallationKey>>);
+
+impl KeySlot {
+    pub fn get(&self) -> Option<&InstallationKey> {
+        self.0.get()
+    }
+
+    /// Make the key known. The first stays.
+    pub fn set(&self, key: InstallationKey) {
+        self.0.get_or_init(|| key);
     }
 }
 
@@ -60,5 +112,22 @@ mod tests {
         assert!(key.made(&key.check()));
         assert!(!other.made(&key.check()));
         assert!(InstallationKey::new(&[1; 31]).is_none());
+    }
+
+    #[test]
+    fn what_is_sealed_opens_for_its_own_key_and_label_alone() {
+        let key = InstallationKey::new(&[1; LENGTH]).unwrap();
+        let other = InstallationKey::new(&[2; LENGTH]).unwrap();
+        let sealed = key.seal("a", b"secret").unwrap();
+        assert_eq!(key.unseal("a", &sealed).as_deref(), Some(&b"secret"[..]));
+        assert_eq!(key.unseal("b", &sealed), None);
+        assert_eq!(other.unseal("a", &sealed), None);
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert_eq!(key.unseal("a", &changed), None, "byte {at}");
+            assert_eq!(key.unseal("a", &sealed[..at]), None, "{at} bytes");
+        }
+        assert_ne!(sealed, key.seal("a", b"secret").unwrap(), "a nonce is used once");
     }
 }

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use rollcall::{
     api, cli, controllers, gateway,
     health::{self, Ready},
+    keys::KeySlot,
     ledger::Ledger,
     telemetry::{self, Metrics},
 };
@@ -73,6 +74,10 @@ struct Gateway {
     /// The certificate's key, PEM.
     #[arg(long, env = "ROLLCALL_TLS_KEY", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// The file with the installation key, as the operator's Secret has it, for a gateway that runs
+    /// alone. It may come later; nobody signs in before.
+    #[arg(long, env = "ROLLCALL_INSTALLATION_KEY")]
+    installation_key: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -141,6 +146,7 @@ async fn serve(
     let ledger = Ledger::open(&common.ledger).await?;
     let metrics = Metrics::new();
     let ready = Ready::default();
+    let key = KeySlot::default();
     // whoever ends first, by failing, ends the others
     let ends = |side: &'static str, result: anyhow::Result<()>| {
         stop.cancel();
@@ -161,11 +167,18 @@ async fn serve(
             ready.set(); // a gateway alone is ready as soon as its ledger answers
             return Ok(());
         };
-        ends("controller", control(args, &common, &ledger, &metrics, &ready, &stop).await)
+        ends("controller", control(args, &common, &ledger, &metrics, &ready, &key, &stop).await)
     };
     let gateway = async {
         let Some(args) = gateway else { return Ok(()) };
-        ends("gateway", answer(args, &common, &ledger, &metrics, &stop).await)
+        if let Some(file) = args.installation_key.clone() {
+            tokio::spawn(stop.clone().run_until_cancelled_owned(gateway::read_key(
+                file,
+                ledger.clone(),
+                key.clone(),
+            )));
+        }
+        ends("gateway", answer(args, &common, &ledger, &metrics, &key, &stop).await)
     };
     let (health, controller, gateway) = tokio::join!(health, controller, gateway);
     ledger.close().await;
@@ -179,6 +192,7 @@ async fn control(
     ledger: &Ledger,
     metrics: &Metrics,
     ready: &Ready,
+    key: &KeySlot,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let client = kube::Client::try_default().await.context("no Kubernetes to talk to")?;
@@ -186,6 +200,7 @@ async fn control(
         public_url: common.public_url.as_str().trim_end_matches('/').to_owned(),
         namespace: args.namespace,
         dns_servers: args.dns_servers,
+        key: key.clone(),
     };
     controllers::run(client, ledger.clone(), settings, metrics.clone(), ready, stop.clone())
         .await?;
@@ -197,6 +212,7 @@ async fn answer(
     common: &Common,
     ledger: &Ledger,
     metrics: &Metrics,
+    key: &KeySlot,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let observer: gateway::Observer = std::sync::Arc::new({
@@ -209,6 +225,7 @@ async fn answer(
         ledger: ledger.clone(),
         public_url: common.public_url.clone(),
         observer,
+        key: key.clone(),
     });
     let tls = args.tls_cert.zip(args.tls_key).map(|(cert, key)| gateway::Tls { cert, key });
     let listener = std::net::TcpListener::bind(args.listen)

@@ -95,9 +95,10 @@ pub async fn read(
         let provider = metadata::parse(&row.metadata, now).ok();
         Kept { row, provider }
     });
-    let publish = async |source: String, metadata: Vec<u8>| -> Result<()> {
+    let publish = async |source: String, issuer: String, metadata: Vec<u8>| -> Result<()> {
         let request = request(connection).cloned();
-        let row = Connection { source, metadata, fetched_at: now, request, withdrawn: false };
+        let row =
+            Connection { source, issuer, metadata, fetched_at: now, request, withdrawn: true };
         Ok(ctx.ledger.put_connection(&organization.id, &name, &row).await?)
     };
     let of_this_source = kept.is_some();
@@ -112,7 +113,7 @@ pub async fn read(
         Source::Given { id, xml } => match metadata::parse(&xml, now) {
             Ok(provider) => {
                 if !of_this_source || withdrawn {
-                    publish(id, xml).await?;
+                    publish(id, provider.entity_id.clone(), xml).await?;
                 }
                 Metadata::good(provider)
             }
@@ -123,7 +124,7 @@ pub async fn read(
             None if connection.spec.suspend == Some(true) => Metadata::Suspended,
             None => match fetch(ctx.fetchers.of(organization), &url, now).await {
                 Ok((xml, provider)) => {
-                    publish(Source::Url(url).id(), xml).await?;
+                    publish(Source::Url(url).id(), provider.entity_id.clone(), xml).await?;
                     let refresh_at = Some(refresh_at(now, &provider));
                     Metadata::Good { provider, refresh_at, problem: None }
                 }

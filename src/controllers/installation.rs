@@ -1,7 +1,7 @@
 //! The installation key: one Secret in the operator's namespace, made once, and never made anew
 //! for a ledger that knows another.
 
-use std::{sync::OnceLock, time::Duration};
+use std::time::Duration;
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::{MANAGER, Nudge, Nudges, Result, chain};
 use crate::{
     api::meta,
-    keys::{self, InstallationKey},
+    keys::{self, InstallationKey, KeySlot},
     ledger::Ledger,
 };
 
@@ -28,16 +28,17 @@ const AGAIN: Duration = Duration::from_secs(10);
 pub struct Installation {
     secrets: Api<Secret>,
     ledger: Ledger,
-    key: OnceLock<InstallationKey>,
+    key: KeySlot,
     missing: String,
 }
 
 impl Installation {
-    pub fn new(client: Client, ledger: Ledger, namespace: &str) -> Self {
+    /// `key` is where the key is put once it is known.
+    pub fn new(client: Client, ledger: Ledger, namespace: &str, key: KeySlot) -> Self {
         Self {
             secrets: Api::namespaced(client, namespace),
             ledger,
-            key: OnceLock::new(),
+            key,
             missing: format!(
                 "The Secret {namespace}/{SECRET} isn't the one that this ledger was made with: \
                  ask the platform team to restore it from backup. Until then nothing is changed."
@@ -70,7 +71,7 @@ impl Installation {
             None => self.ledger.tie_to_installation(&key.check()).await?,
         };
         if key.made(&check) {
-            self.key.get_or_init(|| key);
+            self.key.set(key);
         } else {
             error!("{}", self.missing);
         }

@@ -56,6 +56,7 @@ use crate::{
     api::{DirectorySync, DirectoryTeam, SsoConnection, Status, VerifiedDomain},
     dns,
     health::Ready,
+    keys::KeySlot,
     ledger::{self, Ledger},
     telemetry::Metrics,
 };
@@ -78,7 +79,7 @@ const PAGE: u32 = 100;
 const RESYNC: Duration = Duration::from_secs(600);
 
 /// What the controllers are told by whoever starts them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// Where the company IdPs reach the gateway; without a trailing slash.
     pub public_url: String,
@@ -86,6 +87,8 @@ pub struct Settings {
     pub namespace: String,
     /// The DNS resolvers to ask; the system's where empty.
     pub dns_servers: Vec<SocketAddr>,
+    /// Where the installation key is put once it is known.
+    pub key: KeySlot,
 }
 
 /// What makes a pass meaningless. It changes no verdict; the next pass comes with back-off.
@@ -178,7 +181,12 @@ pub async fn run(
         resolver: dns::Resolver::new(&settings.dns_servers)?,
         fetchers: Fetchers::new()?,
         status: status::Writer::new(client.clone()),
-        installation: Installation::new(client.clone(), ledger.clone(), &settings.namespace),
+        installation: Installation::new(
+            client.clone(),
+            ledger.clone(),
+            &settings.namespace,
+            settings.key.clone(),
+        ),
         failures: Failures::default(),
         tenancy: tenancy?,
         nudges,

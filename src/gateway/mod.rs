@@ -1,16 +1,25 @@
 //! The gateway: the HTTP side. It knows the ledger and no Kubernetes.
 
+mod cookies;
+mod installation;
 mod observe;
+mod oidc;
+mod pages;
+mod problem;
+mod saml;
 mod scim;
+mod secret;
 mod serve;
+mod sign_in;
 
+pub use installation::read_key;
 pub use observe::{Observer, Served};
 pub use serve::{Tls, serve};
 
 use axum::{Router, middleware::from_fn_with_state};
 use url::Url;
 
-use crate::ledger::Ledger;
+use crate::{keys::KeySlot, ledger::Ledger};
 
 /// What the gateway's routes need. Cheap to clone.
 #[derive(Clone)]
@@ -20,6 +29,15 @@ pub struct Gateway {
     pub public_url: Url,
     /// Is told of each request that was answered.
     pub observer: Observer,
+    /// The installation key, once it is known. Nobody signs in before.
+    pub key: KeySlot,
+}
+
+impl Gateway {
+    /// An address of the gateway's: `path` begins with a slash.
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
+    }
 }
 
 /// Every route of the gateway's public port.
@@ -27,6 +45,7 @@ pub fn router(gateway: Gateway) -> Router {
     let observer = gateway.observer.clone();
     Router::new()
         .merge(scim::routes(gateway.clone()))
+        .merge(sign_in::routes())
         .layer(from_fn_with_state(observer, observe::observe))
         .with_state(gateway)
 }

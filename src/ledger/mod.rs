@@ -5,11 +5,13 @@
 //! Here are the plain types; the queries are methods of [`Ledger`], one file per subject in
 //! `sqlite/`. Another database is another set of the same methods.
 
+mod sign_in;
 mod sqlite;
 
+pub use sign_in::*;
 #[cfg(test)]
 pub(crate) use sqlite::tests;
-pub use sqlite::{Ledger, scim};
+pub use sqlite::{Ledger, TOKEN_SECONDS, scim};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -49,6 +51,8 @@ pub enum Topic {
     Domain,
     /// A directory's people, groups or first request.
     Directory,
+    /// The first sign-in of a day by a connection.
+    Connection,
 }
 
 /// An organization's claim to a domain.
@@ -117,7 +121,10 @@ pub enum Thing {
 pub struct Connection {
     /// Where it was read from: metadata of another source is not this connection's.
     pub source: String,
-    /// SAML metadata as it came.
+    /// Who is described: the SAML entity id or the OIDC issuer. Another one in its place vouches
+    /// for nobody whom this one did.
+    pub issuer: String,
+    /// SAML metadata, or the OIDC discovery document, as it came.
     pub metadata: Vec<u8>,
     pub fetched_at: Timestamp,
     /// The last request to fetch it again that was met.

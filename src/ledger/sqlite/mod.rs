@@ -1,12 +1,21 @@
 //! The ledger on SQLite: one writer, a few readers, WAL. `synchronous=FULL`, so that a deactivation
 //! that was answered survives a loss of power.
 
+mod access;
+mod admission;
+mod audit;
+mod clients;
 mod connections;
 mod directories;
 mod domains;
+mod flows;
+mod keys;
 mod people;
 pub mod scim;
 mod teams;
+mod tokens;
+
+pub use access::TOKEN_SECONDS;
 
 use std::{fs::File, path::Path, time::Duration};
 
@@ -275,6 +284,7 @@ fn topic_name(topic: Topic) -> &'static str {
     match topic {
         Topic::Domain => "domain",
         Topic::Directory => "directory",
+        Topic::Connection => "connection",
     }
 }
 
@@ -282,6 +292,7 @@ fn parse_topic(name: &str) -> Result<Topic> {
     match name {
         "domain" => Ok(Topic::Domain),
         "directory" => Ok(Topic::Directory),
+        "connection" => Ok(Topic::Connection),
         _ => Err(Error::Corrupt("topic")),
     }
 }

@@ -1,0 +1,196 @@
+//! Who has access now: sessions, each good only while everything that let its person in is true.
+
+use jiff::Timestamp;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{Ledger, seconds};
+use crate::ledger::{Grant, Hash, Result, Session, Standing};
+
+/// How long tokens live where the class says nothing, in seconds.
+pub const TOKEN_SECONDS: i64 = 300;
+
+/// All that must be true of a session. A condition of its own follows.
+macro_rules! standing {
+    ($condition:literal) => {
+        concat!(
+            "SELECT s.id AS session, coalesce(p.id, i.id) AS subject, p.id AS person,
+                 o.id AS organization, o.name AS namespace, c.name AS connection, c.class, i.email,
+                 i.display_name, s.authenticated_at, s.expires_at, k.token_seconds
+             FROM sessions s
+             JOIN identities i ON i.id = s.identity_id
+             JOIN organizations o ON o.id = i.organization_id AND o.name IS NOT NULL
+             JOIN connections c ON c.organization_id = o.id AND c.name = i.connection
+                 AND c.withdrawn = 0
+             JOIN connection_domains cd ON cd.organization_id = o.id AND cd.connection = c.name
+                 AND cd.domain = i.email_domain
+             JOIN domains dom ON dom.organization_id = o.id AND dom.domain = cd.domain
+                 AND dom.owns = 1
+             LEFT JOIN classes k ON k.name = c.class
+             LEFT JOIN people p ON p.id = i.person_id
+             LEFT JOIN directories d ON d.id = p.directory_id
+             WHERE ",
+            $condition,
+            " AND s.expires_at > ?
+                 AND CASE WHEN i.person_id IS NULL THEN c.admit = 'JustInTime'
+                     ELSE p.active = 1 AND d.deleted_at IS NULL AND d.id = c.directory_id END"
+        )
+    };
+}
+
+#[derive(FromRow)]
+struct Row {
+    session: Uuid,
+    subject: Uuid,
+    person: Option<Uuid>,
+    organization: String,
+    namespace: String,
+    connection: String,
+    class: String,
+    email: String,
+    display_name: Option<String>,
+    authenticated_at: i64,
+    expires_at: i64,
+    token_seconds: Option<i64>,
+}
+
+impl Ledger {
+    /// Who holds the session of this cookie, if they still have access.
+    pub async fn standing_of_cookie(&self, hash: Hash, now: Timestamp) -> Result<Option<Standing>> {
+        let row = sqlx::query_as(standing!("s.hash = ?")).bind(&hash[..]).bind(now.as_second());
+        self.standing(row.fetch_optional(&self.read).await?).await
+    }
+
+    /// Who holds this session, if they still have access.
+    pub async fn standing_of_session(
+        &self,
+        session: Uuid,
+        now: Timestamp,
+    ) -> Result<Option<Standing>> {
+        let row = sqlx::query_as(standing!("s.id = ?")).bind(session).bind(now.as_second());
+        self.standing(row.fetch_optional(&self.read).await?).await
+    }
+
+    async fn standing(&self, row: Option<Row>) -> Result<Option<Standing>> {
+        let Some(row) = row else { return Ok(None) };
+        let teams = match row.person {
+            Some(person) => self.teams_of_person(person).await?,
+            None => vec![],
+        };
+        Ok(Some(Standing {
+            session: row.session,
+            subject: row.subject,
+            organization: row.organization,
+            namespace: row.namespace,
+            connection: row.connection,
+            class: row.class,
+            email: row.email,
+            display_name: row.display_name,
+            authenticated_at: seconds(row.authenticated_at)?,
+            expires_at: seconds(row.expires_at)?,
+            token_seconds: row.token_seconds.unwrap_or(TOKEN_SECONDS),
+            teams,
+        }))
+    }
+
+    /// The sessions of whoever holds this one, the newest first.
+    pub async fn sessions_beside(&self, session: Uuid, now: Timestamp) -> Result<Vec<Session>> {
+        let rows: Vec<(Uuid, i64, i64, String)> = sqlx::query_as(
+            "SELECT id, authenticated_at, expires_at, browser FROM sessions
+             WHERE identity_id = (SELECT identity_id FROM sessions WHERE id = ?) AND expires_at > ?
+             ORDER BY authenticated_at DESC, id DESC LIMIT 100",
+        )
+        .bind(session)
+        .bind(now.as_second())
+        .fetch_all(&self.read)
+        .await?;
+        let mut sessions = Vec::with_capacity(rows.len());
+        for (id, authenticated_at, expires_at, browser) in rows {
+            let clients = sqlx::query_scalar(
+                "SELECT DISTINCT client_id FROM refresh_tokens WHERE session_id = ? AND used = 0
+                 ORDER BY client_id",
+            );
+            sessions.push(Session {
+                id,
+                authenticated_at: seconds(authenticated_at)?,
+                expires_at: seconds(expires_at)?,
+                browser,
+                clients: clients.bind(id).fetch_all(&self.read).await?,
+            });
+        }
+        Ok(sessions)
+    }
+
+    /// End a session of whoever holds `own`, with everything obtained by it. `false` if they have
+    /// no such session.
+    pub async fn end_session(&self, own: Uuid, session: Uuid) -> Result<bool> {
+        let ended = sqlx::query(
+            "DELETE FROM sessions
+             WHERE id = ? AND identity_id = (SELECT identity_id FROM sessions WHERE id = ?)",
+        )
+        .bind(session)
+        .bind(own)
+        .execute(&self.write)
+        .await?;
+        Ok(ended.rows_affected() > 0)
+    }
+
+    /// End all sessions in the organization of this namespace of who has this e-mail or userName,
+    /// without regard to case. Returns how many there were.
+    pub async fn revoke(&self, namespace: &str, who: &str) -> Result<u64> {
+        let ended = sqlx::query(
+            "DELETE FROM sessions WHERE identity_id IN (
+                 SELECT i.id FROM identities i
+                 JOIN organizations o ON o.id = i.organization_id
+                 LEFT JOIN people p ON p.id = i.person_id
+                 WHERE o.name = ?1 AND (i.email = ?2 OR p.email = ?2 OR p.user_name_key = ?2))",
+        )
+        .bind(namespace)
+        .bind(who.to_lowercase())
+        .execute(&self.write)
+        .await?;
+        Ok(ended.rows_affected())
+    }
+
+    /// What a team may do where, as the controller has bound it; in order.
+    pub async fn put_grants(&self, organization: &str, team: &str, grants: &[Grant]) -> Result<()> {
+        if self.grants(organization, team).await? == grants {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        sqlx::query("DELETE FROM grants WHERE organization_id = ? AND team = ?")
+            .bind(organization)
+            .bind(team)
+            .execute(&mut *tx)
+            .await?;
+        for grant in grants {
+            sqlx::query(
+                "INSERT INTO grants (organization_id, team, namespace, cluster_role)
+                 SELECT organization_id, name, ?, ? FROM teams WHERE organization_id = ? AND name = ?
+                 ON CONFLICT DO NOTHING",
+            )
+            .bind(&grant.namespace)
+            .bind(&grant.cluster_role)
+            .bind(organization)
+            .bind(team)
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// What a team may do where, in order.
+    pub async fn grants(&self, organization: &str, team: &str) -> Result<Vec<Grant>> {
+        let grants: Vec<(String, String)> = sqlx::query_as(
+            "SELECT namespace, cluster_role FROM grants WHERE organization_id = ? AND team = ?
+             ORDER BY namespace, cluster_role",
+        )
+        .bind(organization)
+        .bind(team)
+        .fetch_all(&self.read)
+        .await?;
+        let grant = |(namespace, cluster_role)| Grant { namespace, cluster_role };
+        Ok(grants.into_iter().map(grant).collect())
+    }
+}

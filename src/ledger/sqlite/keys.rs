@@ -1,0 +1,103 @@
+//! The gateway's own key pairs, sealed.
+
+use jiff::Timestamp;
+use sqlx::FromRow;
+
+use super::{Ledger, seconds};
+use crate::ledger::{Error, KeyPair, Purpose, Result};
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    purpose: String,
+    sealed: Vec<u8>,
+    public: Vec<u8>,
+    created_at: i64,
+    active_at: i64,
+    retired_at: Option<i64>,
+    expires_at: Option<i64>,
+}
+
+impl Ledger {
+    /// The key pairs that are published or will be, the oldest first.
+    pub async fn keys(&self, now: Timestamp) -> Result<Vec<KeyPair>> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT * FROM keys WHERE coalesce(expires_at > ?, 1) ORDER BY active_at, id",
+        )
+        .bind(now.as_second())
+        .fetch_all(&self.read)
+        .await?;
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// Add `next` after `last`, the newest of its purpose that the caller knew, and say when `last`
+    /// is no longer used and published. `false`, and nothing is kept, if another gateway was faster.
+    pub async fn add_key(&self, next: &KeyPair, last: Option<&KeyPair>) -> Result<bool> {
+        let mut tx = self.begin().await?;
+        let newest: Option<String> = sqlx::query_scalar(
+            "SELECT id FROM keys WHERE purpose = ? ORDER BY active_at DESC, id DESC LIMIT 1",
+        )
+        .bind(purpose_name(next.purpose))
+        .fetch_optional(&mut *tx)
+        .await?;
+        if newest.as_deref() != last.map(|last| last.id.as_str()) {
+            return Ok(false);
+        }
+        sqlx::query(
+            "INSERT INTO keys (id, purpose, sealed, public, created_at, active_at)
+             VALUES (?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&next.id)
+        .bind(purpose_name(next.purpose))
+        .bind(&next.sealed)
+        .bind(&next.public)
+        .bind(next.created_at.as_second())
+        .bind(next.active_at.as_second())
+        .execute(&mut *tx)
+        .await?;
+        if let Some(last) = last {
+            sqlx::query("UPDATE keys SET retired_at = ?, expires_at = ? WHERE id = ?")
+                .bind(last.retired_at.map(Timestamp::as_second))
+                .bind(last.expires_at.map(Timestamp::as_second))
+                .bind(&last.id)
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+}
+
+impl TryFrom<Row> for KeyPair {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        Ok(Self {
+            id: row.id,
+            purpose: parse_purpose(&row.purpose)?,
+            sealed: row.sealed,
+            public: row.public,
+            created_at: seconds(row.created_at)?,
+            active_at: seconds(row.active_at)?,
+            retired_at: row.retired_at.map(seconds).transpose()?,
+            expires_at: row.expires_at.map(seconds).transpose()?,
+        })
+    }
+}
+
+fn purpose_name(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::IdToken => "id-token",
+        Purpose::SamlSigning => "saml-signing",
+        Purpose::SamlEncryption => "saml-encryption",
+    }
+}
+
+fn parse_purpose(name: &str) -> Result<Purpose> {
+    match name {
+        "id-token" => Ok(Purpose::IdToken),
+        "saml-signing" => Ok(Purpose::SamlSigning),
+        "saml-encryption" => Ok(Purpose::SamlEncryption),
+        _ => Err(Error::Corrupt("key")),
+    }
+}
