@@ -9,9 +9,9 @@ mod sign_in;
 mod sqlite;
 
 pub use sign_in::*;
-#[cfg(test)]
-pub(crate) use sqlite::tests;
 pub use sqlite::{Ledger, TOKEN_SECONDS, scim};
+#[cfg(test)]
+pub(crate) use sqlite::{fixture, tests};
 
 use jiff::Timestamp;
 use uuid::Uuid;

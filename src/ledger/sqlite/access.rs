@@ -194,3 +194,142 @@ impl Ledger {
         Ok(grants.into_iter().map(grant).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{
+        Loss, Proof, Selector,
+        fixture::{ACME, Acme, COMPANY, asserted, fresh},
+        scim::GroupFields,
+    };
+
+    #[tokio::test]
+    async fn a_session_ends_at_once_with_the_person() {
+        let acme = Acme::new().await;
+        let ada = acme.sign_in(&asserted("ada")).await.unwrap();
+        let grace = acme.sign_in(&asserted("grace")).await.unwrap();
+        acme.set_active(acme.ada, "ada", false).await;
+        assert!(!acme.stands(ada).await);
+        acme.set_active(acme.ada, "ada", true).await;
+        assert!(!acme.stands(ada).await, "who is made active again signs in again");
+        assert!(acme.stands(grace).await);
+        acme.ledger.delete_person(&acme.scim, acme.grace, acme.now).await.unwrap();
+        assert!(!acme.stands(grace).await);
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_at_once_with_the_directory() {
+        let acme = Acme::new().await;
+        let ada = acme.sign_in(&asserted("ada")).await.unwrap();
+        acme.ledger.delete_directory(ACME, "okta", acme.now).await.unwrap();
+        assert!(!acme.stands(ada).await);
+        acme.ledger.make_directory(ACME, "okta", acme.now).await.unwrap();
+        assert!(!acme.stands(ada).await);
+        assert!(acme.sign_in(&asserted("ada")).await.is_ok(), "its people are taken up again");
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_at_once_with_the_domains_proof() {
+        let acme = Acme::new().await;
+        let ada = acme.sign_in(&asserted("ada")).await.unwrap();
+        let lost = Proof::Lost(Loss::RecordLost);
+        acme.ledger.record_proof(ACME, "acme.com", lost, acme.now).await.unwrap();
+        assert!(!acme.stands(ada).await);
+        acme.ledger.record_proof(ACME, "acme.com", Proof::Seen, acme.now).await.unwrap();
+        assert!(!acme.stands(ada).await);
+        let ada = acme.sign_in(&asserted("ada")).await.unwrap();
+        acme.ledger.release(ACME, "acme.com").await.unwrap();
+        assert!(!acme.stands(ada).await);
+    }
+
+    #[tokio::test]
+    async fn a_session_waits_out_a_suspension_and_ends_with_the_connection() {
+        let acme = Acme::new().await;
+        let ada = acme.sign_in(&asserted("ada")).await.unwrap();
+        acme.ledger.withdraw_connection(ACME, COMPANY).await.unwrap();
+        assert!(!acme.stands(ada).await);
+        acme.publish(acme.rules()).await;
+        assert!(acme.stands(ada).await);
+        acme.ledger.delete_connection(ACME, COMPANY).await.unwrap();
+        acme.publish(acme.rules()).await;
+        assert!(!acme.stands(ada).await);
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_with_its_time_and_with_its_organization() {
+        let acme = Acme::new().await;
+        let ada = acme.sign_in(&asserted("ada")).await.unwrap();
+        let standing = async |at| acme.ledger.standing_of_session(ada, at).await.unwrap();
+        assert!(standing(acme.later(3599)).await.is_some());
+        assert!(standing(acme.later(3600)).await.is_none());
+        acme.ledger.name_organization("another", "acme", acme.now).await.unwrap();
+        assert!(!acme.stands(ada).await);
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_the_connection_no_longer_names_gives_no_access() {
+        let acme = Acme::new().await;
+        let ada = acme.sign_in(&asserted("ada")).await.unwrap();
+        let other = acme.ledger.make_directory(ACME, "entra", acme.now).await.unwrap().id;
+        let rules = crate::ledger::Rules { directory: Some(other), ..acme.rules() };
+        acme.publish(rules).await;
+        assert!(!acme.stands(ada).await);
+        assert!(acme.sign_in(&asserted("ada")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn somebody_sees_and_ends_their_own_sessions_alone() {
+        let acme = Acme::new().await;
+        let first = acme.sign_in(&asserted("ada")).await.unwrap();
+        let second = acme.sign_in(&asserted("ada")).await.unwrap();
+        let grace = acme.sign_in(&asserted("grace")).await.unwrap();
+        let sessions = acme.ledger.sessions_beside(first, acme.now).await.unwrap();
+        let ids: Vec<_> = sessions.iter().map(|s| s.id).collect();
+        assert_eq!(ids.len(), 2);
+        assert!(ids.contains(&first) && ids.contains(&second));
+        assert!(!acme.ledger.end_session(first, grace).await.unwrap());
+        assert!(acme.stands(grace).await);
+        assert!(acme.ledger.end_session(first, second).await.unwrap());
+        assert!(!acme.stands(second).await && acme.stands(first).await);
+    }
+
+    #[tokio::test]
+    async fn revoking_ends_all_of_somebodys_sessions_in_that_organization() {
+        let acme = Acme::new().await;
+        for _ in 0..2 {
+            acme.sign_in(&asserted("ada")).await.unwrap();
+        }
+        let grace = acme.sign_in(&asserted("grace")).await.unwrap();
+        assert_eq!(acme.ledger.revoke("globex", "ada@acme.com").await.unwrap(), 0);
+        assert_eq!(acme.ledger.revoke("acme", "Ada@Acme.com").await.unwrap(), 2);
+        assert!(acme.stands(grace).await);
+    }
+
+    #[tokio::test]
+    async fn teams_and_what_they_may_do_follow_the_session() {
+        let acme = Acme::new().await;
+        let group = GroupFields {
+            display_name: "Engineering".into(),
+            external_id: None,
+            attributes: "{}".into(),
+        };
+        let members = [acme.ada];
+        let group = acme.ledger.create_group(&acme.scim, &group, &members, acme.now).await.unwrap();
+        let selector = Selector::Id(group.to_string());
+        let (team, id) = ("engineering", acme.directory);
+        acme.ledger.put_team(ACME, team, id, &selector, true).await.unwrap();
+        let ada = acme.sign_in(&asserted("ada")).await.unwrap();
+        let standing = acme.ledger.standing_of_session(ada, acme.now).await.unwrap().unwrap();
+        assert_eq!(standing.teams, ["acme:engineering"]);
+        let grant = |role: &str| Grant { namespace: "web".into(), cluster_role: role.into() };
+        for grants in [vec![grant("edit"), grant("view")], vec![grant("view")]] {
+            acme.ledger.put_grants(ACME, team, &grants).await.unwrap();
+            assert_eq!(acme.ledger.grants(ACME, team).await.unwrap(), grants);
+        }
+        acme.ledger.delete_team(ACME, team).await.unwrap();
+        assert!(acme.ledger.grants(ACME, team).await.unwrap().is_empty());
+        let unknown = fresh();
+        assert_eq!(acme.ledger.standing_of_cookie(unknown, acme.now).await.unwrap(), None);
+    }
+}

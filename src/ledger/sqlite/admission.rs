@@ -195,3 +195,158 @@ fn link(rules: &Rules, asserted: &Asserted, known: &Known) -> Result<Option<Uuid
     }
     Ok(Some(candidate.person))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{
+        Connection, Protocol,
+        fixture::{ACME, Acme, COMPANY, asserted},
+    };
+
+    #[tokio::test]
+    async fn whom_the_directory_names_is_let_in_and_linked_for_good() {
+        let acme = Acme::new().await;
+        let session = acme.sign_in(&asserted("ada")).await.unwrap();
+        let standing = acme.ledger.standing_of_session(session, acme.now).await.unwrap().unwrap();
+        assert_eq!((standing.subject, standing.email.as_str()), (acme.ada, "ada@acme.com"));
+        // the subject counts from then on, whatever name it comes by
+        let renamed = Asserted { subject: "sub-ada".into(), ..asserted("grace") };
+        let session = acme.sign_in(&renamed).await.unwrap();
+        let standing = acme.ledger.standing_of_session(session, acme.now).await.unwrap().unwrap();
+        assert_eq!(standing.subject, acme.ada);
+    }
+
+    #[tokio::test]
+    async fn nobody_takes_the_place_of_a_person_who_is_linked() {
+        let acme = Acme::new().await;
+        acme.sign_in(&asserted("ada")).await.unwrap();
+        let thief = Asserted { subject: "sub-mallory".into(), ..asserted("ada") };
+        let refused = acme.sign_in(&thief).await.unwrap_err();
+        assert_eq!(refused, NotAdmitted::LinkedToAnother { field: "userName" });
+    }
+
+    #[tokio::test]
+    async fn somebody_unknown_to_the_directory_is_let_in_only_just_in_time_and_without_teams() {
+        let acme = Acme::new().await;
+        let refused = acme.sign_in(&asserted("mallory")).await.unwrap_err();
+        let value = "mallory@acme.com".to_owned();
+        assert_eq!(refused, NotAdmitted::NotInDirectory { field: "userName", value });
+        acme.publish(Rules { directory: None, ..acme.rules() }).await;
+        assert_eq!(acme.sign_in(&asserted("mallory")).await, Err(NotAdmitted::NoDirectory));
+        acme.publish(Rules { admit: Admit::JustInTime, ..acme.rules() }).await;
+        let session = acme.sign_in(&asserted("mallory")).await.unwrap();
+        let standing = acme.ledger.standing_of_session(session, acme.now).await.unwrap().unwrap();
+        assert!(standing.teams.is_empty());
+        // who is let in just in time is not so any more once the rule is gone
+        acme.publish(acme.rules()).await;
+        assert!(!acme.stands(session).await);
+    }
+
+    #[tokio::test]
+    async fn just_in_time_doesnt_let_in_whom_the_directory_says_is_not_active() {
+        let acme = Acme::new().await;
+        acme.publish(Rules { admit: Admit::JustInTime, ..acme.rules() }).await;
+        acme.set_active(acme.ada, "ada", false).await;
+        assert_eq!(acme.sign_in(&asserted("ada")).await, Err(NotAdmitted::Deactivated));
+    }
+
+    #[tokio::test]
+    async fn each_rule_matches_by_its_own_field_alone() {
+        let acme = Acme::new().await;
+        let by = |matching| Rules { matching, ..acme.rules() };
+        let named = |subject: &str| Asserted { subject: subject.into(), ..asserted("nobody") };
+        acme.publish(by(Matching::ExternalId)).await;
+        assert!(acme.sign_in(&named("ext-ada")).await.is_ok());
+        assert!(acme.sign_in(&named("ada@acme.com")).await.is_err());
+        acme.publish(by(Matching::Email)).await;
+        let mail = |email: &str| Asserted { email: email.into(), ..asserted("nobody") };
+        assert!(acme.sign_in(&mail("grace@acme.com")).await.is_ok());
+        acme.publish(by(Matching::UserName)).await;
+        let upper = Asserted { sign_in_name: "ADA@acme.com".into(), ..asserted("other") };
+        assert_eq!(
+            acme.sign_in(&upper).await,
+            Err(NotAdmitted::LinkedToAnother { field: "userName" }),
+            "userNames are the same without regard to case, and Ada is linked already"
+        );
+    }
+
+    #[tokio::test]
+    async fn several_people_who_fit_are_nobody() {
+        let acme = Acme::new().await;
+        let rules = Rules { matching: Matching::Email, ..acme.rules() };
+        acme.publish(rules).await;
+        let twin = super::super::scim::PersonFields {
+            user_name: "ada2@acme.com".into(),
+            external_id: None,
+            email: Some("ada@acme.com".into()),
+            active: true,
+            attributes: "{}".into(),
+        };
+        acme.ledger.create_person(&acme.scim, &twin, acme.now).await.unwrap();
+        assert!(matches!(
+            acme.sign_in(&asserted("ada")).await,
+            Err(NotAdmitted::SeveralInDirectory { field: "e-mail", .. })
+        ));
+    }
+
+    #[tokio::test]
+    async fn only_domains_of_the_connection_that_the_organization_owns_count() {
+        let acme = Acme::new().await;
+        let foreign = Asserted { email_domain: "globex.com".into(), ..asserted("ada") };
+        let not_ours = |domain: &str| Err(NotAdmitted::DomainNotOurs(domain.to_owned()));
+        assert_eq!(acme.sign_in(&foreign).await, not_ours("globex.com"));
+        let domains = ["acme.com".to_owned(), "globex.com".to_owned()];
+        acme.ledger.publish_connection(ACME, COMPANY, &acme.rules(), &domains).await.unwrap();
+        assert_eq!(acme.sign_in(&foreign).await, not_ours("globex.com"), "claimed, not owned");
+        acme.ledger.publish_connection(ACME, COMPANY, &acme.rules(), &[]).await.unwrap();
+        assert_eq!(acme.sign_in(&asserted("ada")).await, not_ours("acme.com"));
+    }
+
+    #[tokio::test]
+    async fn a_withdrawn_or_deleted_connection_lets_nobody_in() {
+        let acme = Acme::new().await;
+        acme.ledger.withdraw_connection(ACME, COMPANY).await.unwrap();
+        assert_eq!(acme.sign_in(&asserted("ada")).await, Err(NotAdmitted::ConnectionClosed));
+        acme.ledger.delete_connection(ACME, COMPANY).await.unwrap();
+        assert_eq!(acme.sign_in(&asserted("ada")).await, Err(NotAdmitted::ConnectionClosed));
+    }
+
+    #[tokio::test]
+    async fn another_identity_provider_in_a_connections_place_vouches_for_nobody_it_had() {
+        let acme = Acme::new().await;
+        let session = acme.sign_in(&asserted("ada")).await.unwrap();
+        acme.publish_for("https://other.example", acme.rules()).await;
+        assert!(!acme.stands(session).await);
+        // its subjects are others, even where they are spelled the same
+        let other = Asserted { subject: "sub-ada".into(), ..asserted("grace") };
+        let session = acme.sign_in(&other).await.unwrap();
+        let standing = acme.ledger.standing_of_session(session, acme.now).await.unwrap().unwrap();
+        assert_eq!(standing.subject, acme.grace);
+    }
+
+    #[tokio::test]
+    async fn connections_have_links_of_their_own() {
+        let acme = Acme::new().await;
+        acme.sign_in(&asserted("ada")).await.unwrap();
+        let metadata = Connection {
+            source: "inline:".into(),
+            issuer: "https://second.example".into(),
+            metadata: vec![],
+            fetched_at: acme.now,
+            request: None,
+            withdrawn: true,
+        };
+        acme.ledger.put_connection(ACME, "second", &metadata).await.unwrap();
+        // a domain leads to one connection: the second gets it once the first lets go
+        acme.ledger.publish_connection(ACME, COMPANY, &acme.rules(), &[]).await.unwrap();
+        let domains = ["acme.com".to_owned()];
+        let rules = Rules { protocol: Protocol::Saml, ..acme.rules() };
+        acme.ledger.publish_connection(ACME, "second", &rules, &domains).await.unwrap();
+        let session =
+            NewSession { hash: [9; 32], authenticated_at: acme.now, browser: String::new() };
+        let other = Asserted { subject: "another".into(), ..asserted("ada") };
+        let admitted = acme.ledger.admit(ACME, "second", &other, &session, acme.now).await;
+        assert!(admitted.unwrap().is_ok());
+    }
+}

@@ -151,7 +151,7 @@ impl Ledger {
             // two connections that name one domain: the elder had it first
             sqlx::query(
                 "INSERT INTO connection_domains (organization_id, domain, connection)
-                 SELECT ?, ?, name FROM connections WHERE organization_id = ?1 AND name = ?
+                 SELECT ?1, ?2, name FROM connections WHERE organization_id = ?1 AND name = ?3
                  ON CONFLICT DO NOTHING",
             )
             .bind(organization)

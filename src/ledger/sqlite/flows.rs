@@ -195,3 +195,119 @@ async fn see(tx: &mut SqliteConnection, hash: Hash, until: Timestamp) -> Result<
 fn to_json(asserted: &Asserted) -> Result<String> {
     serde_json::to_string(asserted).map_err(|_| Error::Corrupt("assertion"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::fixture::{ACME, Acme, COMPANY, asserted, fresh};
+
+    fn company() -> Route {
+        Route { organization: ACME.into(), namespace: "acme".into(), connection: COMPANY.into() }
+    }
+
+    /// A flow of `browser` that awaits an answer with the returned state.
+    async fn sent(acme: &Acme, browser: Hash) -> Hash {
+        let id = acme.ledger.begin_flow(browser, Some("{}"), acme.later(900)).await.unwrap();
+        let state = fresh();
+        let route = company();
+        let sent = acme.ledger.route_flow(id, browser, &route, state, "request", acme.now).await;
+        assert!(sent.unwrap());
+        state
+    }
+
+    #[tokio::test]
+    async fn only_the_browser_that_began_finishes_and_only_with_what_the_answer_brought() {
+        let acme = Acme::new().await;
+        let (browser, continuation) = (fresh(), fresh());
+        let state = sent(&acme, browser).await;
+        let awaited = acme.ledger.awaited(state, acme.now).await.unwrap().unwrap();
+        assert_eq!((awaited.browser, awaited.challenge.as_str()), (browser, "request"));
+        let ada = asserted("ada");
+        let answer = async |continuation| {
+            acme.ledger.answer_flow(awaited.id, None, &ada, continuation, acme.now).await.unwrap()
+        };
+        assert!(answer(continuation).await);
+        assert!(!answer(fresh()).await, "it is answered once");
+        assert_eq!(acme.ledger.awaited(state, acme.now).await.unwrap(), None);
+        let finish = async |c, b| acme.ledger.finish_flow(c, b, acme.now).await.unwrap();
+        assert_eq!(finish(continuation, fresh()).await, None, "another browser");
+        assert_eq!(finish(fresh(), browser).await, None, "another answer");
+        let answered = finish(continuation, browser).await.unwrap();
+        assert_eq!((answered.asserted, answered.request.as_deref()), (ada, Some("{}")));
+        assert_eq!(finish(continuation, browser).await, None, "it is finished once");
+    }
+
+    #[tokio::test]
+    async fn an_assertion_is_taken_once() {
+        let acme = Acme::new().await;
+        let seen = Some((fresh(), acme.later(300)));
+        for (fits, times) in [(true, "first"), (false, "second")] {
+            let state = sent(&acme, fresh()).await;
+            let awaited = acme.ledger.awaited(state, acme.now).await.unwrap().unwrap();
+            let ada = asserted("ada");
+            let took = acme.ledger.answer_flow(awaited.id, seen, &ada, fresh(), acme.now).await;
+            assert_eq!(took.unwrap(), fits, "{times}");
+        }
+        let hashes = (fresh(), fresh());
+        let unasked = acme
+            .ledger
+            .answer_unasked(&company(), seen.unwrap(), &asserted("ada"), hashes, acme.later(9))
+            .await;
+        assert!(!unasked.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_flow_ends_with_its_time_and_with_its_connection() {
+        let acme = Acme::new().await;
+        let (browser, continuation) = (fresh(), fresh());
+        let state = sent(&acme, browser).await;
+        assert!(acme.ledger.awaited(state, acme.later(899)).await.unwrap().is_some());
+        assert_eq!(acme.ledger.awaited(state, acme.later(900)).await.unwrap(), None);
+        let awaited = acme.ledger.awaited(state, acme.now).await.unwrap().unwrap();
+        let ada = asserted("ada");
+        let answered =
+            acme.ledger.answer_flow(awaited.id, None, &ada, continuation, acme.now).await;
+        assert!(answered.unwrap());
+        acme.ledger.delete_connection(ACME, COMPANY).await.unwrap();
+        acme.publish(acme.rules()).await;
+        let finished = acme.ledger.finish_flow(continuation, browser, acme.now).await.unwrap();
+        assert_eq!(finished, None);
+    }
+
+    #[tokio::test]
+    async fn a_flow_is_shown_and_sent_for_its_own_browser_alone() {
+        let acme = Acme::new().await;
+        let browser = fresh();
+        let id = acme.ledger.begin_flow(browser, None, acme.later(900)).await.unwrap();
+        assert!(acme.ledger.flow(id, browser, acme.now).await.unwrap().is_some());
+        assert_eq!(acme.ledger.flow(id, fresh(), acme.now).await.unwrap(), None);
+        let send = async |browser, state| {
+            acme.ledger.route_flow(id, browser, &company(), state, "r", acme.now).await.unwrap()
+        };
+        assert!(!send(fresh(), fresh()).await);
+        let (first, second) = (fresh(), fresh());
+        assert!(send(browser, first).await && send(browser, second).await);
+        assert_eq!(acme.ledger.awaited(first, acme.now).await.unwrap(), None, "sent anew");
+        assert!(acme.ledger.awaited(second, acme.now).await.unwrap().is_some());
+        acme.ledger.withdraw_connection(ACME, COMPANY).await.unwrap();
+        assert!(!send(browser, fresh()).await, "nobody signs in by it now");
+    }
+
+    #[tokio::test]
+    async fn what_has_expired_is_forgotten() {
+        let acme = Acme::new().await;
+        let (hash, browser) = (fresh(), fresh());
+        let take = async || {
+            let state = sent(&acme, browser).await;
+            let awaited = acme.ledger.awaited(state, acme.now).await.unwrap().unwrap();
+            let seen = Some((hash, acme.later(300)));
+            acme.ledger.answer_flow(awaited.id, seen, &asserted("ada"), fresh(), acme.now).await
+        };
+        assert!(take().await.unwrap());
+        let session = acme.sign_in(&asserted("ada")).await.unwrap();
+        acme.ledger.purge_expired(acme.later(299)).await.unwrap();
+        assert!(!take().await.unwrap() && acme.stands(session).await);
+        acme.ledger.purge_expired(acme.later(3600)).await.unwrap();
+        assert!(take().await.unwrap() && !acme.stands(session).await);
+    }
+}

@@ -8,6 +8,8 @@ mod clients;
 mod connections;
 mod directories;
 mod domains;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod flows;
 mod keys;
 mod people;

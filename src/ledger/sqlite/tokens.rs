@@ -151,3 +151,90 @@ async fn end_session<T>(tx: &mut SqliteConnection, session: Uuid) -> Result<Once
     Ok(whose
         .map_or(Once::Unknown, |(organization, subject)| Once::Reused { organization, subject }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::fixture::{Acme, asserted, fresh};
+
+    fn code(session: Uuid) -> Code {
+        Code {
+            session,
+            client: "kubernetes".into(),
+            redirect_uri: "http://127.0.0.1:1/".into(),
+            challenge: "challenge".into(),
+            nonce: Some("nonce".into()),
+            scope: "openid".into(),
+        }
+    }
+
+    fn refresh_token(session: Uuid) -> RefreshToken {
+        RefreshToken { session, client: "kubernetes".into(), scope: "openid".into() }
+    }
+
+    #[tokio::test]
+    async fn a_code_is_used_once_and_a_second_use_ends_the_session() {
+        let acme = Acme::new().await;
+        let session = acme.sign_in(&asserted("ada")).await.unwrap();
+        let hash = fresh();
+        assert!(acme.ledger.issue_code(hash, &code(session), acme.later(60)).await.unwrap());
+        let used = acme.ledger.use_code(hash, acme.now).await.unwrap();
+        assert_eq!(used, Once::Fresh(code(session)));
+        assert!(acme.stands(session).await);
+        let again = acme.ledger.use_code(hash, acme.now).await.unwrap();
+        assert_eq!(again, Once::Reused { organization: "id-acme".into(), subject: acme.ada });
+        assert!(!acme.stands(session).await);
+        assert_eq!(acme.ledger.use_code(hash, acme.now).await.unwrap(), Once::Unknown);
+    }
+
+    #[tokio::test]
+    async fn a_code_expires_and_ends_with_its_session() {
+        let acme = Acme::new().await;
+        let session = acme.sign_in(&asserted("ada")).await.unwrap();
+        let (late, orphan) = (fresh(), fresh());
+        for hash in [late, orphan] {
+            acme.ledger.issue_code(hash, &code(session), acme.later(60)).await.unwrap();
+        }
+        assert_eq!(acme.ledger.use_code(late, acme.later(60)).await.unwrap(), Once::Unknown);
+        acme.ledger.end_session(session, session).await.unwrap();
+        assert_eq!(acme.ledger.use_code(orphan, acme.now).await.unwrap(), Once::Unknown);
+        assert!(!acme.ledger.issue_code(fresh(), &code(session), acme.later(60)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_refresh_token_is_replaced_at_each_use_and_a_stolen_one_ends_the_session() {
+        let acme = Acme::new().await;
+        let session = acme.sign_in(&asserted("ada")).await.unwrap();
+        let (first, second, third) = (fresh(), fresh(), fresh());
+        let token = refresh_token(session);
+        assert!(acme.ledger.issue_refresh_token(first, &token, acme.now).await.unwrap());
+        let rotate = async |from, client: &str, to| {
+            acme.ledger.rotate_refresh_token(from, client, to, acme.now).await.unwrap()
+        };
+        assert_eq!(rotate(first, "argocd", second).await, Once::Unknown, "another client's");
+        assert_eq!(rotate(first, "kubernetes", second).await, Once::Fresh(token.clone()));
+        assert_eq!(rotate(second, "kubernetes", third).await, Once::Fresh(token));
+        let reused = rotate(first, "kubernetes", fresh()).await;
+        assert!(matches!(reused, Once::Reused { .. }));
+        assert!(!acme.stands(session).await);
+        assert_eq!(rotate(third, "kubernetes", fresh()).await, Once::Unknown);
+    }
+
+    #[tokio::test]
+    async fn a_revoked_refresh_token_takes_its_relatives_along() {
+        let acme = Acme::new().await;
+        let session = acme.sign_in(&asserted("ada")).await.unwrap();
+        let (first, second) = (fresh(), fresh());
+        acme.ledger.issue_refresh_token(first, &refresh_token(session), acme.now).await.unwrap();
+        acme.ledger.rotate_refresh_token(first, "kubernetes", second, acme.now).await.unwrap();
+        acme.ledger.revoke_refresh_token(first, "argocd").await.unwrap();
+        let clients = async || {
+            let sessions = acme.ledger.sessions_beside(session, acme.now).await.unwrap();
+            sessions.into_iter().flat_map(|s| s.clients).collect::<Vec<_>>()
+        };
+        assert_eq!(clients().await, ["kubernetes"]);
+        acme.ledger.revoke_refresh_token(first, "kubernetes").await.unwrap();
+        assert!(clients().await.is_empty());
+        assert!(acme.stands(session).await);
+    }
+}

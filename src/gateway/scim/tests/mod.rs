@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     gateway::{Gateway, router},
+    keys::KeySlot,
     ledger::{Ledger, tests::ledger},
 };
 
@@ -67,6 +68,7 @@ impl Server {
                     served.lock().unwrap().push(line);
                 }
             }),
+            key: KeySlot::default(),
         });
         Self { ledger, router, served, _dir: dir }
     }
