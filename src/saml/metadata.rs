@@ -8,16 +8,13 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use base64::prelude::{BASE64_STANDARD, Engine};
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 use roxmltree::Node;
 use url::Url;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{XmlError, attribute, children, content, document, duration, text, timestamp};
-
-const MD: &str = "urn:oasis:names:tc:SAML:2.0:metadata";
-const DS: &str = "http://www.w3.org/2000/09/xmldsig#";
-const PROTOCOL: &str = "urn:oasis:names:tc:SAML:2.0:protocol";
+use super::xml::{self, XmlError, attribute, children, content};
+use super::{DS, MD, SAMLP, duration, timestamp};
 
 /// Characters of an entity ID (saml-metadata-2.0-os, section 2.2.1).
 const MAX_ENTITY_ID: usize = 1024;
@@ -165,14 +162,14 @@ impl MetadataError {
     }
 }
 
-/// Reads metadata of at most 2 MiB, which is for the caller to see to.
+/// Reads metadata, which has at most 2 MiB.
 ///
 /// # Errors
 /// It isn't the metadata of exactly one identity provider that can be used at `now`. That its
 /// certificates have expired is no error.
-pub fn parse(xml: &[u8], now: Timestamp) -> Result<IdentityProvider, MetadataError> {
-    let text = text(xml).map_err(|_| MetadataError::NotUtf8)?;
-    let document = document(text).map_err(|error| what_else(text, error))?;
+pub fn parse(document: &[u8], now: Timestamp) -> Result<IdentityProvider, MetadataError> {
+    let text = xml::text(document).map_err(|_| MetadataError::NotUtf8)?;
+    let document = xml::document(text, &xml::METADATA).map_err(|error| what_else(text, error))?;
     let (entity, role) = identity_provider(document.root_element())?;
 
     let valid_until = earliest(role, "validUntil", timestamp)?;
@@ -203,7 +200,7 @@ fn what_else(text: &str, error: XmlError) -> MetadataError {
         _ if start.starts_with(['{', '[']) => MetadataError::Json,
         _ if start.contains("<!doctype html") || start.contains("<html") => MetadataError::Html,
         XmlError::HasDtd => MetadataError::HasDtd,
-        XmlError::TooComplex => MetadataError::TooComplex,
+        XmlError::TooLarge { .. } | XmlError::TooComplex => MetadataError::TooComplex,
         XmlError::NotXml => MetadataError::NotXml,
     }
 }
@@ -239,7 +236,7 @@ fn identity_provider<'a, 'i>(
 
 fn speaks_saml2(role: &Node<'_, '_>) -> bool {
     let protocols = attribute(*role, "protocolSupportEnumeration").unwrap_or_default();
-    protocols.split_ascii_whitespace().any(|protocol| protocol == PROTOCOL)
+    protocols.split_ascii_whitespace().any(|protocol| protocol == SAMLP)
 }
 
 /// The smallest value of an attribute of the role and of all that encloses it, each of which

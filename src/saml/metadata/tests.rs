@@ -43,7 +43,7 @@ fn not_after(idp: &IdentityProvider) -> Vec<String> {
 #[test]
 fn okta() {
     let idp = read(&format!(
-        r#"<?xml version="1.0" encoding="UTF-8"?><md:EntityDescriptor entityID="http://www.okta.com/exk1" xmlns:md="{MD}"><md:IDPSSODescriptor WantAuthnRequestsSigned="false" protocolSupportEnumeration="{PROTOCOL}"><md:KeyDescriptor use="signing"><ds:KeyInfo xmlns:ds="{DS}"><ds:X509Data><ds:X509Certificate>{}
+        r#"<?xml version="1.0" encoding="UTF-8"?><md:EntityDescriptor entityID="http://www.okta.com/exk1" xmlns:md="{MD}"><md:IDPSSODescriptor WantAuthnRequestsSigned="false" protocolSupportEnumeration="{SAMLP}"><md:KeyDescriptor use="signing"><ds:KeyInfo xmlns:ds="{DS}"><ds:X509Data><ds:X509Certificate>{}
 </ds:X509Certificate></ds:X509Data></ds:KeyInfo></md:KeyDescriptor><md:NameIDFormat>urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress</md:NameIDFormat><md:SingleSignOnService Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST" Location="https://acme.okta.com/app/a/exk1/sso/saml"/><md:SingleSignOnService Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect" Location="https://acme.okta.com/app/a/exk1/sso/saml?x=1&amp;y=2"/></md:IDPSSODescriptor></md:EntityDescriptor>"#,
         UNTIL_2120.replace('A', "A\n        ")
     ))
@@ -71,7 +71,7 @@ fn entra_and_adfs() {
     };
     let (sts, app) = (federation("SecurityTokenServiceType"), federation("ApplicationServiceType"));
     let service_provider = format!(
-        r#"<SPSSODescriptor protocolSupportEnumeration="{PROTOCOL}">{}</SPSSODescriptor>"#,
+        r#"<SPSSODescriptor protocolSupportEnumeration="{SAMLP}">{}</SPSSODescriptor>"#,
         key(r#"use="signing""#, &["CCCC"])
     );
     let keys = key(r#"use="encryption""#, &["DDDD"])
@@ -96,7 +96,7 @@ fn shibboleth_and_keycloak_wrap_one_identity_provider() {
     );
     let sp = entity(
         r#"entityID="urn:sp""#,
-        &format!(r#"<SPSSODescriptor protocolSupportEnumeration="{PROTOCOL}"/>"#),
+        &format!(r#"<SPSSODescriptor protocolSupportEnumeration="{SAMLP}"/>"#),
     );
     let wrap = |inner: &str| {
         format!(r#"<e:EntitiesDescriptor xmlns:e="{MD}">{inner}</e:EntitiesDescriptor>"#)
