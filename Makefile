@@ -5,11 +5,11 @@
 help: ## lists these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
-parts: ## makes, once, what the tests and the demo run against (control plane, helm)
+parts: ## makes, once, what the demo and the bench run against (control plane, helm)
 	@tests/kit/parts
 
 test: ## formatting, lints, and every test, always on a control plane of its own
-	@env -u KUBECONFIG tests/kit/parts
+	@env -u KUBECONFIG tests/kit/parts --all
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	env -u KUBECONFIG cargo test --workspace

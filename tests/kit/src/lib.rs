@@ -1,13 +1,16 @@
 //! What Rollcall's tests, demo and bench need around them, started for real: a Kubernetes control
-//! plane, a DNS server, a company's identity provider, and the processes and certificates of those.
+//! plane, a DNS server, a company's identity provider, a browser, and the processes and certificates of those.
 //! Nothing of it is part of the product.
 
 pub mod attempt;
 pub mod background;
 pub mod bench;
+pub mod browser;
 pub mod control_plane;
 pub mod dns;
+pub mod keycloak;
 pub mod kubectl;
+pub mod openid_client;
 pub mod parts;
 pub mod process;
 pub mod saml_idp;
