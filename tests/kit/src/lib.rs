@@ -13,7 +13,7 @@ pub mod kubectl;
 pub mod openid_client;
 pub mod parts;
 pub mod process;
-pub mod saml_idp;
+pub mod saml;
 pub mod scim;
 pub mod scratch;
 pub mod stage;
@@ -21,4 +21,5 @@ pub mod story;
 pub mod tls;
 pub mod wait;
 
+pub use saml::idp as saml_idp;
 pub use tls::install_crypto;

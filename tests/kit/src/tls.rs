@@ -11,7 +11,7 @@ use anyhow::Context;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, SanType,
-    date_time_ymd,
+    SignatureAlgorithm, date_time_ymd,
 };
 use rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivatePkcs8KeyDer};
 
@@ -54,18 +54,35 @@ impl Identity {
         self.cert.der()
     }
 
+    /// The private key, PKCS#8 DER.
+    pub fn key_der(&self) -> Vec<u8> {
+        self.key.serialize_der()
+    }
+
     /// A certificate that nobody vouches for, as identity providers sign assertions with: RSA of
     /// 2048 bits, valid until `not_after`, which may be past.
     ///
     /// # Errors
     /// If `not_after` is before 1970.
     pub fn self_signed_rsa(common_name: &str, not_after: SystemTime) -> anyhow::Result<Self> {
+        Self::self_signed(common_name, not_after, &PKCS_RSA_SHA256)
+    }
+
+    /// The same for a key of another kind.
+    ///
+    /// # Errors
+    /// If `not_after` is before 1970.
+    pub fn self_signed(
+        common_name: &str,
+        not_after: SystemTime,
+        algorithm: &'static SignatureAlgorithm,
+    ) -> anyhow::Result<Self> {
         let since_1970 = not_after.duration_since(UNIX_EPOCH).context("the end is before 1970")?;
         let mut params = CertificateParams::default();
         params.distinguished_name = distinguished_name(common_name, None);
         params.not_before = date_time_ymd(1970, 1, 1);
         params.not_after = date_time_ymd(1970, 1, 1) + since_1970;
-        let key = KeyPair::generate_for(&PKCS_RSA_SHA256).context("making an RSA key")?;
+        let key = KeyPair::generate_for(algorithm).context("making a key")?;
         let cert = params.self_signed(&key).context("signing a certificate")?;
         Ok(Self { cert, key })
     }

@@ -6,5 +6,6 @@ mod control_plane;
 mod dns;
 mod keycloak;
 mod process;
+mod saml;
 mod saml_idp;
 mod site;

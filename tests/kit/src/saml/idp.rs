@@ -1,5 +1,9 @@
-//! A company's SAML 2.0 identity provider, as far as its metadata goes: served over HTTPS, with
-//! certificates that can be rolled over and a server that can misbehave.
+//! A company's SAML 2.0 identity provider over HTTPS: its metadata, with certificates that can be
+//! rolled over and a server that can misbehave, and signing in.
+
+mod sign_on;
+
+pub use sign_on::{Answer, SignOn};
 
 use std::{
     fmt::Write,
@@ -25,6 +29,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::{StreamExt, stream};
 use tempfile::TempDir;
 
+use super::{Person, ServiceProvider, authn_request::Trusted, response::Response as SamlResponse};
 use crate::{
     background::background,
     tls::{Authority, Identity},
@@ -69,7 +74,10 @@ struct Idp {
     certificates: Vec<Arc<Identity>>,
     attributes: String,
     behaviour: Behaviour,
+    sign_on: SignOn,
 }
+
+type Shared = (Arc<Mutex<Idp>>, Arc<AtomicU64>);
 
 impl SamlIdp {
     /// Starts one at `https://localhost:<port>`, with a TLS certificate of `authority`.
@@ -89,10 +97,12 @@ impl SamlIdp {
             certificates: vec![new_certificate(SystemTime::now() + CERTIFICATE_LIFETIME)?],
             attributes: String::new(),
             behaviour: Behaviour::Normal,
+            sign_on: SignOn::default(),
         }));
         let requests = Arc::new(AtomicU64::new(0));
         let app = Router::new()
             .route("/metadata", get(metadata))
+            .route("/sso", get(sign_on::page))
             .with_state((Arc::clone(&state), Arc::clone(&requests)));
         let handle = Handle::new();
         let _runtime = background().enter();
@@ -113,7 +123,7 @@ impl SamlIdp {
         entity_id(&self.base_url)
     }
 
-    /// Where people are sent to sign in. Nothing answers there yet.
+    /// Where people are sent to sign in, by redirect.
     pub fn sign_on_url(&self) -> String {
         sign_on_url(&self.base_url)
     }
@@ -169,6 +179,53 @@ impl SamlIdp {
         Ok(certificate)
     }
 
+    /// Who is signed in here from now on: whoever comes is taken for them.
+    pub fn sign_in_as(&self, person: Option<Person>) {
+        self.idp().sign_on.person = person;
+    }
+
+    /// Answers this service provider from now on, and none that it wasn't told of. Until the first
+    /// is named it answers any at an https URL or on this machine.
+    pub fn trust(&self, sp: Trusted) {
+        self.idp().sign_on.trusted.push(sp);
+    }
+
+    /// Changes how it answers from now on.
+    pub fn configure(&self, change: impl FnOnce(&mut SignOn)) {
+        change(&mut self.idp().sign_on);
+    }
+
+    /// What it has the browser post for the request at `url`, with `person` signed in.
+    ///
+    /// # Errors
+    /// If it wouldn't answer.
+    pub fn respond(&self, url: &str, person: &Person) -> anyhow::Result<Answer> {
+        self.respond_with(url, person, |_| {})
+    }
+
+    /// The same, with the response changed before it is signed.
+    ///
+    /// # Errors
+    /// If it wouldn't answer.
+    pub fn respond_with(
+        &self,
+        url: &str,
+        person: &Person,
+        change: impl FnOnce(&mut SamlResponse),
+    ) -> anyhow::Result<Answer> {
+        self.idp().answer(url, person, change)
+    }
+
+    /// A response that nobody asked for.
+    ///
+    /// # Errors
+    /// If it can't sign.
+    pub fn unsolicited(&self, sp: &ServiceProvider, person: &Person) -> anyhow::Result<Answer> {
+        let idp = self.idp();
+        let response = SamlResponse::new(&entity_id(&idp.base_url), sp, person, idp.now());
+        idp.sealed(&response, &sp.acs, None, None)
+    }
+
     fn idp(&self) -> MutexGuard<'_, Idp> {
         lock(&self.state)
     }
@@ -190,25 +247,38 @@ pub fn new_certificate(not_after: SystemTime) -> anyhow::Result<Arc<Identity>> {
 
 impl Idp {
     fn metadata(&self) -> String {
-        let mut keys = String::new();
-        for certificate in &self.certificates {
-            let der = BASE64_STANDARD.encode(certificate.cert_der());
-            // Writing to a String can't fail.
-            let _ = write!(
-                keys,
-                r#"
+        metadata_of(
+            &entity_id(&self.base_url),
+            &sign_on_url(&self.base_url),
+            self.certificates.iter().map(|certificate| certificate.cert_der()),
+            &self.attributes,
+        )
+    }
+}
+
+/// Metadata of an identity provider that signs with these certificates, DER.
+pub fn metadata_of<'a>(
+    entity_id: &str,
+    sign_on_url: &str,
+    certificates: impl IntoIterator<Item = &'a [u8]>,
+    attributes: &str,
+) -> String {
+    let mut keys = String::new();
+    for der in certificates {
+        let der = BASE64_STANDARD.encode(der);
+        // Writing to a String can't fail.
+        let _ = write!(
+            keys,
+            r#"
     <md:KeyDescriptor use="signing">
       <ds:KeyInfo xmlns:ds="http://www.w3.org/2000/09/xmldsig#">
         <ds:X509Data><ds:X509Certificate>{der}</ds:X509Certificate></ds:X509Data>
       </ds:KeyInfo>
     </md:KeyDescriptor>"#
-            );
-        }
-        let attributes = &self.attributes;
-        let entity_id = entity_id(&self.base_url);
-        let sign_on_url = sign_on_url(&self.base_url);
-        format!(
-            r#"<?xml version="1.0" encoding="UTF-8"?>
+        );
+    }
+    format!(
+        r#"<?xml version="1.0" encoding="UTF-8"?>
 <md:EntityDescriptor xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata" entityID="{entity_id}" {attributes}>
   <md:IDPSSODescriptor WantAuthnRequestsSigned="false" protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol">{keys}
     <md:NameIDFormat>urn:oasis:names:tc:SAML:2.0:nameid-format:persistent</md:NameIDFormat>
@@ -217,8 +287,7 @@ impl Idp {
   </md:IDPSSODescriptor>
 </md:EntityDescriptor>
 "#
-        )
-    }
+    )
 }
 
 fn entity_id(base_url: &str) -> String {
@@ -233,9 +302,7 @@ fn lock(idp: &Mutex<Idp>) -> MutexGuard<'_, Idp> {
     idp.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn metadata(
-    State((idp, requests)): State<(Arc<Mutex<Idp>>, Arc<AtomicU64>)>,
-) -> Response<Body> {
+async fn metadata(State((idp, requests)): State<Shared>) -> Response<Body> {
     requests.fetch_add(1, Ordering::Relaxed);
     let (behaviour, metadata) = {
         let idp = lock(&idp);
