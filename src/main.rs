@@ -36,6 +36,15 @@ enum Command {
     Crds,
     /// Tell whether somebody is active, since when, and in which groups and teams.
     People(People),
+    /// Find out why signing in with SAML doesn't work.
+    #[command(subcommand)]
+    Saml(Saml),
+}
+
+#[derive(Subcommand)]
+enum Saml {
+    /// Check saved responses: one line of JSON each, exit status 1 if any would be refused.
+    Check(cli::saml_check::SamlCheck),
 }
 
 /// What both sides need.
@@ -127,6 +136,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Crds => print!("{}", api::crds_yaml()),
         Command::People(args) => return people(args).await,
+        Command::Saml(Saml::Check(args)) => return Ok(saml_check(&args)),
         Command::Run(args) => serve(args.common, Some(args.controller), Some(args.gateway)).await?,
         Command::Controller(args) => serve(args.common, Some(args.controller), None).await?,
         Command::Gateway(args) => serve(args.common, None, Some(args.gateway)).await?,
@@ -240,6 +250,18 @@ async fn people(args: People) -> anyhow::Result<ExitCode> {
     let people = ledger.people(&args.namespace, &args.who).await?;
     print!("{}", cli::people::tell(&people, &args.who, &args.namespace));
     Ok(if people.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Off line, and with a third exit status: 2 if nothing could be checked, as for wrong options.
+fn saml_check(args: &cli::saml_check::SamlCheck) -> ExitCode {
+    match cli::saml_check::run(args, std::io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
 }
 
 fn signalled(stop: CancellationToken) -> std::io::Result<impl Future<Output = ()>> {

@@ -83,9 +83,12 @@ pub struct Assertion {
     /// The latest moment at which it could still be accepted, skew included: until then it must be
     /// remembered, so that it isn't accepted again.
     pub expires_at: Timestamp,
-    /// Keeps others from making one.
-    _verified: (),
+    _verified: Verified,
 }
+
+/// Keeps others from making an [`Assertion`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Verified;
 
 /// A lasting name of a person (saml-core-2.0-os, section 2.2.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,7 +132,7 @@ pub(super) fn read(assertion: Node<'_, '_>, validity: Validity) -> Result<Assert
         authn_instant: validity.authn_instant,
         session_expires_at: validity.session_expires_at,
         expires_at: validity.expires_at,
-        _verified: (),
+        _verified: Verified,
     })
 }
 

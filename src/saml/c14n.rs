@@ -170,6 +170,26 @@ impl<'a, 'i: 'a> Writer<'a, 'i, '_> {
     }
 }
 
+/// Text as it is written in an element.
+pub(super) fn text(text: &str) -> String {
+    escaped(text, in_text)
+}
+
+/// Text as it is written between the quotes of an attribute.
+pub(super) fn value(text: &str) -> String {
+    escaped(text, in_value)
+}
+
+fn escaped(text: &str, reference: impl Fn(u8) -> Option<&'static str>) -> String {
+    text.chars().fold(String::new(), |mut out, c| {
+        match u8::try_from(c).ok().and_then(&reference) {
+            Some(reference) => out.push_str(reference),
+            None => out.push(c),
+        }
+        out
+    })
+}
+
 fn prefix(name: &str) -> &str {
     name.split_once(':').map_or("", |(prefix, _)| prefix)
 }

@@ -10,9 +10,13 @@
 pub mod assertion;
 pub mod c14n;
 mod encryption;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod metadata;
 pub mod refusal;
+pub mod request;
 pub mod response;
+pub mod service_provider;
 mod shape;
 pub mod signature;
 mod xml;
@@ -24,7 +28,7 @@ use jiff::tz::{Offset, TimeZone};
 use jiff::{Span, Timestamp};
 
 pub use assertion::{Assertion, Attribute, NameId};
-pub use encryption::DecryptionKey;
+pub use encryption::{BadKey, DecryptionKey};
 pub use refusal::Refusal;
 pub use response::{Expected, ServiceProvider, decode, verify};
 pub use signature::TrustedIdp;
