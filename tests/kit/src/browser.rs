@@ -2,7 +2,9 @@
 //! found as a screen reader finds it, by its accessible name.
 
 use std::{
-    path::Path,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -22,12 +24,14 @@ use url::{ParseError, Url};
 use crate::{
     parts,
     process::{Process, free_port},
+    process_tree::ProcessTree,
     scratch::Scratch,
     tls::write_file,
     wait::until,
 };
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a page may take to show what is looked for.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What can be clicked or filled in.
@@ -41,14 +45,13 @@ const CONTROLS: &str =
 /// their servers names.
 #[derive(Debug)]
 pub struct Browser {
-    // In the order in which they are ended.
     client: Client,
     driver: Process,
     _scratch: Scratch,
 }
 
 impl Browser {
-    /// Starts one that trusts these authorities, PEM, and no insecure server.
+    /// Starts one that trusts these authorities, PEM, and nobody else.
     ///
     /// # Errors
     /// If a part is missing (`tests/kit/parts --all`), or it doesn't start: with its log's end.
@@ -60,7 +63,9 @@ impl Browser {
         let mut command = Command::new(parts::installed("chromedriver")?);
         // Chromium looks for the authorities in its home.
         command.arg(format!("--port={port}")).env("HOME", folder).env("TMPDIR", folder);
-        let driver = Process::spawn(&command, &folder.join("chromedriver.log"))?;
+        let mut driver = Process::spawn(&command, &folder.join("chromedriver.log"))?;
+        // The profile goes with it, so there is nothing to be tidied up first.
+        driver.set_grace(Duration::ZERO);
 
         let listening = until("chromedriver to listen", START_TIMEOUT, async || {
             TcpStream::connect(("127.0.0.1", port)).await.map(Some).map_err(Into::into)
@@ -82,10 +87,11 @@ impl Browser {
         &self.driver
     }
 
-    /// Goes to `url` and waits until the page has loaded.
+    /// Goes to `url` and waits until the page has loaded. If the server's certificate isn't trusted,
+    /// that is Chromium's own page with the warning.
     ///
     /// # Errors
-    /// If nothing answers there, or its certificate isn't trusted.
+    /// If nothing answers there.
     pub async fn visit(&self, url: &str) -> anyhow::Result<()> {
         self.client.goto(url).await.with_context(|| format!("visiting {url}"))
     }
@@ -174,10 +180,9 @@ impl Browser {
     pub async fn screenshot(&self, path: &Path) -> anyhow::Result<()> {
         let picture = self.client.screenshot().await?;
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("making {}", folder.display()))?;
+            fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
         }
-        std::fs::write(path, picture).with_context(|| format!("writing {}", path.display()))
+        fs::write(path, picture).with_context(|| format!("writing {}", path.display()))
     }
 
     /// Gives the window this size in CSS pixels, such as 390 x 844 for a phone, on which pages are
@@ -248,11 +253,22 @@ impl Browser {
     }
 }
 
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let chromium = ProcessTree::below(self.driver.id());
+        if let Err(error) = self.driver.kill() {
+            eprintln!("kit: {error:#}");
+        }
+        // They write to the profile until they have ended, and the folder is used again.
+        chromium.kill(END_TIMEOUT);
+    }
+}
+
 /// Puts the authorities into the database in which Chromium looks for them.
 fn trust(home: &Path, authorities: &[&str]) -> anyhow::Result<()> {
     let certutil = parts::installed("certutil")?;
     let folder = home.join(".pki/nssdb");
-    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let database = format!("sql:{}", folder.display());
     let run = |args: &[&str]| {
         let done = Command::new(&certutil).args(["-d", &database]).args(args).output()?;
@@ -267,6 +283,17 @@ fn trust(home: &Path, authorities: &[&str]) -> anyhow::Result<()> {
         run(&["-A", "-t", "C,,", "-n", &format!("authority-{number}"), "-i", file])?;
     }
     Ok(())
+}
+
+/// A script that is Chromium, but dies with chromedriver, which would leave it behind when we are
+/// killed. What Chromium itself has started ends with it.
+fn bound_chromium(folder: &Path) -> anyhow::Result<PathBuf> {
+    let chromium = parts::installed("chromium")?;
+    let script = folder.join("chromium");
+    let line = format!("exec setpriv --pdeathsig KILL -- '{}' \"$@\"", chromium.display());
+    write_file(&script, &format!("#!/bin/sh\n{line}\n"))?;
+    fs::set_permissions(&script, Permissions::from_mode(0o700)).context("making a script")?;
+    Ok(script)
 }
 
 fn capabilities(folder: &Path) -> anyhow::Result<Capabilities> {
@@ -295,7 +322,9 @@ fn capabilities(folder: &Path) -> anyhow::Result<Capabilities> {
     }
     let Value::Object(capabilities) = json!({
         "browserName": "chrome",
-        "goog:chromeOptions": {"binary": parts::installed("chromium")?, "args": flags},
+        // fantoccini's default is true.
+        "acceptInsecureCerts": false,
+        "goog:chromeOptions": {"binary": bound_chromium(folder)?, "args": flags},
     }) else {
         unreachable!("it is written as an object");
     };

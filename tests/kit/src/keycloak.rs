@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use reqwest::{Certificate, Client, Method};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -126,15 +127,9 @@ impl Keycloak {
         &self.ca_pem
     }
 
-    /// By how many seconds its clock is ahead of ours.
-    ///
-    /// # Errors
-    /// If it doesn't tell the time.
-    pub async fn clock_offset(&self) -> anyhow::Result<i64> {
-        let info = self.admin.get("serverinfo").await?;
-        let theirs = info["systemInfo"]["serverTimeMillis"].as_i64();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        Ok(theirs.with_context(|| info["systemInfo"].to_string())? / 1000 - i64::try_from(now)?)
+    /// By how many seconds its clock was ahead of ours when it had started.
+    pub fn clock_offset(&self) -> i64 {
+        self.admin.clock_offset
     }
 
     /// Its process.
@@ -157,13 +152,14 @@ struct Admin {
     client: Client,
     url: String,
     token: String,
+    clock_offset: i64,
 }
 
 impl Admin {
     /// With a token that outlives any test run, instead of the usual minute.
     async fn sign_in(client: Client, url: String, password: &str) -> anyhow::Result<Self> {
         let token = fetch_token(&client, &url, password).await?;
-        let admin = Self { client, url, token };
+        let admin = Self { client, url, token, clock_offset: 0 };
         let lifespans = json!({
             "accessTokenLifespan": DAY_SECONDS,
             "ssoSessionIdleTimeout": DAY_SECONDS,
@@ -171,7 +167,9 @@ impl Admin {
         });
         admin.send(Method::PUT, "realms/master", &lifespans).await?;
         let token = fetch_token(&admin.client, &admin.url, password).await?;
-        Ok(Self { token, ..admin })
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).context("it is before 1970")?;
+        let clock_offset = issued_at(&token)? - i64::try_from(now.as_secs())?;
+        Ok(Self { token, clock_offset, ..admin })
     }
 
     async fn get(&self, path: &str) -> anyhow::Result<Value> {
@@ -228,6 +226,13 @@ async fn fetch_token(client: &Client, url: &str, password: &str) -> anyhow::Resu
         .await?;
     let token = answer["access_token"].as_str();
     Ok(token.with_context(|| format!("no token: {}", answer["error"]))?.to_owned())
+}
+
+/// The time of a token, in seconds since 1970 by the clock of whoever made it.
+fn issued_at(token: &str) -> anyhow::Result<i64> {
+    let claims = token.split('.').nth(1).context("a token has three parts")?;
+    let claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims)?)?;
+    claims["iat"].as_i64().context("the token has no time")
 }
 
 /// One that tests of different runtimes may share: it keeps no connections, which would belong to

@@ -13,6 +13,7 @@ pub mod kubectl;
 pub mod openid_client;
 pub mod parts;
 pub mod process;
+pub mod process_tree;
 pub mod saml;
 pub mod scim;
 pub mod scratch;

@@ -49,7 +49,7 @@ pub struct Tokens {
 
 /// Why a step was refused, by openid-client or by the issuer.
 #[derive(Clone, Debug, Deserialize, thiserror::Error)]
-#[error("{message} ({code}, {}): {}", error.as_deref().unwrap_or("no error code"), description.as_deref().unwrap_or_default())]
+#[error("{message}: {error:?} {description:?} {cause:?} ({code})")]
 pub struct Refused {
     /// What openid-client says.
     pub message: String,
@@ -59,6 +59,8 @@ pub struct Refused {
     pub error: Option<String>,
     /// The issuer's words.
     pub description: Option<String>,
+    /// What is behind the message, such as the check that failed.
+    pub cause: Option<String>,
     /// The HTTP status of the issuer's answer.
     pub status: Option<u16>,
 }
