@@ -12,5 +12,6 @@ pub mod gateway;
 pub mod health;
 pub mod keys;
 pub mod ledger;
+pub mod oidc;
 pub mod saml;
 pub mod telemetry;
