@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
 use rollcall::{
     api, cli, controllers, gateway,
     health::{self, Ready},
@@ -83,6 +84,10 @@ struct Gateway {
     /// The certificate's key, PEM.
     #[arg(long, env = "ROLLCALL_TLS_KEY", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// The networks of the proxies before the gateway, as CIDR prefixes: their X-Forwarded-For is
+    /// believed. Without them everybody behind a proxy is limited as one.
+    #[arg(long, env = "ROLLCALL_TRUSTED_PROXIES", value_delimiter = ',', value_parser = network)]
+    trusted_proxies: Vec<IpNet>,
     /// The file with the installation key, as the operator's Secret has it, for a gateway that runs
     /// alone. It may come later; nobody signs in before.
     #[arg(long, env = "ROLLCALL_INSTALLATION_KEY")]
@@ -240,7 +245,8 @@ async fn answer(
     let tls = args.tls_cert.zip(args.tls_key).map(|(cert, key)| gateway::Tls { cert, key });
     let listener = std::net::TcpListener::bind(args.listen)
         .with_context(|| format!("can't listen on {}", args.listen))?;
-    gateway::serve(listener, router, tls, stop.clone().cancelled_owned()).await?;
+    gateway::serve(listener, router, args.trusted_proxies, tls, stop.clone().cancelled_owned())
+        .await?;
     Ok(())
 }
 
@@ -289,4 +295,11 @@ fn dns_server(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .or_else(|_| text.parse().map(|ip| SocketAddr::new(ip, 53)))
         .map_err(|_| "write an IP address, with or without a port".into())
+}
+
+/// A CIDR prefix, or an address alone.
+fn network(text: &str) -> Result<IpNet, String> {
+    text.parse()
+        .or_else(|_| text.parse().map(|address: std::net::IpAddr| address.into()))
+        .map_err(|_| "write a network such as 10.0.0.0/8, or an address".into())
 }

@@ -1,11 +1,16 @@
 //! The gateway: the HTTP side. It knows the ledger and no Kubernetes.
 
+mod address;
 mod cookies;
+mod door;
+mod headers;
 mod installation;
+mod limits;
 mod observe;
 mod oidc;
 mod pages;
 mod problem;
+mod same_origin;
 mod saml;
 mod scim;
 mod secret;
@@ -16,9 +21,14 @@ pub use installation::read_key;
 pub use observe::{Observer, Served};
 pub use serve::{Tls, serve};
 
-use axum::{Router, middleware::from_fn_with_state};
+use axum::{
+    Router,
+    extract::State,
+    middleware::{from_fn, from_fn_with_state},
+};
 use url::Url;
 
+use self::limits::Limits;
 use crate::{keys::KeySlot, ledger::Ledger};
 
 /// What the gateway's routes need. Cheap to clone.
@@ -43,9 +53,14 @@ impl Gateway {
 /// Every route of the gateway's public port.
 pub fn router(gateway: Gateway) -> Router {
     let observer = gateway.observer.clone();
+    let limits = (gateway.clone(), Limits::new());
     Router::new()
         .merge(scim::routes(gateway.clone()))
-        .merge(sign_in::routes())
+        .merge(pages::routes(&gateway))
+        .merge(sign_in::routes(&gateway))
+        .fallback(async |State(gateway): State<Gateway>| pages::nothing_here(&gateway))
+        .layer(from_fn_with_state(limits, limits::limit))
+        .layer(from_fn(headers::add))
         .layer(from_fn_with_state(observer, observe::observe))
         .with_state(gateway)
 }

@@ -82,7 +82,9 @@ impl Problem {
         if let Err(error) = gateway.ledger.audit(&organization, &line).await {
             tracing::error!(%error, reference, "the audit log takes nothing");
         }
-        (self.advice.status(), pages::problem(self.advice, &reference)).into_response()
+        let namespace = gateway.ledger.namespace_of(&organization).await.unwrap_or_default();
+        let page = pages::problem(gateway, self.advice, namespace.as_deref(), Some(&reference));
+        (self.advice.status(), page).into_response()
     }
 }
 

@@ -2,18 +2,25 @@
 
 use std::{
     io,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use axum::Router;
-use axum_server::{Handle, tls_rustls::RustlsConfig};
+use axum::{Router, middleware::from_fn_with_state};
+use axum_server::{Handle, Server, tls_rustls::RustlsConfig};
+use ipnet::IpNet;
+
+use super::{
+    address,
+    door::{self, Door},
+};
 
 /// How long requests may take to end after the stop.
 const GRACE: Duration = Duration::from_secs(10);
-/// How long a new connection may wait with its first request.
-const FIRST_REQUEST: Duration = Duration::from_secs(30);
+/// How slow a client may be, and how many there may be at once.
+const PATIENCE: Patience =
+    Patience { request: Duration::from_secs(30), body: Duration::from_secs(60), connections: 8192 };
 /// How often the certificate is looked at again.
 const RELOAD: Duration = Duration::from_secs(60);
 
@@ -24,8 +31,19 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
-/// Serve `router` on `listener` until `stop` ends, then let the requests under way end too. With
-/// `tls` a certificate renewed in its files is taken up within a minute. A default
+/// What is borne of clients.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// How long a connection may be open without a whole request head: at first and between two.
+    request: Duration,
+    /// How long a request's body may take.
+    body: Duration,
+    /// How many may be open at once. The others wait to be accepted.
+    connections: usize,
+}
+
+/// Serve `router` on `listener` until `stop` ends, then let the requests under way end too. What
+/// `trusted_proxies` say of where a request comes from is believed. With `tls` a certificate renewed in its files is taken up within a minute. A default
 /// [`rustls::crypto::CryptoProvider`] must be installed.
 ///
 /// # Errors
@@ -34,12 +52,25 @@ pub struct Tls {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    trusted_proxies: Vec<IpNet>,
+    tls: Option<Tls>,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let router = router.layer(from_fn_with_state(trusted_proxies.into(), address::find));
+    serve_with(PATIENCE, listener, router, tls, stop).await
+}
+
+async fn serve_with(
+    patience: Patience,
+    listener: TcpListener,
+    router: Router,
     tls: Option<Tls>,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let handle = Handle::new();
-    let service = router.into_make_service();
+    let router = router.layer(from_fn_with_state(patience.body, door::hurry));
+    let service = Door::new(router, patience.connections);
     let stopped = async {
         stop.await;
         handle.graceful_shutdown(Some(GRACE));
@@ -47,9 +78,8 @@ pub async fn serve(
     };
     match tls {
         None => {
-            let server = axum_server::from_tcp(listener)?
-                .handle(handle.clone())
-                .first_request_timeout(FIRST_REQUEST);
+            let server = axum_server::from_tcp(listener)?.handle(handle.clone());
+            let server = patience.teach(server);
             tokio::select! {
                 served = server.serve(service) => served,
                 () = stopped => Ok(()),
@@ -57,15 +87,25 @@ pub async fn serve(
         }
         Some(tls) => {
             let config = RustlsConfig::from_pem_file(&tls.cert, &tls.key).await?;
-            let server = axum_server::from_tcp_rustls(listener, config.clone())?
-                .handle(handle.clone())
-                .first_request_timeout(FIRST_REQUEST);
+            let server = axum_server::from_tcp_rustls(listener, config.clone())?;
+            let server = patience.teach(server.handle(handle.clone()));
             tokio::select! {
                 served = server.serve(service) => served,
                 () = stopped => Ok(()),
                 () = reload(&config, &tls) => Ok(()),
             }
         }
+    }
+}
+
+impl Patience {
+    fn teach<A>(self, server: Server<SocketAddr, A>) -> Server<SocketAddr, A> {
+        let mut server = server.first_request_timeout(self.request);
+        let builder = server.http_builder();
+        builder.http1().header_read_timeout(self.request);
+        // a client that is gone without a word doesn't answer these
+        builder.http2().keep_alive_interval(self.request).keep_alive_timeout(self.request);
+        server
     }
 }
 
@@ -95,9 +135,17 @@ async fn reload(config: &RustlsConfig, tls: &Tls) {
 mod tests {
     use std::sync::Arc;
 
-    use axum::routing::get;
+    use axum::{
+        body::Bytes,
+        routing::{get, post},
+    };
     use rollcall_kit::tls::{Authority, install_crypto};
-    use tokio::sync::{Notify, oneshot};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+        sync::{Notify, oneshot},
+        time::timeout,
+    };
 
     use super::*;
 
@@ -116,7 +164,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = tokio::spawn(serve(listener, router, None, async {
+        let serving = tokio::spawn(serve(listener, router, vec![], None, async {
             let _ = stopped.await;
         }));
         let request = tokio::spawn(reqwest::get(format!("http://{address}/")));
@@ -139,7 +187,7 @@ mod tests {
         let url = format!("https://{}/", listener.local_addr().unwrap());
         let router = Router::new().route("/", get(async || "hello"));
         let tls = Some(Tls { cert: files.cert, key: files.key });
-        let serving = tokio::spawn(serve(listener, router, tls, std::future::pending()));
+        let serving = tokio::spawn(serve(listener, router, vec![], tls, std::future::pending()));
         let root = reqwest::Certificate::from_pem(authority.ca_pem().as_bytes()).unwrap();
         let client = reqwest::Client::builder().tls_certs_only([root]).build().unwrap();
         let answer = client.get(url).send().await.unwrap();
@@ -152,6 +200,66 @@ mod tests {
         install_crypto();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let tls = Some(Tls { cert: "/nowhere/cert".into(), key: "/nowhere/key".into() });
-        assert!(serve(listener, Router::new(), tls, std::future::pending()).await.is_err());
+        assert!(serve(listener, Router::new(), vec![], tls, std::future::pending()).await.is_err());
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A gateway with this patience; its address.
+    fn patient(patience: Patience) -> SocketAddr {
+        let router = Router::new()
+            .route("/", get(async || "hello"))
+            .route("/", post(async |body: Bytes| body.len().to_string()));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve_with(patience, listener, router, None, std::future::pending()));
+        address
+    }
+
+    /// What the server says until it closes the connection.
+    async fn to_the_end(stream: &mut TcpStream) -> String {
+        let mut said = Vec::new();
+        timeout(LONG, stream.read_to_end(&mut said)).await.unwrap().unwrap();
+        String::from_utf8(said).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_says_nothing_more_is_let_go() {
+        let request = Duration::from_millis(200);
+        let address = patient(Patience { request, body: LONG, connections: 10 });
+        let whole = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+        for (sent, answers) in [("", 0), ("GET / HTTP/1.1\r\nho", 0), (whole, 1)] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(sent.as_bytes()).await.unwrap();
+            let said = to_the_end(&mut stream).await;
+            assert_eq!(said.matches("200 OK").count(), answers, "{sent:?}: {said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let body = Duration::from_millis(200);
+        let address = patient(Patience { request: LONG, body, connections: 10 });
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n12345";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let said = to_the_end(&mut stream).await;
+        assert!(said.starts_with("HTTP/1.1 400"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_beyond_the_last_place_waits_for_one() {
+        let address = patient(Patience { request: LONG, body: LONG, connections: 1 });
+        let ask = async |stream: &mut TcpStream| {
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        };
+        let mut first = TcpStream::connect(address).await.unwrap();
+        ask(&mut first).await;
+        first.read_u8().await.unwrap();
+        let mut second = TcpStream::connect(address).await.unwrap();
+        ask(&mut second).await;
+        assert!(timeout(Duration::from_millis(200), second.read_u8()).await.is_err());
+        drop(first);
+        timeout(LONG, second.read_u8()).await.unwrap().unwrap();
     }
 }

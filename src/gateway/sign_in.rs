@@ -13,6 +13,7 @@ use axum::{
         rejection::{FormRejection, QueryRejection},
     },
     http::{HeaderMap, header},
+    middleware::from_fn_with_state,
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
@@ -26,7 +27,7 @@ use super::{
     oidc::{issuer, relying_party},
     pages,
     problem::{Advice, Problem},
-    saml,
+    same_origin, saml,
     secret::{self, Secret},
 };
 use crate::{
@@ -39,10 +40,12 @@ use crate::{
 /// How long somebody may take to sign in.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(15);
 /// How much is kept of what a browser calls itself, in bytes.
-const MAX_BROWSER: usize = 120;
+const MAX_BROWSER: usize = 200;
 
-pub(super) fn routes() -> Router<Gateway> {
-    Router::new().route("/sso/continue", get(resume).post(confirm))
+pub(super) fn routes(gateway: &Gateway) -> Router<Gateway> {
+    Router::new()
+        .route("/sso/continue", get(resume).post(confirm))
+        .layer(from_fn_with_state(gateway.clone(), same_origin::require))
 }
 
 /// How the browser gets to the company IdP.
@@ -159,7 +162,8 @@ pub(super) async fn answer_unasked(
     let ends = ends(Timestamp::now());
     let hashes = (browser, continuation.hash());
     if gateway.ledger.answer_unasked(route, seen, asserted, hashes, ends).await? {
-        let page = pages::confirm(&asserted.email, &route.namespace, continuation.as_text());
+        let page =
+            pages::confirm(gateway, &asserted.email, &route.namespace, continuation.as_text());
         return Ok((jar, page).into_response());
     }
     Err(Problem::new(Advice::StartAgain, "the answer was presented before"))

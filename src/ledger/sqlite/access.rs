@@ -135,6 +135,14 @@ impl Ledger {
         Ok(ended.rows_affected() > 0)
     }
 
+    /// End the session of this cookie, with everything obtained by it, whether or not it gives
+    /// anybody anything now.
+    pub async fn end_session_of_cookie(&self, hash: Hash) -> Result<()> {
+        let end = sqlx::query("DELETE FROM sessions WHERE hash = ?").bind(&hash[..]);
+        end.execute(&self.write).await?;
+        Ok(())
+    }
+
     /// End all sessions in the organization of this namespace of who has this e-mail or userName,
     /// without regard to case. Returns how many there were.
     pub async fn revoke(&self, namespace: &str, who: &str) -> Result<u64> {
