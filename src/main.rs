@@ -1,10 +1,11 @@
 //! The command line: the two sides, together or apart, and what people type.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+mod args;
+
+use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
-use ipnet::IpNet;
+use clap::Parser;
 use rollcall::{
     api, cli, controllers, gateway,
     health::{self, Ready},
@@ -15,122 +16,8 @@ use rollcall::{
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
-use url::Url;
 
-/// Enterprise single sign-on and directory sync for Kubernetes, declared as YAML.
-#[derive(Parser)]
-#[command(version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Run the controller and the gateway in one process.
-    Run(Both),
-    /// Run the Kubernetes side alone.
-    Controller(ControllerAlone),
-    /// Run the HTTP side alone; it needs no access to Kubernetes.
-    Gateway(GatewayAlone),
-    /// Print the CustomResourceDefinitions as YAML.
-    Crds,
-    /// Tell whether somebody is active, since when, and in which groups and teams.
-    People(People),
-    /// Find out why signing in with SAML doesn't work.
-    #[command(subcommand)]
-    Saml(Saml),
-}
-
-#[derive(Subcommand)]
-enum Saml {
-    /// Check saved responses: one line of JSON each, exit status 1 if any would be refused.
-    Check(cli::saml_check::SamlCheck),
-}
-
-/// What both sides need.
-#[derive(Args)]
-struct Common {
-    /// The ledger's SQLite file; made where there is none.
-    #[arg(long, env = "ROLLCALL_LEDGER")]
-    ledger: PathBuf,
-    /// Where the company IdPs reach the gateway, for example https://rollcall.example.com.
-    #[arg(long, env = "ROLLCALL_PUBLIC_URL", value_parser = public_url)]
-    public_url: Url,
-    /// Where /healthz, /readyz and /metrics are served. Never public.
-    #[arg(long, env = "ROLLCALL_HEALTH_LISTEN", default_value = "127.0.0.1:8081")]
-    health_listen: SocketAddr,
-}
-
-#[derive(Args)]
-struct Controller {
-    /// The operator's own namespace, where its installation key is.
-    #[arg(long, env = "POD_NAMESPACE", default_value = "rollcall")]
-    namespace: String,
-    /// The DNS resolvers to ask, each an address with or without a port; the system's if omitted.
-    #[arg(long, env = "ROLLCALL_DNS_SERVERS", value_delimiter = ',', value_parser = dns_server)]
-    dns_servers: Vec<SocketAddr>,
-}
-
-#[derive(Args)]
-struct Gateway {
-    /// Where the gateway listens.
-    #[arg(long, env = "ROLLCALL_LISTEN", default_value = "127.0.0.1:8443")]
-    listen: SocketAddr,
-    /// The gateway's certificate chain, PEM. Without it the gateway speaks plain HTTP, for a proxy
-    /// before it that ends TLS.
-    #[arg(long, env = "ROLLCALL_TLS_CERT", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
-    /// The certificate's key, PEM.
-    #[arg(long, env = "ROLLCALL_TLS_KEY", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
-    /// The networks of the proxies before the gateway, as CIDR prefixes: their X-Forwarded-For is
-    /// believed. Without them everybody behind a proxy is limited as one.
-    #[arg(long, env = "ROLLCALL_TRUSTED_PROXIES", value_delimiter = ',', value_parser = network)]
-    trusted_proxies: Vec<IpNet>,
-    /// The file with the installation key, as the operator's Secret has it, for a gateway that runs
-    /// alone. It may come later; nobody signs in before.
-    #[arg(long, env = "ROLLCALL_INSTALLATION_KEY")]
-    installation_key: Option<PathBuf>,
-}
-
-#[derive(Args)]
-struct Both {
-    #[command(flatten)]
-    common: Common,
-    #[command(flatten)]
-    controller: Controller,
-    #[command(flatten)]
-    gateway: Gateway,
-}
-
-#[derive(Args)]
-struct ControllerAlone {
-    #[command(flatten)]
-    common: Common,
-    #[command(flatten)]
-    controller: Controller,
-}
-
-#[derive(Args)]
-struct GatewayAlone {
-    #[command(flatten)]
-    common: Common,
-    #[command(flatten)]
-    gateway: Gateway,
-}
-
-#[derive(Args)]
-struct People {
-    /// An e-mail address or user name.
-    who: String,
-    /// The organization's namespace.
-    #[arg(short, long)]
-    namespace: String,
-    /// The ledger's SQLite file.
-    #[arg(long, env = "ROLLCALL_LEDGER")]
-    ledger: PathBuf,
-}
+use args::{AuthnConfig, Cli, Command, Common, Controller, Gateway, People, Saml};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
@@ -140,6 +27,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     match Cli::parse().command {
         Command::Crds => print!("{}", api::crds_yaml()),
+        Command::AuthnConfig(args) => authn_config(&args)?,
         Command::People(args) => return people(args).await,
         Command::Saml(Saml::Check(args)) => return Ok(saml_check(&args)),
         Command::Run(args) => serve(args.common, Some(args.controller), Some(args.gateway)).await?,
@@ -250,6 +138,18 @@ async fn answer(
     Ok(())
 }
 
+fn authn_config(args: &AuthnConfig) -> anyhow::Result<()> {
+    let read = |file: &std::path::PathBuf| {
+        std::fs::read(file).with_context(|| format!("can't read {}", file.display()))
+    };
+    let ca = args.ca.as_ref().map(read).transpose()?;
+    let issuer = args.issuer.as_str().trim_end_matches('/');
+    let config =
+        cli::authn_config::authn_config(args.api_version, issuer, &args.client, ca.as_deref())?;
+    print!("{config}");
+    Ok(())
+}
+
 async fn people(args: People) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(args.ledger.exists(), "there is no ledger at {}", args.ledger.display());
     let ledger = Ledger::open(&args.ledger).await?;
@@ -278,28 +178,4 @@ fn signalled(stop: CancellationToken) -> std::io::Result<impl Future<Output = ()
         info!("stopping");
         stop.cancel();
     })
-}
-
-fn public_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| error.to_string())?;
-    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-    match url.scheme() {
-        "https" if bare => Ok(url),
-        "https" => Err("write the host alone, without a path".into()),
-        _ => Err("write a full URL that begins with https://".into()),
-    }
-}
-
-/// An address with or without a port: 53 where it has none.
-fn dns_server(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .or_else(|_| text.parse().map(|ip| SocketAddr::new(ip, 53)))
-        .map_err(|_| "write an IP address, with or without a port".into())
-}
-
-/// A CIDR prefix, or an address alone.
-fn network(text: &str) -> Result<IpNet, String> {
-    text.parse()
-        .or_else(|_| text.parse().map(|address: std::net::IpAddr| address.into()))
-        .map_err(|_| "write a network such as 10.0.0.0/8, or an address".into())
 }

@@ -2,11 +2,13 @@
 //! chart's rights and policies.
 
 mod api;
+mod authn_config;
 mod chart;
 mod connections;
 mod directories;
 mod domains;
 mod generated;
+mod issuer;
 mod operations;
 mod policies;
 mod rights;

@@ -2,6 +2,7 @@
 //! gives `view`, `edit` and `admin` their rules, makes service accounts, collects garbage and
 //! finishes the deletion of namespaces. No kubelet: no pod ever runs.
 
+mod authentication;
 mod keys;
 mod programs;
 
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use axum::http::Request;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -79,14 +80,14 @@ impl ControlPlane {
         Self::start_with(folder, &[]).await
     }
 
-    /// As [`start`](Self::start), with more flags for kube-apiserver, such as
-    /// `--authentication-config=<file>`.
+    /// As [`start`](Self::start), with more flags for kube-apiserver.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_with(folder: &Path, apiserver_flags: &[String]) -> anyhow::Result<Self> {
         let (etcd_port, port) = (free_port()?, free_port()?);
         let keys = Keys::make(folder, &format!("https://127.0.0.1:{port}"))?;
+        authentication::write(folder, authentication::NOBODY)?;
         let etcd = start_etcd(folder, etcd_port)?;
         let apiserver = start_apiserver(folder, &keys, etcd_port, port, apiserver_flags)?;
         let control_plane = Self {
@@ -206,6 +207,16 @@ impl ControlPlane {
         let token = ["create", "token", "--duration=24h", "--namespace", namespace, name];
         let token = self.kubectl(&token).await?;
         self.kubeconfig_for_token(&format!("{namespace}-{name}"), token.trim())
+    }
+
+    /// Has the API server trust the issuers of this AuthenticationConfiguration (YAML) and no
+    /// others, and waits until it does.
+    ///
+    /// # Errors
+    /// If the API server refuses it, with its reason; or if the cluster was there already.
+    pub async fn authenticate_with(&self, config: &str) -> anyhow::Result<()> {
+        ensure!(!self._processes.is_empty(), "this cluster's issuers are not the kit's to change");
+        authentication::change(&self.client().await?, &self.folder, config).await
     }
 
     /// A client as the administrator. Make one in each test: it belongs to the test's runtime.

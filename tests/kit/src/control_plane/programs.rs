@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use super::keys::Keys;
+use super::{authentication, keys::Keys};
 use crate::{parts, process::Process};
 
 const SERVICE_RANGE: &str = "10.96.0.0/16";
@@ -43,6 +43,7 @@ pub(super) fn start_apiserver(
         .arg(flag("tls-cert-file", keys.serving.cert.display()))
         .arg(flag("tls-private-key-file", keys.serving.key.display()))
         .arg(flag("client-ca-file", keys.ca.display()))
+        .arg(flag("authentication-config", authentication::file(folder).display()))
         .arg("--authorization-mode=Node,RBAC")
         .arg("--service-account-issuer=https://kubernetes.default.svc")
         .arg(flag("service-account-signing-key-file", keys.service_account_key.display()))
