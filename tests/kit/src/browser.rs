@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, ensure};
@@ -139,20 +139,24 @@ impl Browser {
     /// # Errors
     /// If it isn't, or something hides it.
     pub async fn click(&self, name: &str) -> anyhow::Result<()> {
-        let control = self.control(name).await?;
-        control.click().await.with_context(|| format!("clicking on {name:?}"))
+        // The page may change between the look and the click; then both are done again.
+        self.wait_for(&format!("{name:?} to click on"), async || {
+            let Some(control) = self.control(name).await? else { return Ok(None) };
+            control.click().await.map(Some).map_err(Into::into)
+        })
+        .await
     }
 
-    /// Clicks on the first element that the CSS selector finds.
+    /// Clicks on the first element that the CSS selector finds, once it is there.
     ///
     /// # Errors
-    /// If there is none, or something hides it.
+    /// If it isn't, or something hides it.
     pub async fn click_css(&self, selector: &str) -> anyhow::Result<()> {
-        let what = format!("an element {selector}");
-        let element = self
-            .wait_for(&what, async || Ok(Some(self.client.find(Locator::Css(selector)).await?)))
-            .await?;
-        element.click().await.with_context(|| format!("clicking on {selector}"))
+        self.wait_for(&format!("{selector} to click on"), async || {
+            let element = self.client.find(Locator::Css(selector)).await?;
+            element.click().await.map(Some).map_err(Into::into)
+        })
+        .await
     }
 
     /// Replaces what is in the field with this accessible name, once it is there.
@@ -160,9 +164,12 @@ impl Browser {
     /// # Errors
     /// If it isn't, or can't be filled in.
     pub async fn fill(&self, name: &str, value: &str) -> anyhow::Result<()> {
-        let field = self.control(name).await?;
-        field.clear().await.with_context(|| format!("emptying {name:?}"))?;
-        field.send_keys(value).await.with_context(|| format!("filling in {name:?}"))
+        self.wait_for(&format!("{name:?} to fill in"), async || {
+            let Some(field) = self.control(name).await? else { return Ok(None) };
+            field.clear().await?;
+            field.send_keys(value).await.map(Some).map_err(Into::into)
+        })
+        .await
     }
 
     /// Runs the body of a JavaScript function and returns its value.
@@ -211,16 +218,13 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", &media).await
     }
 
-    async fn control(&self, name: &str) -> anyhow::Result<Element> {
-        self.wait_for(&format!("something named {name:?}"), async || {
-            for control in self.client.find_all(Locator::Css(CONTROLS)).await? {
-                if self.accessible_name(&control).await? == name && control.is_displayed().await? {
-                    return Ok(Some(control));
-                }
+    async fn control(&self, name: &str) -> anyhow::Result<Option<Element>> {
+        for control in self.client.find_all(Locator::Css(CONTROLS)).await? {
+            if self.accessible_name(&control).await? == name && control.is_displayed().await? {
+                return Ok(Some(control));
             }
-            Ok(None)
-        })
-        .await
+        }
+        Ok(None)
     }
 
     async fn accessible_name(&self, element: &Element) -> anyhow::Result<String> {
@@ -241,13 +245,12 @@ impl Browser {
         what: &str,
         probe: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
     ) -> anyhow::Result<T> {
-        let start = Instant::now();
         match until(what, PAGE_TIMEOUT, probe).await {
             Ok(value) => Ok(value),
             Err(error) => {
-                let (url, text) = (self.url().await?, self.text().await.unwrap_or_default());
-                let waited = start.elapsed();
-                Err(error.context(format!("after {waited:?} the page at {url} shows:\n{text}")))
+                let url = self.url().await.map_or_else(|error| error.to_string(), String::from);
+                let text = self.text().await.unwrap_or_default();
+                Err(error.context(format!("the page at {url} shows:\n{text}")))
             }
         }
     }

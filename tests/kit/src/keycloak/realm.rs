@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Admin;
+use crate::browser::Browser;
 
 /// A person of a realm.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,18 @@ pub struct User<'a> {
     pub name: &'a str,
     /// The password.
     pub password: &'a str,
+}
+
+impl User<'_> {
+    /// Fills in Keycloak's sign-in page, at which the browser is or soon will be.
+    ///
+    /// # Errors
+    /// If it isn't there.
+    pub async fn sign_in(&self, browser: &Browser) -> anyhow::Result<()> {
+        browser.fill("Username or email", self.email).await?;
+        browser.fill("Password", self.password).await?;
+        browser.click("Sign In").await
+    }
 }
 
 /// What the NameID of an assertion is.

@@ -31,12 +31,6 @@ fn screenshot(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots").join(name)
 }
 
-async fn sign_in(browser: &Browser) -> anyhow::Result<()> {
-    browser.fill("Username or email", ADA.email).await?;
-    browser.fill("Password", ADA.password).await?;
-    browser.click("Sign In").await
-}
-
 #[tokio::test]
 async fn a_person_signs_in_and_sees_their_account() -> anyhow::Result<()> {
     let keycloak = Keycloak::shared().await?;
@@ -46,7 +40,7 @@ async fn a_person_signs_in_and_sees_their_account() -> anyhow::Result<()> {
     browser.visit(&realm.account_url()).await?;
     browser.wait_for_text("Sign in to your account").await?;
     browser.screenshot(&screenshot("keycloak-login.png")).await?;
-    sign_in(&browser).await?;
+    ADA.sign_in(&browser).await?;
     browser.wait_for_text("Ada Lovelace").await?;
     browser.wait_for_url(&realm.account_url()).await?;
     browser.screenshot(&screenshot("keycloak-account.png")).await?;
@@ -55,10 +49,10 @@ async fn a_person_signs_in_and_sees_their_account() -> anyhow::Result<()> {
     realm.set_enabled(&ada, false).await?;
     realm.log_out(&ada).await?;
     browser.visit(&realm.account_url()).await?;
-    sign_in(&browser).await?;
+    ADA.sign_in(&browser).await?;
     browser.wait_for_text("Account is disabled").await?;
     realm.set_enabled(&ada, true).await?;
-    sign_in(&browser).await?;
+    ADA.sign_in(&browser).await?;
     browser.wait_for_text("Ada Lovelace").await
 }
 
@@ -79,7 +73,7 @@ async fn openid_client_signs_in_by_oidc() -> anyhow::Result<()> {
     let begun = client.begin(&redirect_uri, &json!({"scope": "openid email profile"})).await?;
     let browser = Browser::start(&[keycloak.ca_pem(), &authority.ca_pem()]).await?;
     browser.visit(&begun.url).await?;
-    sign_in(&browser).await?;
+    ADA.sign_in(&browser).await?;
     browser.wait_for_text("You are back.").await?;
     let callback = browser.wait_for_url(&redirect_uri).await?.to_string();
 
@@ -146,7 +140,7 @@ impl Acs {
     async fn receive(&self, keycloak: &Keycloak, url: &str) -> anyhow::Result<String> {
         let browser = Browser::start(&[keycloak.ca_pem(), &self.authority.ca_pem()]).await?;
         browser.visit(url).await?;
-        sign_in(&browser).await?;
+        ADA.sign_in(&browser).await?;
         browser.wait_for_text("Thank you.").await?;
         let form = self.posted.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let response = url::form_urlencoded::parse(form.as_bytes())
