@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
-use rollcall::cli::{authn_config::ApiVersion, saml_check::SamlCheck};
+use rollcall::cli::{authn_config::ApiVersion, client, plugin::Operator, saml_check::SamlCheck};
 use url::Url;
 
 /// Enterprise single sign-on and directory sync for Kubernetes, declared as YAML.
@@ -27,8 +27,20 @@ pub enum Command {
     Crds,
     /// Print the AuthenticationConfiguration by which an API server trusts the gateway.
     AuthnConfig(AuthnConfig),
+    /// Sign in in the browser, for kubectl.
+    Login(client::Login),
+    /// Print a token for kubectl, which runs this by itself.
+    Credential(client::Credential),
+    /// Tell who is signed in, and for how long.
+    Whoami(client::Whoami),
+    /// Sign out: end the tokens and forget them.
+    Logout(client::Logout),
     /// Tell whether somebody is active, since when, and in which groups and teams.
     People(People),
+    /// End all of somebody's sessions. What kubectl holds works until it expires.
+    Revoke(Revoke),
+    /// Show an organization's audit log, the newest line first.
+    Log(Log),
     /// Find out why signing in with SAML doesn't work.
     #[command(subcommand)]
     Saml(Saml),
@@ -116,16 +128,45 @@ pub struct GatewayAlone {
     pub gateway: Gateway,
 }
 
+/// Whose ledger, of which organization.
+#[derive(Args)]
+pub struct Place {
+    /// The organization's namespace.
+    #[arg(short, long)]
+    pub namespace: String,
+    /// The ledger's SQLite file. Without it, `kubectl rollcall` asks the controller's pod.
+    #[arg(long, env = "ROLLCALL_LEDGER")]
+    pub ledger: Option<PathBuf>,
+    #[command(flatten)]
+    pub operator: Operator,
+}
+
 #[derive(Args)]
 pub struct People {
     /// An e-mail address or user name.
     pub who: String,
-    /// The organization's namespace.
-    #[arg(short, long)]
-    pub namespace: String,
-    /// The ledger's SQLite file.
-    #[arg(long, env = "ROLLCALL_LEDGER")]
-    pub ledger: PathBuf,
+    #[command(flatten)]
+    pub place: Place,
+}
+
+#[derive(Args)]
+pub struct Revoke {
+    /// An e-mail address or user name.
+    pub who: String,
+    #[command(flatten)]
+    pub place: Place,
+}
+
+#[derive(Args)]
+pub struct Log {
+    #[command(flatten)]
+    pub place: Place,
+    /// Only what an error page showed under this reference.
+    #[arg(long)]
+    pub reference: Option<String>,
+    /// How many lines at most.
+    #[arg(long, default_value_t = 100)]
+    pub limit: u32,
 }
 
 #[derive(Args)]

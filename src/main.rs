@@ -1,11 +1,12 @@
 //! The command line: the two sides, together or apart, and what people type.
 
 mod args;
+mod typed;
 
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use rollcall::{
     api, cli, controllers, gateway,
     health::{self, Ready},
@@ -17,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use args::{AuthnConfig, Cli, Command, Common, Controller, Gateway, People, Saml};
+use args::{Cli, Command, Common, Controller, Gateway, Saml};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
@@ -25,11 +26,22 @@ async fn main() -> anyhow::Result<ExitCode> {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         anyhow::bail!("another TLS provider is installed already");
     }
-    match Cli::parse().command {
+    let plugin = std::env::args_os().next().is_some_and(|program| cli::plugin::is_plugin(&program));
+    let mut command = Cli::command();
+    if plugin {
+        command = command.bin_name("kubectl rollcall");
+    }
+    match Cli::from_arg_matches(&command.get_matches())?.command {
         Command::Crds => print!("{}", api::crds_yaml()),
-        Command::AuthnConfig(args) => authn_config(&args)?,
-        Command::People(args) => return people(args).await,
-        Command::Saml(Saml::Check(args)) => return Ok(saml_check(&args)),
+        Command::AuthnConfig(args) => typed::authn_config(&args)?,
+        Command::Login(args) => args.run().await?,
+        Command::Credential(args) => args.run().await?,
+        Command::Whoami(args) => args.run().await?,
+        Command::Logout(args) => args.run().await?,
+        Command::Saml(Saml::Check(args)) => return Ok(typed::saml_check(&args)),
+        Command::People(args) => return typed::people(&args, plugin).await,
+        Command::Revoke(args) => return typed::revoke(&args, plugin).await,
+        Command::Log(args) => return typed::log(&args, plugin).await,
         Command::Run(args) => serve(args.common, Some(args.controller), Some(args.gateway)).await?,
         Command::Controller(args) => serve(args.common, Some(args.controller), None).await?,
         Command::Gateway(args) => serve(args.common, None, Some(args.gateway)).await?,
@@ -136,38 +148,6 @@ async fn answer(
     gateway::serve(listener, router, args.trusted_proxies, tls, stop.clone().cancelled_owned())
         .await?;
     Ok(())
-}
-
-fn authn_config(args: &AuthnConfig) -> anyhow::Result<()> {
-    let read = |file: &std::path::PathBuf| {
-        std::fs::read(file).with_context(|| format!("can't read {}", file.display()))
-    };
-    let ca = args.ca.as_ref().map(read).transpose()?;
-    let issuer = args.issuer.as_str().trim_end_matches('/');
-    let config =
-        cli::authn_config::authn_config(args.api_version, issuer, &args.client, ca.as_deref())?;
-    print!("{config}");
-    Ok(())
-}
-
-async fn people(args: People) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(args.ledger.exists(), "there is no ledger at {}", args.ledger.display());
-    let ledger = Ledger::open(&args.ledger).await?;
-    let people = ledger.people(&args.namespace, &args.who).await?;
-    print!("{}", cli::people::tell(&people, &args.who, &args.namespace));
-    Ok(if people.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-/// Off line, and with a third exit status: 2 if nothing could be checked, as for wrong options.
-fn saml_check(args: &cli::saml_check::SamlCheck) -> ExitCode {
-    match cli::saml_check::run(args, std::io::stdout().lock()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("Error: {error:#}");
-            ExitCode::from(2)
-        }
-    }
 }
 
 fn signalled(stop: CancellationToken) -> std::io::Result<impl Future<Output = ()>> {

@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
+use super::printable;
 use crate::ledger::Person;
 
 /// Tell of `people`, who were found for `who` in `organization`.
 pub fn tell(people: &[Person], who: &str, organization: &str) -> String {
     if people.is_empty() {
+        let who = printable(who);
         return format!("{organization} has nobody with the e-mail or user name {who}.\n");
     }
     let mut text = String::new();
@@ -24,6 +26,7 @@ pub fn tell(people: &[Person], who: &str, organization: &str) -> String {
             ("Teams", list(&person.teams)),
         ];
         for (name, value) in lines {
+            let value = printable(&value);
             writeln!(text, "{name:<10} {value}").expect("writing to a string does not fail");
         }
     }
@@ -35,6 +38,23 @@ mod tests {
     use super::*;
     use jiff::Timestamp;
     use uuid::Uuid;
+
+    #[test]
+    fn what_a_directory_says_cannot_steer_the_terminal() {
+        let eve = Person {
+            id: Uuid::nil(),
+            directory: "okta".into(),
+            user_name: "eve\u{1b}[1A\u{1b}[2K".into(),
+            email: Some("eve@acme.example\nState      active".into()),
+            active: false,
+            active_since: Timestamp::UNIX_EPOCH,
+            groups: vec!["\u{202e}snimda".into()],
+            teams: vec![],
+        };
+        let text = tell(&[eve], "eve", "acme");
+        assert_eq!(text.lines().count(), 6, "{text}");
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text}");
+    }
 
     #[test]
     fn a_deactivated_person_is_shown_with_their_groups_and_no_teams() {
