@@ -136,12 +136,10 @@ async fn answer(
             metrics.requested(served.route, served.status.as_u16(), served.duration);
         }
     });
-    let router = gateway::router(gateway::Gateway {
-        ledger: ledger.clone(),
-        public_url: common.public_url.clone(),
-        observer,
-        key: key.clone(),
-    });
+    let public_url = common.public_url.clone();
+    let gateway = gateway::Gateway::new(ledger.clone(), public_url, observer, key.clone());
+    tokio::spawn(stop.clone().run_until_cancelled_owned(gateway.clone().keep()));
+    let router = gateway::router(gateway);
     let tls = args.tls_cert.zip(args.tls_key).map(|(cert, key)| gateway::Tls { cert, key });
     let listener = std::net::TcpListener::bind(args.listen)
         .with_context(|| format!("can't listen on {}", args.listen))?;

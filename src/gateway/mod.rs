@@ -5,6 +5,7 @@ mod cookies;
 mod door;
 mod headers;
 mod installation;
+mod keys;
 mod limits;
 mod observe;
 mod oidc;
@@ -28,7 +29,7 @@ use axum::{
 };
 use url::Url;
 
-use self::limits::Limits;
+use self::{keys::Keys, limits::Limits};
 use crate::{keys::KeySlot, ledger::Ledger};
 
 /// What the gateway's routes need. Cheap to clone.
@@ -41,9 +42,21 @@ pub struct Gateway {
     pub observer: Observer,
     /// The installation key, once it is known. Nobody signs in before.
     pub key: KeySlot,
+    keys: Keys,
 }
 
 impl Gateway {
+    pub fn new(ledger: Ledger, public_url: Url, observer: Observer, key: KeySlot) -> Self {
+        let keys = Keys::new(ledger.clone(), key.clone());
+        Self { ledger, public_url, observer, key, keys }
+    }
+
+    /// What is to be done beside answering, for as long as this is polled: the gateway's own keys
+    /// are replaced in time, and the ledger forgets what has expired.
+    pub async fn keep(self) {
+        self.keys.keep().await;
+    }
+
     /// An address of the gateway's: `path` begins with a slash.
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
@@ -57,6 +70,7 @@ pub fn router(gateway: Gateway) -> Router {
     Router::new()
         .merge(scim::routes(gateway.clone()))
         .merge(pages::routes(&gateway))
+        .merge(oidc::issuer::routes())
         .merge(sign_in::routes(&gateway))
         .fallback(async |State(gateway): State<Gateway>| pages::nothing_here(&gateway))
         .layer(from_fn_with_state(limits, limits::limit))

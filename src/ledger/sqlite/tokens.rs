@@ -5,7 +5,9 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::Ledger;
-use crate::ledger::{Code, Hash, Once, RefreshToken, Result};
+use crate::ledger::{Code, Hash, Once, RefreshToken, Result, Standing};
+
+type CodeRow = (Uuid, String, String, String, Option<String>, String, i64, bool);
 
 impl Ledger {
     /// Issue an authorization code for a session. `false` if the session has ended.
@@ -28,58 +30,67 @@ impl Ledger {
         Ok(issued.rows_affected() > 0)
     }
 
-    /// Use a code. Whoever presents it wrongly has used it too.
-    pub async fn use_code(&self, hash: Hash, now: Timestamp) -> Result<Once<Code>> {
+    /// Use a code. Whoever presents it wrongly has used it too: `grant` looks at what it was issued
+    /// for and at who holds the session, and says by which hash a refresh token comes with it.
+    pub async fn use_code<E>(
+        &self,
+        hash: Hash,
+        now: Timestamp,
+        grant: impl FnOnce(&Code, &Standing) -> Result<Option<Hash>, E>,
+    ) -> Result<Once<Result<(Code, Standing), E>>> {
         let mut tx = self.begin().await?;
-        let row: Option<(Uuid, String, String, String, Option<String>, String, i64, bool)> =
-            sqlx::query_as(
-                "SELECT session_id, client_id, redirect_uri, challenge, nonce, scope, expires_at,
-                     used
-                 FROM codes WHERE hash = ?",
-            )
-            .bind(&hash[..])
-            .fetch_optional(&mut *tx)
-            .await?;
+        let row: Option<CodeRow> = sqlx::query_as(
+            "SELECT session_id, client_id, redirect_uri, challenge, nonce, scope, expires_at, used
+             FROM codes WHERE hash = ?",
+        )
+        .bind(&hash[..])
+        .fetch_optional(&mut *tx)
+        .await?;
         let Some((session, client, redirect_uri, challenge, nonce, scope, expires_at, used)) = row
         else {
             return Ok(Once::Unknown);
         };
-        let outcome = if used {
-            end_session(&mut tx, session).await?
-        } else {
-            sqlx::query("UPDATE codes SET used = 1 WHERE hash = ?")
-                .bind(&hash[..])
-                .execute(&mut *tx)
-                .await?;
-            if expires_at > now.as_second() {
-                Once::Fresh(Code { session, client, redirect_uri, challenge, nonce, scope })
-            } else {
-                Once::Unknown
+        if used {
+            let ended = end_session(&mut tx, session).await?;
+            tx.commit().await?;
+            return Ok(ended);
+        }
+        sqlx::query("UPDATE codes SET used = 1 WHERE hash = ?")
+            .bind(&hash[..])
+            .execute(&mut *tx)
+            .await?;
+        // nobody else writes now, so what the readers see is how it is
+        let standing = self.standing_of_session(session, now).await?;
+        let outcome = match standing.filter(|_| expires_at > now.as_second()) {
+            None => Once::Unknown,
+            Some(standing) => {
+                let code = Code { session, client, redirect_uri, challenge, nonce, scope };
+                Once::Fresh(match grant(&code, &standing) {
+                    Err(refused) => Err(refused),
+                    Ok(refresh) => {
+                        if let Some(hash) = refresh {
+                            issue(&mut tx, hash, session, &code.client, &code.scope, now).await?;
+                        }
+                        Ok((code, standing))
+                    }
+                })
             }
         };
         tx.commit().await?;
         Ok(outcome)
     }
 
-    /// Issue the first refresh token of a client. `false` if the session has ended.
-    pub async fn issue_refresh_token(
-        &self,
-        hash: Hash,
-        token: &RefreshToken,
-        now: Timestamp,
-    ) -> Result<bool> {
-        issue(&mut *self.write.acquire().await?, hash, token, now).await
-    }
-
-    /// Use a refresh token that was issued to `client`, and issue `next` in its place. One of
-    /// another client is unknown to this one, and stays as it is.
-    pub async fn rotate_refresh_token(
+    /// Use a refresh token that was issued to `client`, and issue `next` in its place, if `permit`
+    /// finds nothing against it. It stays as it is where it is another client's, where whoever
+    /// holds the session has no access for now, and where it isn't permitted.
+    pub async fn rotate_refresh_token<E>(
         &self,
         hash: Hash,
         client: &str,
         next: Hash,
         now: Timestamp,
-    ) -> Result<Once<RefreshToken>> {
+        permit: impl FnOnce(&RefreshToken, &Standing) -> Result<(), E>,
+    ) -> Result<Once<Result<(RefreshToken, Standing), E>>> {
         let mut tx = self.begin().await?;
         let row: Option<(Uuid, String, bool)> = sqlx::query_as(
             "SELECT session_id, scope, used FROM refresh_tokens WHERE hash = ? AND client_id = ?",
@@ -89,19 +100,26 @@ impl Ledger {
         .fetch_optional(&mut *tx)
         .await?;
         let Some((session, scope, used)) = row else { return Ok(Once::Unknown) };
-        let outcome = if used {
-            end_session(&mut tx, session).await?
-        } else {
-            sqlx::query("UPDATE refresh_tokens SET used = 1 WHERE hash = ?")
-                .bind(&hash[..])
-                .execute(&mut *tx)
-                .await?;
-            let token = RefreshToken { session, client: client.to_owned(), scope };
-            issue(&mut tx, next, &token, now).await?;
-            Once::Fresh(token)
+        if used {
+            let ended = end_session(&mut tx, session).await?;
+            tx.commit().await?;
+            return Ok(ended);
+        }
+        // nobody else writes now, so what the readers see is how it is
+        let Some(standing) = self.standing_of_session(session, now).await? else {
+            return Ok(Once::Unknown);
         };
+        let token = RefreshToken { session, client: client.to_owned(), scope };
+        if let Err(refused) = permit(&token, &standing) {
+            return Ok(Once::Fresh(Err(refused)));
+        }
+        sqlx::query("UPDATE refresh_tokens SET used = 1 WHERE hash = ?")
+            .bind(&hash[..])
+            .execute(&mut *tx)
+            .await?;
+        issue(&mut tx, next, session, client, &token.scope, now).await?;
         tx.commit().await?;
-        Ok(outcome)
+        Ok(Once::Fresh(Ok((token, standing))))
     }
 
     /// Revoke a refresh token that was issued to `client`, with every other one that this client
@@ -122,21 +140,23 @@ impl Ledger {
 async fn issue(
     tx: &mut SqliteConnection,
     hash: Hash,
-    token: &RefreshToken,
+    session: Uuid,
+    client: &str,
+    scope: &str,
     now: Timestamp,
-) -> Result<bool> {
-    let issued = sqlx::query(
+) -> Result<()> {
+    sqlx::query(
         "INSERT INTO refresh_tokens (hash, session_id, client_id, scope, issued_at)
-         SELECT ?, id, ?, ?, ? FROM sessions WHERE id = ?",
+         VALUES (?, ?, ?, ?, ?)",
     )
     .bind(&hash[..])
-    .bind(&token.client)
-    .bind(&token.scope)
+    .bind(session)
+    .bind(client)
+    .bind(scope)
     .bind(now.as_second())
-    .bind(token.session)
     .execute(tx)
     .await?;
-    Ok(issued.rows_affected() > 0)
+    Ok(())
 }
 
 async fn end_session<T>(tx: &mut SqliteConnection, session: Uuid) -> Result<Once<T>> {

@@ -19,7 +19,7 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 use crate::{
-    gateway::{Gateway, router},
+    gateway::{Gateway, Observer, Served, router},
     keys::KeySlot,
     ledger::{Ledger, tests::ledger},
 };
@@ -58,18 +58,16 @@ impl Server {
             open(&ledger, organization, directory).await;
         }
         let served = Arc::new(Mutex::new(Vec::new()));
-        let router = router(Gateway {
-            ledger: ledger.clone(),
-            public_url: "https://gateway.example/".parse().unwrap(),
-            observer: Arc::new({
-                let served = served.clone();
-                move |s| {
-                    let line = format!("{} {} {}", s.method, s.route, s.status.as_u16());
-                    served.lock().unwrap().push(line);
-                }
-            }),
-            key: KeySlot::default(),
+        let observer: Observer = Arc::new({
+            let served = served.clone();
+            move |s: Served<'_>| {
+                let line = format!("{} {} {}", s.method, s.route, s.status.as_u16());
+                served.lock().unwrap().push(line);
+            }
         });
+        let public_url = "https://gateway.example/".parse().unwrap();
+        let gateway = Gateway::new(ledger.clone(), public_url, observer, KeySlot::default());
+        let router = router(gateway);
         Self { ledger, router, served, _dir: dir }
     }
 

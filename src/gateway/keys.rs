@@ -1,0 +1,291 @@
+//! The gateway's own key pairs: made on schedule, each published before it is used and for as long
+//! as what was made with it may be about. They are in the ledger, sealed with the installation key,
+//! so that every gateway has the same ones.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use aws_lc_rs::{
+    encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der},
+    rsa,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
+};
+use jiff::{SignedDuration, Timestamp};
+use rcgen::{CertificateParams, DnType, PKCS_RSA_SHA256};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::problem::{Advice, Problem};
+use crate::{
+    keys::{InstallationKey, KeySlot},
+    ledger::{self, KeyPair, Ledger, Purpose},
+};
+
+const PURPOSES: [Purpose; 3] = [Purpose::IdToken, Purpose::SamlSigning, Purpose::SamlEncryption];
+/// How long a gateway goes by what it read: far shorter than a key is published before its use.
+const FRESH: Duration = Duration::from_secs(60);
+/// How often the installation key is looked for until it is known.
+const AGAIN: Duration = Duration::from_secs(2);
+/// How often what has expired is forgotten.
+const PURGE: Duration = Duration::from_secs(3600);
+/// How long a token may live, with some clock skew: as long its key is published after its last use.
+const LONGEST_TOKEN: SignedDuration = SignedDuration::from_mins(65);
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// Why there is no key to be had. It passes.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unavailable {
+    #[error("the installation key isn't known yet")]
+    NoInstallationKey,
+    #[error("the ledger holds no {0} that the installation key opens")]
+    NoKey(&'static str),
+    #[error("a {0} can't be made")]
+    NotMade(&'static str),
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+}
+
+impl From<Unavailable> for Problem {
+    fn from(error: Unavailable) -> Self {
+        Self::new(Advice::TryLater, error.to_string())
+    }
+}
+
+/// A key pair, opened. It has no `Debug`.
+pub(super) struct OpenKey {
+    pub id: String,
+    /// PKCS#8.
+    pub private: Vec<u8>,
+    /// DER: the public key of an ID-token key, the certificate of a SAML key.
+    pub public: Vec<u8>,
+    active_at: Timestamp,
+    expires_at: Option<Timestamp>,
+}
+
+/// The key pairs of one purpose, the oldest first.
+pub(super) struct Keyring(Vec<OpenKey>);
+
+impl Keyring {
+    /// The one to use now.
+    pub fn active(&self, now: Timestamp) -> Option<&OpenKey> {
+        self.0.iter().rfind(|key| key.active_at <= now)
+    }
+
+    /// Those that others know or shall know: what was made with an earlier one is good still.
+    pub fn published(&self, now: Timestamp) -> impl Iterator<Item = &OpenKey> {
+        self.0.iter().filter(move |key| key.expires_at.is_none_or(|at| at > now))
+    }
+}
+
+type View = Option<(Instant, Arc<Keyring>)>;
+
+/// The gateway's key pairs, as read from the ledger a moment ago. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Keys(Arc<Shared>);
+
+struct Shared {
+    ledger: Ledger,
+    key: KeySlot,
+    views: [RwLock<View>; PURPOSES.len()],
+    /// Held by who reads or makes keys: the others wait for what comes of it.
+    reading: Mutex<()>,
+}
+
+impl Keys {
+    pub fn new(ledger: Ledger, key: KeySlot) -> Self {
+        let (views, reading) = (Default::default(), Mutex::default());
+        Self(Arc::new(Shared { ledger, key, views, reading }))
+    }
+
+    /// The key pairs of this purpose. The first is made where there is none.
+    pub async fn ring(&self, purpose: Purpose) -> Result<Arc<Keyring>, Unavailable> {
+        if let Some(ring) = self.seen(purpose) {
+            return Ok(ring);
+        }
+        let _reading = self.0.reading.lock().await;
+        match self.seen(purpose) {
+            Some(ring) => Ok(ring),
+            None => self.read(purpose, Timestamp::now()).await,
+        }
+    }
+
+    fn seen(&self, purpose: Purpose) -> Option<Arc<Keyring>> {
+        let view = self.view(purpose).read().unwrap_or_else(PoisonError::into_inner);
+        let (at, ring) = view.as_ref()?;
+        (at.elapsed() < FRESH).then(|| ring.clone())
+    }
+
+    /// Read the key pairs of a purpose, and make what is due.
+    async fn read(&self, purpose: Purpose, now: Timestamp) -> Result<Arc<Keyring>, Unavailable> {
+        let Shared { ledger, key, .. } = &*self.0;
+        let installation = key.get().ok_or(Unavailable::NoInstallationKey)?;
+        let mut pairs = ledger.keys(now).await?;
+        if let Some(due) = due(&pairs, purpose, now) {
+            let next = make(installation, purpose, due.active_at, now).await?;
+            // where another gateway was faster, its key is as good
+            ledger.add_key(&next, due.last.as_ref()).await?;
+            pairs = ledger.keys(now).await?;
+        }
+        let of_purpose = pairs.into_iter().filter(|pair| pair.purpose == purpose);
+        let ring = Keyring(of_purpose.filter_map(|pair| open(installation, pair)).collect());
+        if ring.active(now).is_none() {
+            return Err(Unavailable::NoKey(name(purpose)));
+        }
+        let ring = Arc::new(ring);
+        *self.view(purpose).write().unwrap_or_else(PoisonError::into_inner) =
+            Some((Instant::now(), ring.clone()));
+        Ok(ring)
+    }
+
+    fn view(&self, purpose: Purpose) -> &RwLock<View> {
+        &self.0.views[match purpose {
+            Purpose::IdToken => 0,
+            Purpose::SamlSigning => 1,
+            Purpose::SamlEncryption => 2,
+        }]
+    }
+
+    /// Make keys when they are due, and have the ledger forget what has expired, for as long as
+    /// this is polled.
+    pub async fn keep(self) {
+        let mut told = String::new();
+        let mut purged: Option<Instant> = None;
+        loop {
+            let mut problem = String::new();
+            for purpose in PURPOSES {
+                if let Err(error) = self.ring(purpose).await {
+                    problem = error.to_string();
+                }
+            }
+            if purged.is_none_or(|at| at.elapsed() >= PURGE) {
+                match self.0.ledger.purge_expired(Timestamp::now()).await {
+                    Ok(()) => purged = Some(Instant::now()),
+                    Err(error) => problem = error.to_string(),
+                }
+            }
+            if !problem.is_empty() && problem != told {
+                tracing::warn!(problem, "the gateway's keys are not kept");
+            }
+            told = problem;
+            let known = self.0.key.get().is_some();
+            tokio::time::sleep(if known { FRESH } else { AGAIN }).await;
+        }
+    }
+}
+
+/// A key pair to be made.
+#[derive(Clone, PartialEq, Eq)]
+struct Due {
+    active_at: Timestamp,
+    /// The one it follows, with when that ends.
+    last: Option<KeyPair>,
+}
+
+/// When keys of a purpose are replaced.
+struct Schedule {
+    /// How long one is used.
+    lifetime: SignedDuration,
+    /// How long it is published before.
+    ahead: SignedDuration,
+    /// How long it is published after.
+    behind: SignedDuration,
+}
+
+fn schedule(purpose: Purpose) -> Schedule {
+    match purpose {
+        Purpose::IdToken => Schedule { lifetime: DAY * 30, ahead: DAY, behind: LONGEST_TOKEN },
+        // administrators copy certificates by hand, and late
+        Purpose::SamlSigning => Schedule { lifetime: DAY * 730, ahead: DAY * 90, behind: DAY },
+        Purpose::SamlEncryption => {
+            Schedule { lifetime: DAY * 730, ahead: DAY * 90, behind: DAY * 365 }
+        }
+    }
+}
+
+/// The key pair of this purpose that is to be made now, if any.
+fn due(pairs: &[KeyPair], purpose: Purpose, now: Timestamp) -> Option<Due> {
+    let of_purpose = pairs.iter().filter(|pair| pair.purpose == purpose);
+    let Some(last) = of_purpose.max_by_key(|pair| (pair.active_at, &pair.id)) else {
+        return Some(Due { active_at: now, last: None });
+    };
+    let Schedule { lifetime, ahead, behind } = schedule(purpose);
+    let later = |at: Timestamp, by| at.checked_add(by).unwrap_or(Timestamp::MAX);
+    let soonest = later(now, ahead);
+    let ends = later(last.active_at, lifetime);
+    (ends <= soonest).then(|| Due {
+        active_at: soonest,
+        last: Some(KeyPair {
+            retired_at: Some(soonest),
+            expires_at: Some(later(soonest, behind)),
+            ..last.clone()
+        }),
+    })
+}
+
+async fn make(
+    installation: &InstallationKey,
+    purpose: Purpose,
+    active_at: Timestamp,
+    now: Timestamp,
+) -> Result<KeyPair, Unavailable> {
+    let not_made = || Unavailable::NotMade(name(purpose));
+    // an RSA key takes a good part of a second
+    let made = tokio::task::spawn_blocking(move || generate(purpose)).await.ok().flatten();
+    let (private, public) = made.ok_or_else(not_made)?;
+    let id = Uuid::now_v7().to_string();
+    let sealed = installation.seal(&label(purpose, &id), &private).map_err(|_| not_made())?;
+    let (created_at, retired_at, expires_at) = (now, None, None);
+    Ok(KeyPair { id, purpose, sealed, public, created_at, active_at, retired_at, expires_at })
+}
+
+/// A private key, PKCS#8, and what is public of it, DER.
+fn generate(purpose: Purpose) -> Option<(Vec<u8>, Vec<u8>)> {
+    match purpose {
+        Purpose::IdToken => {
+            let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).ok()?;
+            let public = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).ok()?;
+            Some((pair.to_pkcs8v1().ok()?.as_ref().to_vec(), public.as_ref().to_vec()))
+        }
+        Purpose::SamlSigning | Purpose::SamlEncryption => {
+            let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).ok()?;
+            let private = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).ok()?.as_ref().to_vec();
+            let certificate = self_signed(&private, name(purpose)).ok()?;
+            Some((private, certificate))
+        }
+    }
+}
+
+/// A certificate that never ends: a key ends by leaving our metadata.
+fn self_signed(pkcs8: &[u8], name: &str) -> Result<Vec<u8>, rcgen::Error> {
+    let key = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8.into(), &PKCS_RSA_SHA256)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, format!("Rollcall {name}"));
+    params.not_after = rcgen::date_time_ymd(9999, 12, 31);
+    Ok(params.self_signed(&key)?.der().to_vec())
+}
+
+fn open(installation: &InstallationKey, pair: KeyPair) -> Option<OpenKey> {
+    let KeyPair { id, purpose, sealed, public, active_at, expires_at, .. } = pair;
+    let Some(private) = installation.unseal(&label(purpose, &id), &sealed) else {
+        tracing::error!(id, "a key of the ledger doesn't open with the installation key");
+        return None;
+    };
+    Some(OpenKey { id, private, public, active_at, expires_at })
+}
+
+fn label(purpose: Purpose, id: &str) -> String {
+    format!("{} {id}", name(purpose))
+}
+
+fn name(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::IdToken => "ID-token key",
+        Purpose::SamlSigning => "SAML signing key",
+        Purpose::SamlEncryption => "SAML encryption key",
+    }
+}
+
+#[cfg(test)]
+mod tests;
