@@ -3,7 +3,7 @@
 mod args;
 mod typed;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::{CommandFactory, FromArgMatches};
@@ -137,7 +137,8 @@ async fn answer(
         }
     });
     let public_url = common.public_url.clone();
-    let gateway = gateway::Gateway::new(ledger.clone(), public_url, observer, key.clone());
+    let gateway = gateway::Gateway::new(ledger.clone(), public_url, observer, key.clone())
+        .with_clock_skew(Duration::from_secs(args.clock_skew));
     tokio::spawn(stop.clone().run_until_cancelled_owned(gateway.clone().keep()));
     let router = gateway::router(gateway);
     let tls = args.tls_cert.zip(args.tls_key).map(|(cert, key)| gateway::Tls { cert, key });

@@ -8,12 +8,10 @@ use std::{
 };
 
 use aws_lc_rs::{
-    encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der},
-    rsa,
+    encoding::{AsDer, PublicKeyX509Der},
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
 };
 use jiff::{SignedDuration, Timestamp};
-use rcgen::{CertificateParams, DnType, PKCS_RSA_SHA256};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -21,6 +19,7 @@ use super::problem::{Advice, Problem};
 use crate::{
     keys::{InstallationKey, KeySlot},
     ledger::{self, KeyPair, Ledger, Purpose},
+    saml::service_provider::NewKey,
 };
 
 const PURPOSES: [Purpose; 3] = [Purpose::IdToken, Purpose::SamlSigning, Purpose::SamlEncryption];
@@ -71,6 +70,12 @@ impl Keyring {
     /// The one to use now.
     pub fn active(&self, now: Timestamp) -> Option<&OpenKey> {
         self.0.iter().rfind(|key| key.active_at <= now)
+    }
+
+    /// The one to use now, and those to come.
+    pub fn from_active(&self, now: Timestamp) -> impl Iterator<Item = &OpenKey> {
+        let active = self.0.iter().rposition(|key| key.active_at <= now);
+        self.0.iter().skip(active.unwrap_or(0))
     }
 
     /// Those that others know or shall know: what was made with an earlier one is good still.
@@ -249,21 +254,11 @@ fn generate(purpose: Purpose) -> Option<(Vec<u8>, Vec<u8>)> {
             Some((pair.to_pkcs8v1().ok()?.as_ref().to_vec(), public.as_ref().to_vec()))
         }
         Purpose::SamlSigning | Purpose::SamlEncryption => {
-            let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).ok()?;
-            let private = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).ok()?.as_ref().to_vec();
-            let certificate = self_signed(&private, name(purpose)).ok()?;
-            Some((private, certificate))
+            let NewKey { pkcs8, certificate } =
+                NewKey::generate(&format!("Rollcall {}", name(purpose))).ok()?;
+            Some((pkcs8, certificate))
         }
     }
-}
-
-/// A certificate that never ends: a key ends by leaving our metadata.
-fn self_signed(pkcs8: &[u8], name: &str) -> Result<Vec<u8>, rcgen::Error> {
-    let key = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8.into(), &PKCS_RSA_SHA256)?;
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, format!("Rollcall {name}"));
-    params.not_after = rcgen::date_time_ymd(9999, 12, 31);
-    Ok(params.self_signed(&key)?.der().to_vec())
 }
 
 fn open(installation: &InstallationKey, pair: KeyPair) -> Option<OpenKey> {

@@ -22,6 +22,8 @@ pub use installation::read_key;
 pub use observe::{Observer, Served};
 pub use serve::{Tls, serve};
 
+use std::time::Duration;
+
 use axum::{
     Router,
     extract::State,
@@ -43,12 +45,28 @@ pub struct Gateway {
     /// The installation key, once it is known. Nobody signs in before.
     pub key: KeySlot,
     keys: Keys,
+    saml_keys: saml::SamlKeyCache,
+    clock_skew: Duration,
 }
 
 impl Gateway {
     pub fn new(ledger: Ledger, public_url: Url, observer: Observer, key: KeySlot) -> Self {
         let keys = Keys::new(ledger.clone(), key.clone());
-        Self { ledger, public_url, observer, key, keys }
+        Self {
+            ledger,
+            public_url,
+            observer,
+            key,
+            keys,
+            saml_keys: saml::SamlKeyCache::default(),
+            clock_skew: crate::saml::response::SKEW,
+        }
+    }
+
+    /// How far the clock of a company IdP may be from ours: 60 s, unless this says otherwise.
+    #[must_use]
+    pub fn with_clock_skew(self, clock_skew: Duration) -> Self {
+        Self { clock_skew, ..self }
     }
 
     /// What is to be done beside answering, for as long as this is polled: the gateway's own keys
@@ -71,6 +89,7 @@ pub fn router(gateway: Gateway) -> Router {
         .merge(scim::routes(gateway.clone()))
         .merge(pages::routes(&gateway))
         .merge(oidc::issuer::routes())
+        .merge(saml::routes())
         .merge(sign_in::routes(&gateway))
         .fallback(async |State(gateway): State<Gateway>| pages::nothing_here(&gateway))
         .layer(from_fn_with_state(limits, limits::limit))

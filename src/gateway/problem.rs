@@ -77,7 +77,8 @@ impl Problem {
             detail: Some(self.detail),
             reference: Some(reference.clone()),
         };
-        tracing::warn!(reference, detail = line.detail, actor = line.actor, "refused");
+        // what it was may name somebody: the log doesn't
+        tracing::warn!(reference, advice = ?self.advice, actor = line.actor, "refused");
         let organization = self.organization.unwrap_or_default();
         if let Err(error) = gateway.ledger.audit(&organization, &line).await {
             tracing::error!(%error, reference, "the audit log takes nothing");

@@ -13,7 +13,6 @@ use axum_extra::extract::CookieJar;
 use jiff::Timestamp;
 use maud::{Markup, html};
 use serde::Deserialize;
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::layout::{Width, page, page_with_head};
@@ -24,6 +23,7 @@ use crate::{
         cookies,
         headers::FORM_TO_COMPANY,
         limits::Limits,
+        oidc::issuer::Waiting,
         problem::{Advice, Problem},
         sign_in::{self, Departure},
     },
@@ -117,7 +117,7 @@ async fn depart(gateway: &Gateway, jar: CookieJar, typed: &Typed) -> Result<Resp
     let Some(open) = sign_in::connection_of(gateway, email).await? else {
         return again(Mistake::Unknown);
     };
-    let fresh = flow.as_ref().is_some_and(wants_fresh);
+    let fresh = flow.as_ref().and_then(waiting).is_some_and(|waiting| waiting.fresh);
     let (jar, id) = match flow {
         Some(flow) => (jar, flow.id),
         None => sign_in::begin(gateway, jar, None).await?,
@@ -237,23 +237,12 @@ pub(super) fn departure_page(
 
 /// What the client that asked is called.
 fn client(flow: &Flow) -> Option<String> {
-    match request(flow)?.get("client_id")?.as_str()? {
-        "kubernetes" => Some("kubectl".to_owned()),
-        other => Some(other.to_owned()),
-    }
+    let Waiting { client, .. } = waiting(flow)?;
+    Some(if client == "kubernetes" { "kubectl".to_owned() } else { client })
 }
 
-/// Whether the client wants the person to prove anew who they are (OpenID Connect Core, section
-/// 3.1.2.1): it says `prompt=login`, or how old a sign-in may be.
-fn wants_fresh(flow: &Flow) -> bool {
-    let Some(request) = request(flow) else { return false };
-    let prompt = request.get("prompt").and_then(Value::as_str).unwrap_or_default();
-    prompt.split(' ').any(|word| word == "login")
-        || request.get("max_age").is_some_and(Value::is_number)
-}
-
-fn request(flow: &Flow) -> Option<Value> {
-    serde_json::from_str(flow.request.as_deref()?).ok()
+fn waiting(flow: &Flow) -> Option<Waiting> {
+    Waiting::read(flow.request.as_deref()?)
 }
 
 fn is_address(email: &str) -> bool {

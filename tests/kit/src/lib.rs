@@ -20,7 +20,9 @@ pub mod scratch;
 pub mod stage;
 pub mod story;
 pub mod tls;
+pub mod visitor;
 pub mod wait;
+pub mod workstation;
 
 pub use saml::idp as saml_idp;
 pub use tls::install_crypto;

@@ -105,7 +105,27 @@ impl Stage {
             processes: Vec::new(),
         };
         stage.run().await?;
+        stage.hand_over_key(control_plane).await?;
         Ok(stage)
+    }
+
+    /// Gives the gateway the installation key, as the kubelet does where it is the gateway's alone.
+    async fn hand_over_key(&self, control_plane: &ControlPlane) -> anyhow::Result<()> {
+        let get = [
+            "get",
+            "secret",
+            "rollcall-installation-key",
+            "--namespace",
+            NAMESPACE,
+            "--output=jsonpath={.data.key}",
+        ];
+        let key = BASE64_STANDARD.decode(control_plane.kubectl(&get).await?)?;
+        let file = self.key_file();
+        std::fs::write(&file, key).with_context(|| format!("writing {}", file.display()))
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.folder.join("installation-key")
     }
 
     /// Starts Rollcall's processes and waits until they are ready.
@@ -140,15 +160,15 @@ impl Stage {
             .arg(subcommand)
             .env("ROLLCALL_LEDGER", &self.ledger)
             .env("ROLLCALL_PUBLIC_URL", &self.gateway)
+            .env("SSL_CERT_FILE", &self.ca_file)
             .env("ROLLCALL_HEALTH_LISTEN", health.trim_start_matches("http://"));
         if subcommand != "gateway" {
             command
                 .env("KUBECONFIG", &self.kubeconfig)
                 .env("POD_NAMESPACE", NAMESPACE)
-                .env("ROLLCALL_DNS_SERVERS", self.dns.address().to_string())
-                .env("SSL_CERT_FILE", &self.ca_file);
+                .env("ROLLCALL_DNS_SERVERS", self.dns.address().to_string());
         } else {
-            command.env_remove("KUBECONFIG");
+            command.env_remove("KUBECONFIG").env("ROLLCALL_INSTALLATION_KEY", self.key_file());
         }
         if subcommand != "controller" {
             let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, self.listen));
@@ -158,6 +178,11 @@ impl Stage {
                 .env("ROLLCALL_TLS_KEY", self.folder.join("gateway.key"));
         }
         command
+    }
+
+    /// The program itself.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Rollcall's processes, in the order of [`health`](Self::health).

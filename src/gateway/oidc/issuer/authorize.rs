@@ -148,10 +148,20 @@ async fn authorize(gateway: &Gateway, jar: CookieJar, query: &str) -> Result<Res
     Ok((jar, Redirect::to(&to)).into_response())
 }
 
-/// Whether a request that waits wants the company IdP to ask for credentials even if it knows the
-/// browser.
-pub(in crate::gateway) fn wants_fresh(request: &str) -> bool {
-    serde_json::from_str::<Request>(request).is_ok_and(|request| request.fresh)
+/// What the pages may know of a request that waits.
+pub(in crate::gateway) struct Waiting {
+    /// The client's id.
+    pub client: String,
+    /// Whether the company IdP shall ask for credentials even if it knows the browser.
+    pub fresh: bool,
+}
+
+impl Waiting {
+    /// Of the request as it is kept.
+    pub(in crate::gateway) fn read(request: &str) -> Option<Self> {
+        let Request { client, fresh, .. } = serde_json::from_str(request).ok()?;
+        Some(Self { client, fresh })
+    }
 }
 
 /// Answer a client's authorization request, now that somebody has signed in.

@@ -22,7 +22,7 @@ use axum::{
     routing::{get, post},
 };
 
-pub(in crate::gateway) use self::authorize::{complete, wants_fresh};
+pub(in crate::gateway) use self::authorize::{Waiting, complete};
 use crate::gateway::Gateway;
 
 /// How large a request may be, in bytes.

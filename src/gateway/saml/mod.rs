@@ -1,0 +1,284 @@
+//! The SAML service provider's addresses, one set for each connection: its metadata, and where the
+//! company IdP's responses arrive (saml-profiles-2.0-os, section 4.1).
+
+mod keys;
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use axum::{
+    Form, Router,
+    extract::{Path, State, rejection::FormRejection},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use axum_extra::extract::CookieJar;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub(super) use self::keys::SamlKeyCache;
+use self::keys::SamlKeys;
+use super::{
+    Gateway,
+    problem::{Advice, Problem},
+    secret::Secret,
+    sign_in::{self, Departure},
+};
+use crate::{
+    ledger::{Asserted, Hash, OpenConnection, Protocol, Route},
+    saml::{
+        self, Assertion, Expected, ServiceProvider, TrustedIdp,
+        metadata::{self, IdentityProvider},
+        request::{self, AuthnRequest, Sent},
+        service_provider::Metadata,
+    },
+};
+
+pub(super) fn routes() -> Router<Gateway> {
+    Router::new()
+        .route("/sso/{organization}/{connection}/saml/metadata", get(our_metadata))
+        .route("/sso/{organization}/{connection}/saml/acs", post(consume))
+}
+
+impl Gateway {
+    async fn saml_keys(&self) -> Result<Arc<SamlKeys>, Problem> {
+        Ok(self.saml_keys.get(&self.keys).await?)
+    }
+}
+
+/// Our entity id for a connection, which is also where our metadata for it is.
+fn entity_id(gateway: &Gateway, namespace: &str, connection: &str) -> String {
+    gateway.url(&format!("/sso/{namespace}/{connection}/saml/metadata"))
+}
+
+fn acs_url(gateway: &Gateway, namespace: &str, connection: &str) -> String {
+    gateway.url(&format!("/sso/{namespace}/{connection}/saml/acs"))
+}
+
+/// What the answer to a request must fit.
+#[derive(Deserialize, Serialize)]
+struct Challenge {
+    /// The request's ID.
+    id: String,
+    /// Where the person had to show anew who they are: when that was asked for, in seconds since
+    /// the Unix epoch.
+    fresh_since: Option<i64>,
+}
+
+/// Where the browser goes, and what the answer must fit.
+pub(super) async fn depart(
+    gateway: &Gateway,
+    open: &OpenConnection,
+    state: &Secret,
+    fresh: bool,
+) -> Result<(Departure, String), Problem> {
+    let now = Timestamp::now();
+    let idp = identity_provider(open, now)?;
+    let keys = gateway.saml_keys().await?;
+    let Route { namespace, connection, .. } = &open.route;
+    let id = request::new_id().map_err(|e| Problem::new(Advice::TryLater, e.to_string()))?;
+    let request = AuthnRequest {
+        id: &id,
+        issued_at: now,
+        issuer: &entity_id(gateway, namespace, connection),
+        acs_url: &acs_url(gateway, namespace, connection),
+        sign_on_url: &idp.sign_on_url,
+        binding: idp.sign_on_binding,
+        force_authn: fresh,
+        relay_state: state.as_text(),
+    };
+    let sent =
+        request.sent(&keys.signer).map_err(|e| Problem::new(Advice::TryLater, e.to_string()))?;
+    let departure = match sent {
+        Sent::Redirect(url) => Departure::Redirect(url),
+        Sent::Post { action, fields } => Departure::Post { action, fields: fields.into() },
+    };
+    let challenge = Challenge { id, fresh_since: fresh.then(|| now.as_second()) };
+    let challenge = serde_json::to_string(&challenge)
+        .map_err(|error| Problem::new(Advice::TryLater, error.to_string()))?;
+    Ok((departure, challenge))
+}
+
+/// Our metadata for a connection of this name. It is the same whether there is one: company IdPs
+/// want it before there can be.
+async fn our_metadata(
+    State(gateway): State<Gateway>,
+    Path((namespace, connection)): Path<(String, String)>,
+) -> Response {
+    if ![&namespace, &connection].into_iter().all(|name| is_name(name)) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let keys = match gateway.saml_keys().await {
+        Ok(keys) => keys,
+        Err(problem) => return problem.respond(&gateway).await,
+    };
+    let now = Timestamp::now();
+    let metadata = Metadata {
+        entity_id: &entity_id(&gateway, &namespace, &connection),
+        acs_url: &acs_url(&gateway, &namespace, &connection),
+        signing_certificates: &keys.signing_certificates(now),
+        encryption_certificates: &keys.encryption_certificates(now),
+    };
+    ([(header::CONTENT_TYPE, "application/samlmetadata+xml")], metadata.xml()).into_response()
+}
+
+/// What an object of Kubernetes may be called.
+fn is_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
+    (1..=253).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+/// The fields that the company IdP makes the browser post (saml-bindings-2.0-os, section 3.5.4).
+#[derive(Deserialize)]
+struct Posted {
+    #[serde(rename = "SAMLResponse")]
+    response: String,
+    #[serde(rename = "RelayState")]
+    relay_state: Option<String>,
+}
+
+/// The assertion consumer service: it checks and keeps what the company IdP says, and sends the
+/// browser on to our own site, since another site made it come here.
+async fn consume(
+    State(gateway): State<Gateway>,
+    Path((namespace, connection)): Path<(String, String)>,
+    jar: CookieJar,
+    form: Result<Form<Posted>, FormRejection>,
+) -> Response {
+    let taken = async {
+        let Form(posted) = form.map_err(|rejection| {
+            Problem::new(Advice::AskAdministrator, format!("not a SAML form: {rejection}"))
+        })?;
+        let open = gateway.ledger.open_connection(&namespace, &connection).await?;
+        let open = open.filter(|open| open.rules.protocol == Protocol::Saml).ok_or_else(|| {
+            Problem::new(Advice::AskAdministrator, "no such connection, or it is suspended")
+        })?;
+        take(&gateway, jar, &open, &posted).await.map_err(|problem| match problem.organization {
+            Some(_) => problem,
+            None => problem.of(&open.route.organization, actor(&open)),
+        })
+    };
+    match taken.await {
+        Ok(response) => response,
+        Err(problem) => problem.respond(&gateway).await,
+    }
+}
+
+async fn take(
+    gateway: &Gateway,
+    jar: CookieJar,
+    open: &OpenConnection,
+    posted: &Posted,
+) -> Result<Response, Problem> {
+    let now = Timestamp::now();
+    let awaited = match &posted.relay_state {
+        Some(state) => sign_in::awaited(gateway, &open.route, state).await?,
+        None => None,
+    };
+    if awaited.is_none() && !open.rules.idp_initiated {
+        return Err(Problem::new(
+            Advice::StartAgain,
+            "no sign-in that began here awaits this response (RelayState), and the connection \
+             takes no others (signIn.idpInitiated)",
+        ));
+    }
+    let challenge: Option<Challenge> = awaited
+        .as_ref()
+        .map(|awaited| serde_json::from_str(&awaited.challenge))
+        .transpose()
+        .map_err(|_| Problem::new(Advice::StartAgain, "this sign-in didn't go out by SAML"))?;
+    let idp = TrustedIdp::new(&identity_provider(open, now)?);
+    let keys = gateway.saml_keys().await?;
+    let Route { namespace, connection, .. } = &open.route;
+    let expected = Expected {
+        idp: &idp,
+        sp: ServiceProvider {
+            entity_id: &entity_id(gateway, namespace, connection),
+            acs_url: &acs_url(gateway, namespace, connection),
+            decryption_keys: &keys.openers,
+        },
+        request: challenge.as_ref().map(|challenge| challenge.id.as_str()),
+        now,
+        skew: gateway.clock_skew,
+    };
+    let assertion = saml::decode(&posted.response)
+        .and_then(|xml| saml::verify(&xml, &expected))
+        .map_err(|refusal| {
+            Problem::new(Advice::AskAdministrator, format!("{}: {refusal}", refusal.name()))
+        })?;
+    if let Some(since) = challenge.and_then(|challenge| challenge.fresh_since) {
+        let at = assertion
+            .authn_instant
+            .as_second()
+            .saturating_add_unsigned(gateway.clock_skew.as_secs());
+        if at < since {
+            return Err(Problem::new(
+                Advice::AskAdministrator,
+                format!(
+                    "NotFresh: the client asked for a new sign-in (ForceAuthn), and AuthnInstant \
+                     is {}",
+                    assertion.authn_instant
+                ),
+            ));
+        }
+    }
+    let asserted = asserted(&assertion, open)?;
+    let seen = (presented(&open.route, &assertion), assertion.expires_at);
+    match &awaited {
+        Some(awaited) => sign_in::answer(gateway, awaited, Some(seen), &asserted).await,
+        None => sign_in::answer_unasked(gateway, jar, &open.route, seen, &asserted).await,
+    }
+    .map_err(|problem| problem.about(&asserted.email))
+}
+
+/// What the kept metadata says, as long as it may be used.
+fn identity_provider(open: &OpenConnection, now: Timestamp) -> Result<IdentityProvider, Problem> {
+    metadata::parse(&open.metadata, now).map_err(|error| {
+        Problem::new(Advice::AskAdministrator, error.to_string())
+            .of(&open.route.organization, actor(open))
+    })
+}
+
+fn asserted(assertion: &Assertion, open: &OpenConnection) -> Result<Asserted, Problem> {
+    let missing = || {
+        let names: Vec<_> = assertion.attributes.iter().map(|a| a.name.escape_debug()).collect();
+        let names: Vec<_> = names.into_iter().map(|name| name.to_string()).collect();
+        let expected = open.rules.email_attribute.as_deref().unwrap_or("one of the usual ones");
+        Problem::new(
+            Advice::AskAdministrator,
+            format!(
+                "NoEmail: the assertion has no e-mail address: expected attribute {expected}, \
+                 found {}",
+                if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+            ),
+        )
+    };
+    let email = assertion.email(open.rules.email_attribute.as_deref()).ok_or_else(missing)?;
+    let email_domain = sign_in::email_domain(&email).ok_or_else(missing)?;
+    let subject = assertion.name_id.value.clone();
+    let is_address = sign_in::email_domain(&subject).is_some();
+    Ok(Asserted {
+        sign_in_name: if is_address { subject.clone() } else { email.clone() },
+        subject,
+        email,
+        email_domain,
+        display_name: assertion.display_name(open.rules.name_attribute.as_deref()),
+    })
+}
+
+/// What stands for an assertion, wherever it is presented again.
+fn presented(route: &Route, assertion: &Assertion) -> Hash {
+    let mut context = Context::new(&SHA256);
+    for part in [&route.organization, &route.connection, &assertion.issuer, &assertion.id] {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part.as_bytes());
+    }
+    let mut hash = Hash::default();
+    hash.copy_from_slice(context.finish().as_ref());
+    hash
+}
+
+fn actor(open: &OpenConnection) -> String {
+    format!("saml:{}", open.route.connection)
+}
