@@ -55,12 +55,18 @@ impl From<Unavailable> for Problem {
 /// A key pair, opened. It has no `Debug`.
 pub(super) struct OpenKey {
     pub id: String,
-    /// PKCS#8.
-    pub private: Vec<u8>,
+    pub private: Private,
     /// DER: the public key of an ID-token key, the certificate of a SAML key.
     pub public: Vec<u8>,
     active_at: Timestamp,
     expires_at: Option<Timestamp>,
+}
+
+/// A private key, ready for use: to parse one takes longer than to sign with it.
+pub(super) enum Private {
+    Es256(EcdsaKeyPair),
+    /// RSA, PKCS#8.
+    Rsa(Vec<u8>),
 }
 
 /// The key pairs of one purpose, the oldest first.
@@ -263,7 +269,15 @@ fn generate(purpose: Purpose) -> Option<(Vec<u8>, Vec<u8>)> {
 
 fn open(installation: &InstallationKey, pair: KeyPair) -> Option<OpenKey> {
     let KeyPair { id, purpose, sealed, public, active_at, expires_at, .. } = pair;
-    let Some(private) = installation.unseal(&label(purpose, &id), &sealed) else {
+    let private = installation.unseal(&label(purpose, &id), &sealed);
+    let private = private.and_then(|pkcs8| match purpose {
+        Purpose::IdToken => {
+            let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8);
+            pair.ok().map(Private::Es256)
+        }
+        Purpose::SamlSigning | Purpose::SamlEncryption => Some(Private::Rsa(pkcs8)),
+    });
+    let Some(private) = private else {
         tracing::error!(id, "a key of the ledger doesn't open with the installation key");
         return None;
     };

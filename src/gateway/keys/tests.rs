@@ -1,4 +1,5 @@
 use jiff::ToSpan;
+use rollcall_kit::wait::until;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::*;
@@ -112,10 +113,31 @@ async fn a_saml_key_has_a_certificate_of_its_own() {
     let ring = keys.ring(Purpose::SamlSigning).await.unwrap();
     let key = ring.active(Timestamp::now()).unwrap();
     let (_, certificate) = X509Certificate::from_der(&key.public).unwrap();
-    let pair = rsa::KeyPair::from_pkcs8(&key.private).unwrap();
+    let Private::Rsa(pkcs8) = &key.private else { panic!("it is no RSA key") };
+    let pair = rsa::KeyPair::from_pkcs8(pkcs8).unwrap();
     assert_eq!(pair.public_modulus_len(), 256);
     let public = pair.public_key().as_ref();
     assert_eq!(certificate.public_key().subject_public_key.data, public);
+}
+
+#[tokio::test]
+async fn all_keys_are_made_and_what_has_expired_is_forgotten_without_any_request() {
+    let (_dir, ledger) = ledger().await;
+    let now = Timestamp::now();
+    let old = KeyPair { expires_at: Some(now), ..pair("old", Purpose::IdToken, now - 1.hour()) };
+    let new = pair("new", Purpose::IdToken, now);
+    assert!(ledger.add_key(&old, None).await.unwrap());
+    assert!(ledger.add_key(&new, Some(&old)).await.unwrap());
+    let keeping = tokio::spawn(Keys::new(ledger.clone(), slot()).keep());
+    let done = async || {
+        let kept = ledger.keys(Timestamp::UNIX_EPOCH).await?;
+        let done = kept.len() == 3 && kept.iter().all(|pair| pair.id != "old");
+        Ok(done.then_some(kept))
+    };
+    let kept = until("the keys", Duration::from_secs(60), done).await.unwrap();
+    let has = |purpose| kept.iter().any(|pair| pair.purpose == purpose);
+    assert!(PURPOSES.into_iter().all(has));
+    keeping.abort();
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ struct Manner {
 struct Fault(&'static str, &'static str);
 
 /// The same by GET: another site's form brings no cookies, its link does.
-pub(in crate::gateway) async fn post(
+pub(super) async fn post(
     State(gateway): State<Gateway>,
     body: Result<RawForm, RawFormRejection>,
 ) -> Response {
@@ -273,7 +273,7 @@ fn check(params: &Params, client: &str, uri: &str) -> Result<(Request, Manner), 
     }
     let max_age = params.get("max_age").map(str::parse::<u32>).transpose();
     let max_age = max_age.map_err(|_| Fault(INVALID, "max_age is a number of seconds"))?;
-    let (silent, fresh) = prompts(params.get("prompt").unwrap_or_default())?;
+    let (silent, anew) = prompts(params.get("prompt").unwrap_or_default())?;
     let hint = params.get("login_hint").filter(|hint| hint.len() <= MAX_HINT);
     let request = Request {
         client: client.to_owned(),
@@ -282,7 +282,7 @@ fn check(params: &Params, client: &str, uri: &str) -> Result<(Request, Manner), 
         nonce: params.get("nonce").map(str::to_owned),
         scope: granted(params.get("scope").unwrap_or_default(), client)?,
         challenge: challenge.to_owned(),
-        fresh,
+        fresh: anew || max_age == Some(0),
     };
     let (max_age, login_hint) = (max_age.map(Into::into), hint.map(str::to_owned));
     Ok((request, Manner { silent, max_age, login_hint }))

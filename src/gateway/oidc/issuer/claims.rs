@@ -113,7 +113,7 @@ pub(super) fn tokens(
     keys: &Keyring,
     grant: &Grant<'_>,
     now: Timestamp,
-) -> jsonwebtoken::errors::Result<Tokens> {
+) -> Result<Tokens, jwt::Error> {
     let Grant { issuer, client, scope, nonce, standing } = *grant;
     let iat = now.as_second();
     let left = standing.expires_at.as_second() - iat;

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde_json::json;
 
-use super::params::Repeated;
+use super::{jwt, params::Repeated};
 use crate::{
     gateway::{keys::Unavailable, secret::NoRandomness},
     ledger,
@@ -94,8 +94,8 @@ impl From<NoRandomness> for Refused {
     }
 }
 
-impl From<jsonwebtoken::errors::Error> for Refused {
-    fn from(error: jsonwebtoken::errors::Error) -> Self {
+impl From<jwt::Error> for Refused {
+    fn from(error: jwt::Error) -> Self {
         tracing::error!(%error, "a token can't be signed");
         Self::TryLater
     }

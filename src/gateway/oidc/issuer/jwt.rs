@@ -1,15 +1,27 @@
-//! Signing and verifying our own tokens: ES256 (RFC 7518, section 3.4), by the key of the day.
+//! Signing and verifying our own tokens: ES256 (RFC 7515, section 7.1; RFC 7518, section 3.4), by
+//! the key of the day.
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{EcdsaKeyPair, KeyPair},
+};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
-use jsonwebtoken::{
-    Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode, errors,
-};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::gateway::keys::{Keyring, OpenKey};
+use crate::gateway::keys::{Keyring, OpenKey, Private};
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("there is no key to sign with")]
+    NoKey,
+    #[error(transparent)]
+    Claims(#[from] serde_json::Error),
+    #[error("the key doesn't sign")]
+    Signature,
+}
 
 /// Sign claims as a token of this type.
 pub(super) fn sign(
@@ -17,12 +29,18 @@ pub(super) fn sign(
     kind: &str,
     claims: &impl Serialize,
     now: Timestamp,
-) -> errors::Result<String> {
-    let key = keys.active(now).ok_or(errors::ErrorKind::InvalidKeyFormat)?;
-    let mut header = Header::new(Algorithm::ES256);
-    header.typ = Some(kind.to_owned());
-    header.kid = Some(key.id.clone());
-    encode(&header, claims, &EncodingKey::from_ec_der(&key.private))
+) -> Result<String, Error> {
+    let key = keys.active(now).ok_or(Error::NoKey)?;
+    let pair = pair(key).ok_or(Error::NoKey)?;
+    let header = json!({"alg": "ES256", "typ": kind, "kid": key.id});
+    let mut token = BASE64_URL_SAFE_NO_PAD.encode(header.to_string());
+    token.push('.');
+    BASE64_URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims)?, &mut token);
+    let signature = pair.sign(&SystemRandom::new(), token.as_bytes());
+    let signature = signature.map_err(|_| Error::Signature)?;
+    token.push('.');
+    BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+    Ok(token)
 }
 
 /// What a token of ours says: of this type, for this audience, neither forged nor too old.
@@ -39,20 +57,22 @@ pub(super) fn verify<T: DeserializeOwned>(
     if header.typ.as_deref() != Some(kind) {
         return None;
     }
-    let point = point(keys.published(now).find(|key| key.id == kid)?)?;
+    let pair = pair(keys.published(now).find(|key| key.id == kid)?)?;
     let mut validation = Validation::new(Algorithm::ES256);
     validation.leeway = 0;
     validation.set_audience(&[audience]);
     validation.set_issuer(&[issuer]);
     validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
-    Some(decode(token, &DecodingKey::from_ec_der(&point), &validation).ok()?.claims)
+    let key = DecodingKey::from_ec_der(pair.public_key().as_ref());
+    Some(decode(token, &key, &validation).ok()?.claims)
 }
 
 /// The keys that our tokens are verified by (RFC 7517, section 5).
 pub(super) fn key_set(keys: &Keyring, now: Timestamp) -> Value {
     let encode = |coordinate: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(coordinate);
     let jwk = |key: &OpenKey| {
-        let point = point(key)?;
+        // uncompressed (SEC 1, section 2.3.3): 4, then x and y of 32 bytes each
+        let point = pair(key)?.public_key().as_ref();
         let (x, y) = point.get(1..)?.split_at_checked(32)?;
         Some(json!({
             "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256",
@@ -62,8 +82,9 @@ pub(super) fn key_set(keys: &Keyring, now: Timestamp) -> Value {
     json!({"keys": keys.published(now).filter_map(jwk).collect::<Vec<_>>()})
 }
 
-/// The public key, uncompressed (SEC 1, section 2.3.3): 4, then x and y of 32 bytes each.
-fn point(key: &OpenKey) -> Option<Vec<u8>> {
-    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &key.private).ok()?;
-    Some(pair.public_key().as_ref().to_vec())
+fn pair(key: &OpenKey) -> Option<&EcdsaKeyPair> {
+    match &key.private {
+        Private::Es256(pair) => Some(pair),
+        Private::Rsa(_) => None,
+    }
 }
