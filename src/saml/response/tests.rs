@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::*;
@@ -585,4 +585,101 @@ fn someone_in_many_groups_can_sign_in() {
         });
         assert_eq!(check(&xml).unwrap().attributes[1].values.len(), count + 1);
     }
+}
+
+/// Elements of good responses of two people, put into, beside and in place of one another, and
+/// characters changed at random: whoever comes out of it is one of the two, as they were signed.
+#[test]
+fn mutations_make_no_other_person() {
+    const THREADS: u64 = 4;
+    const MUTATIONS: usize = 100_000 / 4;
+    let idp = trusted(&[&KEY.certificate]);
+    let expected = expected(&idp, &[]);
+    let eve = |xml: String| xml.replace("ada@acme.com", "eve@acme.com").replace("Ada@", "Eve@");
+    let good: Vec<Response> = ALL_WAYS
+        .iter()
+        .flat_map(|way| [edited(*way, |xml| xml), edited(*way, eve)])
+        .map(Response::new)
+        .collect();
+    let check = |xml: &str| verify(xml.as_bytes(), &expected);
+    let people: Vec<_> = good.iter().map(|response| check(&response.xml).unwrap()).collect();
+    let run = |seed: u64| {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut outcomes = BTreeMap::new();
+        for _ in 0..MUTATIONS {
+            let mutant = mutant(&good, &mut random);
+            let outcome = match check(&mutant) {
+                Ok(person) => {
+                    assert!(people.contains(&person), "{mutant}");
+                    "accepted"
+                }
+                Err(refusal) => refusal.name(),
+            };
+            *outcomes.entry(outcome).or_insert(0) += 1;
+        }
+        outcomes
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|seed| scope.spawn(move || run(seed))).collect();
+        for thread in threads {
+            let outcomes = thread.join().unwrap();
+            println!("{outcomes:?}");
+            // an element in its own place, or white space in a tag, changes nothing
+            assert!(outcomes["accepted"] > 0 && outcomes["WrongDigest"] > 0);
+            assert!(outcomes.len() > 10, "{outcomes:?}");
+        }
+    });
+}
+
+struct Response {
+    xml: String,
+    /// Where its elements are.
+    elements: Vec<std::ops::Range<usize>>,
+}
+
+impl Response {
+    fn new(xml: String) -> Self {
+        let document = roxmltree::Document::parse(&xml).unwrap();
+        let elements = document.descendants().filter(Node::is_element).map(|node| node.range());
+        let elements = elements.collect();
+        drop(document);
+        Self { xml, elements }
+    }
+
+    fn element(&self, random: &mut fastrand::Rng) -> std::ops::Range<usize> {
+        self.elements[random.usize(0..self.elements.len())].clone()
+    }
+}
+
+fn mutant(good: &[Response], random: &mut fastrand::Rng) -> String {
+    let [own, other] = [(); 2].map(|()| &good[random.usize(0..good.len())]);
+    let piece = &other.xml[other.element(random)];
+    let place = own.element(random);
+    let mut text = own.xml.clone();
+    match random.u8(0..6) {
+        0 => text.replace_range(place, ""),
+        1 => text.insert_str(place.start, piece),
+        2 => text.insert_str(place.end, piece),
+        3 => {
+            // before its end tag, as the last child
+            let end = place.start + text[place].rfind('<').unwrap_or_default();
+            text.insert_str(end, piece);
+        }
+        4 => {
+            // the same element of the other
+            let name = |text: &str| xml::qualified_name(text, 1).to_owned();
+            let own_name = name(&text[place.clone()]);
+            let mut others = other.elements.iter().map(|range| &other.xml[range.clone()]);
+            text.replace_range(place, others.find(|text| name(text) == own_name).unwrap_or(piece));
+        }
+        _ => {}
+    }
+    for _ in 0..random.usize(0..2) {
+        let at = random.usize(0..text.len());
+        if text.is_char_boundary(at) && text.is_char_boundary(at + 1) {
+            let with = [" ", "\n", "<", ">", "\"", "&", "/", "#", "A", "e", "0", ":"];
+            text.replace_range(at..=at, with[random.usize(0..with.len())]);
+        }
+    }
+    text
 }
