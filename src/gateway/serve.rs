@@ -20,7 +20,7 @@ use super::{
 const GRACE: Duration = Duration::from_secs(10);
 /// How slow a client may be, and how many there may be at once.
 const PATIENCE: Patience =
-    Patience { request: Duration::from_secs(30), body: Duration::from_secs(60), connections: 8192 };
+    Patience { request: Duration::from_secs(30), body: Duration::from_secs(60), connections: 4096 };
 /// How often the certificate is looked at again.
 const RELOAD: Duration = Duration::from_secs(60);
 
@@ -136,6 +136,7 @@ mod tests {
     use std::sync::Arc;
 
     use axum::{
+        Extension,
         body::Bytes,
         routing::{get, post},
     };
@@ -147,7 +148,7 @@ mod tests {
         time::timeout,
     };
 
-    use super::*;
+    use super::{address::ClientAddress, *};
 
     #[tokio::test]
     async fn a_request_under_way_is_answered_after_the_stop() {
@@ -201,6 +202,26 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let tls = Some(Tls { cert: "/nowhere/cert".into(), key: "/nowhere/key".into() });
         assert!(serve(listener, Router::new(), vec![], tls, std::future::pending()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_trusted_proxy_says_where_a_request_comes_from() {
+        install_crypto();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let router = Router::new().route(
+            "/",
+            get(async |Extension(client): Extension<ClientAddress>| client.network().to_string()),
+        );
+        let proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        let serving = tokio::spawn(serve(listener, router, proxies, None, std::future::pending()));
+        let ask = async |forwarded: &str| {
+            let request = reqwest::Client::new().get(&url).header("x-forwarded-for", forwarded);
+            request.send().await.unwrap().text().await.unwrap()
+        };
+        assert_eq!(ask("203.0.113.5, 192.0.2.1, 127.0.0.2").await, "192.0.2.1");
+        assert_eq!(ask("nonsense").await, "127.0.0.1");
+        serving.abort();
     }
 
     const LONG: Duration = Duration::from_secs(60);

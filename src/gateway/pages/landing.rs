@@ -42,7 +42,7 @@ async fn landing(gateway: &Gateway, jar: &CookieJar) -> Result<Response, Problem
         h1 { "You are signed in to " (standing.namespace) }
         (you(&standing))
         (reach(&teams))
-        (kubectl(gateway, &standing, &teams))
+        (kubectl(gateway, &teams))
         (sessions_of(&standing, &sessions))
     };
     Ok(page(gateway, &standing.namespace, Width::Wide, Some(&standing), &content).into_response())
@@ -98,17 +98,24 @@ fn grants_of(grants: &[Grant]) -> Markup {
     }
 }
 
-fn kubectl(gateway: &Gateway, standing: &Standing, teams: &[Team]) -> Markup {
+fn kubectl(gateway: &Gateway, teams: &[Team]) -> Markup {
     let issuer = gateway.url("");
     let first = teams.iter().flat_map(|team| &team.grants).map(|grant| &grant.namespace).next();
     let stanza = format!(
-        "users:\n- name: rollcall-{}\n  user:\n    exec:\n      apiVersion: client.authentication.k8s.io/v1\n      command: kubectl\n      args: [rollcall, credential, --issuer, {issuer}]\n      interactiveMode: IfAvailable\n",
-        standing.namespace
+        "users:
+- name: rollcall
+  user:
+    exec:
+      apiVersion: client.authentication.k8s.io/v1
+      command: kubectl-rollcall
+      args: [credential, --issuer={issuer}]
+      interactiveMode: IfAvailable
+"
     );
     html! {
         section.card aria-labelledby="kubectl" {
             h2 #kubectl { "Set up kubectl" }
-            p { "With the " code { "kubectl-rollcall" } " plugin installed, sign in once. This writes the user into your kubeconfig:" }
+            p { "With the " code { "kubectl-rollcall" } " plugin installed, sign in once. It opens your browser, and sees to your kubeconfig’s user:" }
             pre tabindex="0" aria-label="Command to sign in" {
                 code { "kubectl rollcall login --issuer " (issuer) }
             }

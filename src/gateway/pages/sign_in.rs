@@ -158,7 +158,7 @@ fn form_page(
                     p.error #email-error role="alert" { "Write your whole e-mail address, such as ada@example.com." }
                 }
                 Some(Mistake::Unknown) => {
-                    div.error #email-error role="alert" {
+                    p.error #email-error role="alert" {
                         "Nobody can sign in with this address here. Is it your work address, and spelled right? If it is, ask your administrator whether your company’s login is connected."
                     }
                 }
@@ -182,7 +182,7 @@ fn form_page(
 }
 
 /// On to the company IdP. Not by a redirect: that would be part of the form's submission, and
-/// browsers apply `form-action` to each step from there to the end, the company's login and a
+/// Chromium applies `form-action` to each step from there to the end, the company's login and a
 /// client's loopback address included. This page ends the submission, so that `form-action 'self'`
 /// can stand; what follows is a navigation of its own.
 pub(super) fn departure_page(

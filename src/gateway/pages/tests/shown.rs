@@ -183,8 +183,8 @@ async fn a_program_that_asks_is_named() {
     let browser = secret::hash("x");
     let later = Timestamp::now() + SignedDuration::from_mins(5);
     for (request, name) in [
-        (r#"{"client_id":"kubernetes"}"#, "kubectl"),
-        (r#"{"client_id":"<argocd>"}"#, "&lt;argocd&gt;"),
+        (r#"{"client":"kubernetes","fresh":false,"nonce":null}"#, "kubectl"),
+        (r#"{"client":"<argocd>","fresh":true}"#, "&lt;argocd&gt;"),
     ] {
         let flow = server.ledger.begin_flow(browser, Some(request), later).await.unwrap();
         let path = format!("/sign-in?flow={flow}&login_hint=ada@acme.com");
