@@ -1,4 +1,5 @@
-//! The one way in which a document that a tenant named is fetched: SAML metadata, OIDC discovery.
+//! The one way in which anything is asked of an address that a tenant named: SAML metadata, OIDC
+//! discovery, an OpenID provider's endpoints.
 //!
 //! Whoever may write such a URL into an object makes this program connect to it, from inside the
 //! cluster. So the fetch is `https` only, goes to no address inside the network unless the class
@@ -15,10 +16,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::LOCATION;
-use reqwest::{ClientBuilder, Response, StatusCode};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::{ClientBuilder, RequestBuilder, Response, StatusCode};
 use rustls::pki_types::ServerName;
-use url::{Host, Url};
+use url::{Host, Url, form_urlencoded};
 
 /// The longest document that is read, in bytes.
 const MAX_BYTES: usize = 2 << 20;
@@ -127,6 +128,57 @@ impl Fetcher {
             .unwrap_or(Err(FetchError::Timeout))
     }
 
+    /// What `url` answers to a form (RFC 1866, section 8.2.1), whatever its status: at most 2 MiB,
+    /// within 10 seconds. No redirect is followed, so that what is sent is seen by nobody else.
+    ///
+    /// # Errors
+    /// No whole answer came.
+    pub async fn post_form(
+        &self,
+        url: &str,
+        form: &[(&str, &str)],
+        authorization: Option<HeaderValue>,
+    ) -> Result<Answer, FetchError> {
+        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        self.ask(url, authorization, |client, url| {
+            let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+            client.post(url).header(CONTENT_TYPE, form_type).body(form)
+        })
+        .await
+    }
+
+    /// What `url` answers to who may ask by this header, like [`Fetcher::post_form`].
+    ///
+    /// # Errors
+    /// No whole answer came.
+    pub async fn get_authorized(
+        &self,
+        url: &str,
+        authorization: HeaderValue,
+    ) -> Result<Answer, FetchError> {
+        self.ask(url, Some(authorization), |client, url| client.get(url)).await
+    }
+
+    async fn ask(
+        &self,
+        url: &str,
+        authorization: Option<HeaderValue>,
+        request: impl FnOnce(&reqwest::Client, Url) -> RequestBuilder,
+    ) -> Result<Answer, FetchError> {
+        let url = Url::parse(url).map_err(|_| FetchError::InvalidUrl)?;
+        admit(&url, self.reach)?;
+        let mut request = request(&self.client, url).header(ACCEPT, "application/json");
+        if let Some(mut authorization) = authorization {
+            authorization.set_sensitive(true);
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let answer = async {
+            let response = request.send().await.map_err(|e| coarse(&e))?;
+            Ok(Answer { status: response.status().as_u16(), body: whole(response).await? })
+        };
+        tokio::time::timeout(self.deadline, answer).await.unwrap_or(Err(FetchError::Timeout))
+    }
+
     /// Follows redirects by hand, so that the URL that was checked is the very one requested:
     /// reqwest checks a redirect as a `Url` and requests it as a `http::Uri`, another parser.
     async fn follow(&self, url: &str) -> Result<Vec<u8>, FetchError> {
@@ -140,6 +192,35 @@ impl Fetcher {
             }
         }
         Err(FetchError::TooManyRedirects)
+    }
+}
+
+/// An answer, good or bad.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+/// The fetchers for classes with and without private endpoints.
+#[derive(Debug)]
+pub struct Fetchers {
+    public: Fetcher,
+    private: Fetcher,
+}
+
+impl Fetchers {
+    /// # Errors
+    /// Those of [`Fetcher::new`].
+    pub fn new() -> Result<Self, reqwest::Error> {
+        let (public, private) = (Reach::PublicOnly, Reach::PrivateAllowed);
+        Ok(Self { public: Fetcher::new(public)?, private: Fetcher::new(private)? })
+    }
+
+    /// The one for a class that allows private endpoints, or doesn't.
+    pub fn of(&self, private_endpoints: bool) -> &Fetcher {
+        if private_endpoints { &self.private } else { &self.public }
     }
 }
 
@@ -186,10 +267,14 @@ fn redirect(url: &Url, response: &Response) -> Option<Url> {
     url.join(response.headers().get(LOCATION)?.to_str().ok()?).ok()
 }
 
-async fn body(mut response: Response) -> Result<Vec<u8>, FetchError> {
+async fn body(response: Response) -> Result<Vec<u8>, FetchError> {
     if response.status() != StatusCode::OK {
         return Err(FetchError::Status(response.status().as_u16()));
     }
+    whole(response).await
+}
+
+async fn whole(mut response: Response) -> Result<Vec<u8>, FetchError> {
     if response.content_length().is_some_and(|length| length > MAX_BYTES as u64) {
         return Err(FetchError::TooLarge);
     }
@@ -309,4 +394,4 @@ fn place_v6(address: Ipv6Addr) -> Place {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -8,7 +8,9 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use clap::{CommandFactory, FromArgMatches};
 use rollcall::{
-    api, cli, controllers, gateway,
+    api, cli, controllers,
+    fetch::Fetchers,
+    gateway,
     health::{self, Ready},
     keys::KeySlot,
     ledger::Ledger,
@@ -137,8 +139,10 @@ async fn answer(
         }
     });
     let public_url = common.public_url.clone();
-    let gateway = gateway::Gateway::new(ledger.clone(), public_url, observer, key.clone())
-        .with_clock_skew(Duration::from_secs(args.clock_skew));
+    let fetchers = Fetchers::new().context("no trust roots")?;
+    let gateway =
+        gateway::Gateway::new(ledger.clone(), public_url, observer, key.clone(), fetchers)
+            .with_clock_skew(Duration::from_secs(args.clock_skew));
     tokio::spawn(stop.clone().run_until_cancelled_owned(gateway.clone().keep()));
     let router = gateway::router(gateway);
     let tls = args.tls_cert.zip(args.tls_key).map(|(cert, key)| gateway::Tls { cert, key });

@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 
-use super::{Context, Error, Result, namespace, tenancy::Organization};
+use super::{Context, Result, namespace, tenancy::Organization};
 use crate::{
     api::{
         SamlSpec, SsoConnection,
         conditions::{Verdict, reason},
         meta,
     },
-    fetch::{FetchError, Fetcher, Reach},
+    fetch::{FetchError, Fetcher},
     ledger::Connection,
     saml::metadata::{self, IdentityProvider, MetadataError},
 };
@@ -26,23 +26,6 @@ const SECRET_KEY: &str = "metadata";
 const REFRESH: Duration = Duration::from_secs(3600);
 const SOONEST: Duration = Duration::from_secs(300);
 const LATEST: Duration = Duration::from_secs(86400);
-
-/// What fetches metadata, for classes with and without private endpoints.
-pub struct Fetchers {
-    public: Fetcher,
-    private: Fetcher,
-}
-
-impl Fetchers {
-    pub fn new() -> Result<Self> {
-        let fetcher = |reach| Fetcher::new(reach).map_err(Error::TrustRoots);
-        Ok(Self { public: fetcher(Reach::PublicOnly)?, private: fetcher(Reach::PrivateAllowed)? })
-    }
-
-    fn of(&self, organization: &Organization) -> &Fetcher {
-        if organization.allow_private_endpoints { &self.private } else { &self.public }
-    }
-}
 
 /// What is known of the identity provider.
 #[derive(Debug)]
@@ -122,7 +105,9 @@ pub async fn read(
         Source::Url(url) => match still_good(connection, kept.as_ref(), now) {
             Some(good) => good,
             None if connection.spec.suspend == Some(true) => Metadata::Suspended,
-            None => match fetch(ctx.fetchers.of(organization), &url, now).await {
+            None => match fetch(ctx.fetchers.of(organization.allow_private_endpoints), &url, now)
+                .await
+            {
                 Ok((xml, provider)) => {
                     publish(Source::Url(url).id(), provider.entity_id.clone(), xml).await?;
                     let refresh_at = Some(refresh_at(now, &provider));

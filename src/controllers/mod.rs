@@ -47,7 +47,6 @@ use tracing::{debug, warn};
 
 use self::{
     claimants::Claimants,
-    idp_metadata::Fetchers,
     installation::Installation,
     nudges::{Nudge, Nudges},
     tenancy::Tenancy,
@@ -55,6 +54,7 @@ use self::{
 use crate::{
     api::{DirectorySync, DirectoryTeam, SsoConnection, Status, VerifiedDomain},
     dns,
+    fetch::Fetchers,
     health::Ready,
     keys::KeySlot,
     ledger::{self, Ledger},
@@ -179,7 +179,7 @@ pub async fn run(
     let (teams, teams_writer) = reflector::store();
     let ctx = Arc::new(Context {
         resolver: dns::Resolver::new(&settings.dns_servers)?,
-        fetchers: Fetchers::new()?,
+        fetchers: Fetchers::new().map_err(Error::TrustRoots)?,
         status: status::Writer::new(client.clone()),
         installation: Installation::new(
             client.clone(),

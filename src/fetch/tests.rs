@@ -251,6 +251,47 @@ async fn what_is_no_document_fails_with_a_coarse_error() {
     assert_eq!(untrusting.get(&format!("{url}/hello")).await, Err(FetchError::Tls));
 }
 
+#[tokio::test]
+async fn a_form_goes_where_it_is_sent_and_nowhere_else() {
+    let (fetcher, url) = (trusting(Duration::from_secs(1)), serve());
+    let secret = HeaderValue::from_static("Basic czNjcmV0");
+    let form = [("code", "a&b=c"), ("state", "ä")];
+    let post = |path: &str| {
+        let url = format!("{url}{path}");
+        let (fetcher, secret) = (&fetcher, secret.clone());
+        async move { fetcher.post_form(&url, &form, Some(secret)).await }
+    };
+    let said = post("/form").await.unwrap();
+    let body = String::from_utf8(said.body).unwrap();
+    assert_eq!(said.status, 200);
+    assert!(body.starts_with("post /form http/1.1\r\n"), "{body}");
+    assert!(body.contains("content-type: application/x-www-form-urlencoded\r\n"), "{body}");
+    assert!(body.contains("authorization: basic cznjcmv0\r\n"), "{body}");
+    assert!(body.ends_with("\r\n\r\ncode=a%26b%3dc&state=%c3%a4"), "{body}");
+    assert_eq!(post("/redirect/1").await.unwrap().status, 302);
+    assert_eq!(post("/missing").await.unwrap().status, 404);
+    for (path, error) in [
+        ("/announced", FetchError::TooLarge),
+        ("/endless", FetchError::TooLarge),
+        ("/silent", FetchError::Timeout),
+        ("/stalling", FetchError::Timeout),
+    ] {
+        assert_eq!(post(path).await.unwrap_err(), error, "{path}");
+    }
+    let public = Fetcher::new(Reach::PublicOnly).unwrap();
+    for (url, error) in [
+        (url.as_str(), FetchError::ForbiddenAddress),
+        (&url.replace("127.0.0.1", "localhost"), FetchError::Unresolvable),
+        (&url.replace("https", "http"), FetchError::NotHttps),
+    ] {
+        assert_eq!(public.post_form(url, &form, None).await.unwrap_err(), error, "{url}");
+        assert_eq!(public.get_authorized(url, secret.clone()).await.unwrap_err(), error, "{url}");
+    }
+    let said = fetcher.get_authorized(&format!("{url}/agent"), secret).await.unwrap();
+    let said = String::from_utf8(said.body).unwrap();
+    assert!(said.contains("authorization: basic") && said.contains("accept: application/json"));
+}
+
 /// Runs this test again in a process of its own, since another's environment can't be set safely.
 #[tokio::test]
 async fn ssl_cert_file_makes_a_private_ca_trusted() {
@@ -273,9 +314,20 @@ async fn ssl_cert_file_makes_a_private_ca_trusted() {
 }
 
 fn trusting(deadline: Duration) -> Fetcher {
-    let reach = Reach::PrivateAllowed;
-    let ca = reqwest::Certificate::from_pem(CA.as_bytes()).unwrap();
+    fetcher(Reach::PrivateAllowed, CA, deadline)
+}
+
+fn fetcher(reach: Reach, ca: &str, deadline: Duration) -> Fetcher {
+    let ca = reqwest::Certificate::from_pem(ca.as_bytes()).unwrap();
     Fetcher { client: client(reach).tls_certs_merge([ca]).build().unwrap(), reach, deadline }
+}
+
+/// Fetchers that trust this CA, too, and wait no longer than this.
+pub(crate) fn fetchers(ca: &str, deadline: Duration) -> Fetchers {
+    Fetchers {
+        public: fetcher(Reach::PublicOnly, ca, deadline),
+        private: fetcher(Reach::PrivateAllowed, ca, deadline),
+    }
 }
 
 /// An HTTPS server for the paths above, as long as the tests run; gives its URL.
@@ -319,6 +371,13 @@ fn answer(mut client: impl Read + Write) -> io::Result<()> {
     let reply = match target.split_once('?').unwrap_or((target, "")) {
         ("/hello" | "/redirect/0", _) => ok("hello"),
         ("/agent", _) => ok(&request.to_lowercase()),
+        ("/form", _) => {
+            let request = request.to_lowercase();
+            let length = request.split_once("content-length: ").unwrap().1;
+            let mut form = vec![0; length.split_once('\r').unwrap().0.parse().unwrap()];
+            client.read_exact(&mut form)?;
+            ok(&(request + &String::from_utf8_lossy(&form).to_lowercase()))
+        }
         ("/exactly", _) => ok(&"x".repeat(MAX_BYTES)),
         ("/to", location) => found(location),
         ("/missing", _) => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".into(),

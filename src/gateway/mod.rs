@@ -31,8 +31,8 @@ use axum::{
 };
 use url::Url;
 
-use self::{keys::Keys, limits::Limits};
-use crate::{keys::KeySlot, ledger::Ledger};
+use self::{keys::Keys, limits::Limits, oidc::Providers};
+use crate::{fetch::Fetchers, keys::KeySlot, ledger::Ledger};
 
 /// What the gateway's routes need. Cheap to clone.
 #[derive(Clone)]
@@ -46,11 +46,19 @@ pub struct Gateway {
     pub key: KeySlot,
     keys: Keys,
     saml_keys: saml::SamlKeyCache,
+    providers: Providers,
     clock_skew: Duration,
 }
 
 impl Gateway {
-    pub fn new(ledger: Ledger, public_url: Url, observer: Observer, key: KeySlot) -> Self {
+    /// `fetchers` ask the companies' OpenID providers.
+    pub fn new(
+        ledger: Ledger,
+        public_url: Url,
+        observer: Observer,
+        key: KeySlot,
+        fetchers: Fetchers,
+    ) -> Self {
         let keys = Keys::new(ledger.clone(), key.clone());
         Self {
             ledger,
@@ -59,6 +67,7 @@ impl Gateway {
             key,
             keys,
             saml_keys: saml::SamlKeyCache::default(),
+            providers: Providers::new(fetchers),
             clock_skew: crate::saml::response::SKEW,
         }
     }
@@ -89,6 +98,7 @@ pub fn router(gateway: Gateway) -> Router {
         .merge(scim::routes(gateway.clone()))
         .merge(pages::routes(&gateway))
         .merge(oidc::issuer::routes())
+        .merge(oidc::relying_party::routes())
         .merge(saml::routes())
         .merge(sign_in::routes(&gateway))
         .fallback(async |State(gateway): State<Gateway>| pages::nothing_here(&gateway))

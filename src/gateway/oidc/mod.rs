@@ -3,3 +3,5 @@
 
 pub(super) mod issuer;
 pub(super) mod relying_party;
+
+pub use relying_party::Providers;

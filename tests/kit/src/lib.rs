@@ -10,6 +10,7 @@ pub mod control_plane;
 pub mod dns;
 pub mod keycloak;
 pub mod kubectl;
+pub mod oidc_idp;
 pub mod openid_client;
 pub mod parts;
 pub mod process;

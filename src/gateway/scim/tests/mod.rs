@@ -19,6 +19,7 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 use crate::{
+    fetch::Fetchers,
     gateway::{Gateway, Observer, Served, router},
     keys::KeySlot,
     ledger::{Ledger, tests::ledger},
@@ -66,7 +67,13 @@ impl Server {
             }
         });
         let public_url = "https://gateway.example/".parse().unwrap();
-        let gateway = Gateway::new(ledger.clone(), public_url, observer, KeySlot::default());
+        let gateway = Gateway::new(
+            ledger.clone(),
+            public_url,
+            observer,
+            KeySlot::default(),
+            Fetchers::new().unwrap(),
+        );
         let router = router(gateway);
         Self { ledger, router, served, _dir: dir }
     }

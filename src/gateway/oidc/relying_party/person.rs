@@ -1,0 +1,86 @@
+//! Who somebody is, by the claims of their provider.
+
+use serde_json::{Map, Value};
+
+use super::shown;
+use crate::{
+    gateway::sign_in::email_domain,
+    ledger::{Asserted, Rules},
+};
+
+/// Characters of an e-mail address (RFC 5321, section 4.5.3.1.3).
+const MAX_EMAIL: usize = 254;
+/// Characters that are kept of a name.
+const MAX_NAME: usize = 256;
+
+type Claims = Map<String, Value>;
+
+/// Why the claims say nothing to go by: for the audit log.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoPerson {
+    #[error("userinfo is of another subject (sub) than the ID token")]
+    OtherSubject,
+    #[error(
+        "neither the ID token nor userinfo has the e-mail address (claim {0:?}): let the provider send it, or set spec.attributes.email"
+    )]
+    NoEmail(String),
+    #[error("the claim {claim:?} is {came}, which isn't an e-mail address")]
+    NotAnEmail { claim: String, came: String },
+    #[error("the provider says that the e-mail address {0} is not verified (email_verified)")]
+    NotVerified(String),
+}
+
+/// Whether the ID token has no e-mail, so that userinfo must be asked.
+pub(super) fn lacks_email(claims: &Claims, rules: &Rules) -> bool {
+    !claims.contains_key(email_claim(rules))
+}
+
+/// Who it is. What the ID token says goes before what userinfo says.
+pub(super) fn asserted(
+    subject: String,
+    claims: &Claims,
+    userinfo: Option<&Claims>,
+    rules: &Rules,
+) -> Result<Asserted, NoPerson> {
+    // OpenID Connect Core 1.0, section 5.3.2: userinfo may have been exchanged for another's
+    if userinfo.is_some_and(|info| info.get("sub").and_then(Value::as_str) != Some(&*subject)) {
+        return Err(NoPerson::OtherSubject);
+    }
+    let said =
+        |name: &str| [Some(claims), userinfo].into_iter().flatten().find_map(|c| c.get(name));
+    let claim = email_claim(rules);
+    let written = said(claim).ok_or_else(|| NoPerson::NoEmail(claim.to_owned()))?;
+    let not_an_email =
+        || NoPerson::NotAnEmail { claim: claim.to_owned(), came: shown(&written.to_string()) };
+    let email = written.as_str().filter(|email| plausible(email)).ok_or_else(not_an_email)?;
+    let email_domain = email_domain(email).ok_or_else(not_an_email)?;
+    let email = email.to_ascii_lowercase();
+    let sources = [Some(claims), userinfo].into_iter().flatten();
+    if claim == EMAIL && sources.filter_map(|claims| claims.get("email_verified")).any(denied) {
+        return Err(NoPerson::NotVerified(shown(&email)));
+    }
+    let name = said(rules.name_attribute.as_deref().unwrap_or("name")).and_then(Value::as_str);
+    let name = name.map(|name| name.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect());
+    let display_name = name.filter(|name: &String| !name.trim().is_empty());
+    Ok(Asserted { subject, sign_in_name: email.clone(), email, email_domain, display_name })
+}
+
+const EMAIL: &str = "email";
+
+fn email_claim(rules: &Rules) -> &str {
+    rules.email_attribute.as_deref().unwrap_or(EMAIL)
+}
+
+fn plausible(email: &str) -> bool {
+    email.len() <= MAX_EMAIL && !email.chars().any(|c| c.is_control() || c.is_whitespace())
+}
+
+/// Some send the truth as text. Entra sends none at all: whoever owns the domain decides there who
+/// has which address, and the domain must be the organization's anyway.
+fn denied(verified: &Value) -> bool {
+    match verified {
+        Value::Bool(verified) => !verified,
+        Value::String(verified) => verified != "true",
+        _ => true,
+    }
+}
