@@ -12,7 +12,7 @@ use super::{
     cache::{self, Cache, Entry},
     credential::{self, Ask, Wish, lock, sign_in, token},
     kubeconfig::{self, Kubectl},
-    oidc::{self, Claims, Provider, Settings},
+    oidc::{self, CLIENT, Claims, Provider, Settings},
     printable,
 };
 
@@ -38,9 +38,9 @@ pub struct Issuer {
     /// kubeconfig's user.
     #[arg(long, env = "ROLLCALL_ISSUER", value_parser = issuer)]
     issuer: Option<String>,
-    /// The client to get tokens for.
-    #[arg(long, default_value = "kubernetes")]
-    client: String,
+    /// The client to get tokens for; without it, that of the kubeconfig's user, else kubernetes.
+    #[arg(long)]
+    client: Option<String>,
     /// The CA of the gateway's certificate, PEM; without it, the system's roots.
     #[arg(long)]
     ca: Option<PathBuf>,
@@ -94,16 +94,28 @@ pub struct Logout {
 
 impl Issuer {
     fn settings(&self) -> Result<Settings, Error> {
-        let Some(issuer) = self.issuer.clone() else { return Ok(self.kubectl.settings()?) };
         // kubectl may run it elsewhere
         let ca = self.ca.as_ref().map(|file| {
             file.canonicalize().map_err(|source| Error::Ca { file: file.clone(), source })
         });
-        Ok(Settings { issuer, client: self.client.clone(), ca: ca.transpose()? })
+        let ca = ca.transpose()?;
+        Ok(match self.issuer.clone() {
+            Some(issuer) => {
+                let client = self.client.clone().unwrap_or_else(|| CLIENT.to_owned());
+                Settings { issuer, client, ca }
+            }
+            None => {
+                let known = self.kubectl.settings()?;
+                let client = self.client.clone().unwrap_or(known.client);
+                Settings { issuer: known.issuer, client, ca: ca.or(known.ca) }
+            }
+        })
     }
 }
 
 impl Login {
+    /// Signs somebody in, and tells how kubectl gets to know.
+    ///
     /// # Errors
     /// Nobody is signed in, or kubectl fails.
     pub async fn run(self) -> Result<(), Error> {
@@ -136,6 +148,8 @@ impl Login {
 }
 
 impl Credential {
+    /// Prints an ExecCredential.
+    ///
     /// # Errors
     /// There is no token, and nobody there who could sign in.
     pub async fn run(self) -> Result<(), Error> {
@@ -153,6 +167,8 @@ impl Credential {
 }
 
 impl Whoami {
+    /// Prints who is signed in, as the issuer knows them now if it can be asked.
+    ///
     /// # Errors
     /// Nobody is signed in.
     pub async fn run(self) -> Result<(), Error> {
@@ -163,11 +179,16 @@ impl Whoami {
                 Ok(provider) => provider.userinfo(access_token).await,
                 Err(error) => Err(error),
             },
-            None => Ok(None),
+            None => Err(oidc::Error::Refused(oidc::Refusal {
+                error: "the issuer gave no access token to ask it with".into(),
+                error_description: None,
+            })),
         };
         let (claims, source) = match said {
             Ok(Some(now)) => (Some(now), "the issuer says so now".to_owned()),
-            Ok(None) => (claims(&entry), "the token says so; the issuer says nothing".to_owned()),
+            Ok(None) => {
+                (claims(&entry), "the token says so, but the issuer doesn't any more".to_owned())
+            }
             Err(error) => (claims(&entry), format!("the token says so; {error}")),
         };
         print!("{}", tell(&settings.issuer, &entry, claims.as_ref(), &source));
@@ -176,6 +197,8 @@ impl Whoami {
 }
 
 impl Logout {
+    /// Revokes the refresh token and forgets all.
+    ///
     /// # Errors
     /// The issuer can't be told; the tokens are forgotten even so.
     pub async fn run(self) -> Result<(), Error> {

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{
     cache::{self, Cache, Entry, Locked},
+    kubeconfig::sign_in_command,
     loopback::{Loopback, Page},
     oidc::{self, Attempt, Claims, Provider, Refusal, Settings, Tokens},
 };
@@ -18,6 +19,8 @@ use super::{
 const LEFT: i64 = 30;
 /// How long a sign-in in the browser may take.
 const SIGN_IN: Duration = Duration::from_secs(300);
+/// How long nothing is said of a wait for others.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +92,14 @@ pub async fn token(settings: &Settings, ask: Ask) -> Result<Entry, Error> {
 
 /// The cache, once nobody else changes it.
 pub async fn lock(cache: Cache) -> Result<Locked, Error> {
-    let locked = tokio::task::spawn_blocking(move || cache.lock()).await;
+    let mut locked = tokio::task::spawn_blocking(move || cache.lock());
+    let locked = tokio::select! {
+        locked = &mut locked => locked,
+        () = tokio::time::sleep(SILENCE) => {
+            eprintln!("Waiting for another command that gets a token.");
+            locked.await
+        }
+    };
     Ok(locked.map_err(|_| Error::Interrupted)??)
 }
 
@@ -99,10 +109,6 @@ fn seconds_left(entry: &Entry) -> i64 {
 
 fn fresh(entry: &Entry) -> bool {
     seconds_left(entry) > LEFT
-}
-
-fn sign_in_command(settings: &Settings) -> String {
-    format!("kubectl rollcall login --issuer {}", settings.issuer)
 }
 
 /// The entry with new tokens, written. [`Error::Ended`] if the issuer refuses: then it is forgotten.

@@ -7,7 +7,10 @@ use std::process::{Command, Output, Stdio};
 use clap::Args;
 use serde_json::Value;
 
-use super::{oidc::Settings, printable};
+use super::{
+    oidc::{CLIENT, Settings},
+    printable,
+};
 
 /// Why the kubeconfig is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +23,8 @@ pub enum Error {
         "the kubeconfig's user doesn't sign in by Rollcall: name the gateway by --issuer, or another context by --context"
     )]
     NotOurs,
+    #[error("name the gateway by --issuer: the kubeconfig doesn't tell it ({0})")]
+    NoContext(String),
 }
 
 /// Which kubeconfig, as kubectl itself takes them.
@@ -41,7 +46,10 @@ impl Kubectl {
     pub fn settings(&self) -> Result<Settings, Error> {
         let mut command = self.command();
         command.args(["config", "view", "--minify", "--output=json"]);
-        let view = run(&mut command)?;
+        let view = run(&mut command).map_err(|error| match error {
+            Error::Kubectl(said) => Error::NoContext(said),
+            error => error,
+        })?;
         let view: Value = serde_json::from_slice(&view.stdout).map_err(|_| Error::NotOurs)?;
         let args = view["users"][0]["user"]["exec"]["args"].as_array().ok_or(Error::NotOurs)?;
         let args: Vec<_> = args.iter().filter_map(Value::as_str).collect();
@@ -101,17 +109,28 @@ fn written(args: &[&str]) -> Option<Settings> {
     let issuer = value("--issuer").filter(|_| args.first() == Some(&"credential"))?;
     Some(Settings {
         issuer: issuer.trim_end_matches('/').to_owned(),
-        client: value("--client").unwrap_or_else(|| "kubernetes".into()),
+        client: value("--client").unwrap_or_else(|| CLIENT.to_owned()),
         ca: value("--ca").map(PathBuf::from),
     })
 }
 
+/// The command by which whoever lacks a token gets one.
+pub fn sign_in_command(settings: &Settings) -> String {
+    let words = flags(settings).map(|flag| format!(" {}", quoted(&flag)));
+    ["kubectl rollcall login".to_owned()].into_iter().chain(words).collect()
+}
+
+/// The settings as arguments.
+fn flags(settings: &Settings) -> impl Iterator<Item = String> {
+    let client = Some(&settings.client).filter(|client| *client != CLIENT);
+    [format!("--issuer={}", settings.issuer)]
+        .into_iter()
+        .chain(client.map(|client| format!("--client={client}")))
+        .chain(settings.ca.as_ref().map(|file| format!("--ca={}", file.display())))
+}
+
 fn set_credentials(user: &str, settings: &Settings, program: &str) -> Vec<String> {
-    let mut args = vec!["credential".to_owned(), format!("--issuer={}", settings.issuer)];
-    if settings.client != "kubernetes" {
-        args.push(format!("--client={}", settings.client));
-    }
-    args.extend(settings.ca.iter().map(|file| format!("--ca={}", file.display())));
+    let args = ["credential".to_owned()].into_iter().chain(flags(settings));
     let mut words = vec![
         "config".to_owned(),
         "set-credentials".to_owned(),
@@ -120,7 +139,7 @@ fn set_credentials(user: &str, settings: &Settings, program: &str) -> Vec<String
         "--exec-interactive-mode=IfAvailable".to_owned(),
         format!("--exec-command={program}"),
     ];
-    words.extend(args.iter().map(|arg| format!("--exec-arg={}", comma_safe(arg))));
+    words.extend(args.map(|arg| format!("--exec-arg={}", comma_safe(&arg))));
     words
 }
 

@@ -80,6 +80,7 @@ impl Loopback {
     /// Ends it once the browser has its page.
     pub async fn end(self) {
         self.stop.cancel();
+        drop(self.answers); // whoever comes again hears that nobody waits
         let abort = self.server.abort_handle();
         // a browser may keep a connection that it never uses
         if tokio::time::timeout(FAREWELL, self.server).await.is_err() {

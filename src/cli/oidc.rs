@@ -13,6 +13,8 @@ use url::{Url, form_urlencoded};
 use super::printable;
 use crate::keys;
 
+/// The client that every gateway knows: kubectl's.
+pub const CLIENT: &str = "kubernetes";
 /// For one request and its answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How far this machine's clock may be off.

@@ -167,7 +167,7 @@ impl Ended {
 async fn a_person_signs_in_in_the_browser_and_kubectl_has_a_token_until_they_sign_out()
 -> anyhow::Result<()> {
     let ada = Person::new()?;
-    ada.run(&["whoami"]).await?.badly("kubectl rollcall login --issuer https://localhost")?;
+    ada.run(&["whoami"]).await?.badly("kubectl rollcall login --issuer=https://localhost")?;
     ada.run(&["credential"]).await?.badly("nobody is signed in")?;
 
     let login = ada.start(&["login", "--no-browser"], None)?;

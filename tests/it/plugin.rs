@@ -8,7 +8,9 @@ use std::{
 
 use anyhow::ensure;
 use jiff::Timestamp;
-use rollcall::ledger::{AuditLine, Ledger};
+use rollcall::ledger::{
+    Admit, Asserted, AuditLine, Connection, Ledger, Matching, NewSession, Proof, Protocol, Rules,
+};
 use tempfile::TempDir;
 
 const ROLLCALL: &str = env!("CARGO_BIN_EXE_rollcall");
@@ -88,6 +90,7 @@ async fn the_audit_log_is_read_the_newest_first_and_what_an_operator_does_is_in_
         };
         ledger.audit(organization, &line).await?;
     }
+    two_sessions(&ledger, "ada@acme.example").await?;
     ledger.close().await;
     let run = |args: &str| -> anyhow::Result<Output> {
         Ok(Command::new(ROLLCALL).args(args.split(' ')).env("ROLLCALL_LEDGER", &file).output()?)
@@ -110,9 +113,55 @@ async fn the_audit_log_is_read_the_newest_first_and_what_an_operator_does_is_in_
     ensure!(nobody.contains("Nobody with the e-mail or user name carol@acme.example"), "{nobody}");
     let log = printed("log -n acme --limit 1")?;
     ensure!(log.contains(" operator session.revoke carol@acme.example: 0 sessions"), "{log}");
+    let ada = printed("revoke Ada@acme.example -n acme")?;
+    assert_eq!(ada, "2 sessions of Ada@acme.example in acme ended.\n");
+    ensure!(printed("revoke ada@acme.example -n acme")?.starts_with("Nobody"), "not all ended");
     for command in ["log -n globex", "revoke ada@acme.example -n globex"] {
         let output = run(command)?;
         ensure!(!output.status.success() && text(&output.stderr).contains("globex"), "{output:?}");
+    }
+    Ok(())
+}
+
+/// Lets somebody in to acme, twice.
+async fn two_sessions(ledger: &Ledger, email: &str) -> anyhow::Result<()> {
+    let (id, domain, now) = ("id-of-acme", "acme.example", Timestamp::now());
+    ledger.claim(id, domain, now).await?;
+    ledger.record_proof(id, domain, Proof::Seen, now).await?;
+    let connection = Connection {
+        source: "inline".into(),
+        issuer: "https://idp.acme.example".into(),
+        metadata: vec![],
+        fetched_at: now,
+        request: None,
+        withdrawn: true,
+    };
+    ledger.put_connection(id, "okta", &connection).await?;
+    let rules = Rules {
+        class: "default".into(),
+        protocol: Protocol::Saml,
+        admit: Admit::JustInTime,
+        directory: None,
+        matching: Matching::UserName,
+        email_attribute: None,
+        name_attribute: None,
+        idp_initiated: false,
+        session_seconds: 3_600,
+        private_endpoints: false,
+    };
+    ledger.publish_connection(id, "okta", &rules, &[domain.to_owned()]).await?;
+    let asserted = Asserted {
+        subject: email.into(),
+        sign_in_name: email.into(),
+        email: email.into(),
+        email_domain: domain.into(),
+        display_name: None,
+    };
+    for number in [1, 2] {
+        let session =
+            NewSession { hash: [number; 32], authenticated_at: now, browser: "test".into() };
+        let admitted = ledger.admit(id, "okta", &asserted, &session, now).await?;
+        ensure!(admitted.is_ok(), "{admitted:?}");
     }
     Ok(())
 }
