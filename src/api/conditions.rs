@@ -56,9 +56,11 @@ pub mod reason {
         RECORD_LOST = "RecordLost",
         PROOF_EXPIRED = "ProofExpired",
         LOOKUP_FAILED = "LookupFailed",
-        // SsoConnection
+        // SsoConnection; the first two of IdentityClass, too
         SECRET_NOT_FOUND = "SecretNotFound",
         SECRET_TYPE_NOT_ALLOWED = "SecretTypeNotAllowed",
+        DIRECTORY_NOT_FOUND = "DirectoryNotFound",
+        DIRECTORY_AMBIGUOUS = "DirectoryAmbiguous",
         DOMAIN_NOT_FOUND = "DomainNotFound",
         ALL_VERIFIED = "AllVerified",
         SOME_VERIFIED = "SomeVerified",
@@ -69,6 +71,7 @@ pub mod reason {
         NO_SIGNING_CERTIFICATE = "NoSigningCertificate",
         CERTIFICATES_EXPIRED = "CertificatesExpired",
         CERTIFICATE_EXPIRING = "CertificateExpiring",
+        DISCOVERY_FAILED = "DiscoveryFailed",
         CONNECTION_CONFLICT = "ConnectionConflict",
         // DirectorySync
         AWAITING_FIRST_REQUEST = "AwaitingFirstRequest",

@@ -2,6 +2,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use super::LocalRef;
+
 /// What the platform team offers to the organizations of this class, and where the limits are.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[kube(
@@ -63,9 +65,64 @@ pub struct ProviderSpec {
     pub builtin: Option<BuiltinProvider>,
 }
 
-/// Rollcall's own gateway; it has no settings here yet: write {}.
+/// Rollcall's own gateway; {} is all defaults.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct BuiltinProvider {}
+#[serde(rename_all = "camelCase")]
+pub struct BuiltinProvider {
+    /// What people may sign in to beside Kubernetes: Argo CD, Grafana, Headlamp. The public client
+    /// kubernetes is always there. Omitted or empty: nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
+    pub clients: Option<Vec<ClientSpec>>,
+
+    /// How long tokens live, 1m to 1h; ended access still works for as long. Default 5m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
+    #[x_kube(validation = Rule::new(
+            "self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('1h')")
+        .message("write how long, from 1m to 1h, for example 5m"))]
+    pub token_lifetime: Option<String>,
+}
+
+/// An OpenID Connect client of the gateway.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientSpec {
+    /// Its client id, the audience of its tokens.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$")
+    )]
+    #[x_kube(validation = Rule::new("self != 'kubernetes'")
+        .message("the client kubernetes is always there: choose another id"))]
+    pub id: String,
+
+    /// Where people may be sent back to, compared exactly: https, or http to this machine
+    /// (localhost, 127.0.0.1, [::1]), where any port will do.
+    #[serde(rename = "redirectURIs")]
+    #[schemars(length(min = 1, max = 16), inner(length(max = 512)))]
+    #[x_kube(
+        merge_strategy = ListMerge::Set,
+        validation = Rule::new(
+                "self.all(u, isURL(u) && !u.contains('#') && (u.startsWith('https://') ? url(u).getHostname() != '' : u.startsWith('http://') && url(u).getHostname() in ['localhost', '127.0.0.1', '::1', '[::1]']))")
+            .message("write each as a full URL without #, that begins with https:// (http:// only for localhost, 127.0.0.1 and [::1])")
+    )]
+    pub redirect_uris: Vec<String>,
+
+    /// A Secret of the operator's namespace, of type rollcall.dev/oidc-client, that holds the
+    /// client secret under the key clientSecret. Omitted: a public client, for programs on people's
+    /// own machines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<LocalRef>,
+
+    /// The organizations, by namespace, whose people may use it. Omitted: all of the class. Empty:
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 63)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub namespaces: Option<Vec<String>>,
+}
 
 /// What Rollcall found.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -82,3 +139,47 @@ pub struct IdentityClassStatus {
 }
 
 super::status!(IdentityClassStatus);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn is_valid(builtin: Value) -> bool {
+        let spec = json!({ "provider": { "builtin": builtin } });
+        IdentityClass::new("a", serde_json::from_value(spec).unwrap()).validate_cel().is_ok()
+    }
+
+    #[test]
+    fn a_client_is_sent_people_only_where_nobody_listens_in() {
+        let client = |id: &str, uri: &str| {
+            is_valid(json!({ "clients": [{ "id": id, "redirectURIs": [uri] }] }))
+        };
+        for good in [
+            "https://argocd.example/auth/callback?a=b",
+            "http://localhost:8085/auth/callback",
+            "http://127.0.0.1/callback",
+        ] {
+            assert!(client("argocd", good), "{good}");
+        }
+        for bad in [
+            "http://argocd.example/callback",
+            "https://argocd.example/#callback",
+            "https://",
+            "argocd.example/callback",
+            "http://localhost.evil.example/",
+            "custom://callback",
+        ] {
+            assert!(!client("argocd", bad), "{bad}");
+        }
+        assert!(!client("kubernetes", "https://argocd.example/callback"));
+    }
+
+    #[test]
+    fn a_token_lives_a_minute_to_an_hour() {
+        let lives = |lifetime: &str| is_valid(json!({ "tokenLifetime": lifetime }));
+        assert!(["1m", "60s", "5m", "1h"].iter().all(|good| lives(good)));
+        assert!(["", "59s", "1h1s", "5"].iter().all(|bad| !lives(bad)));
+    }
+}

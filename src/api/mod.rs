@@ -17,10 +17,12 @@ pub use directory_team::{
     Permission,
 };
 pub use identity_class::{
-    BuiltinProvider, IdentityClass, IdentityClassSpec, IdentityClassStatus, ProviderSpec,
+    BuiltinProvider, ClientSpec, IdentityClass, IdentityClassSpec, IdentityClassStatus,
+    ProviderSpec,
 };
 pub use sso_connection::{
-    CertificateStatus, IdentityProviderStatus, MetadataSource, SamlSpec, SsoConnection,
+    Admit, AttributesSpec, CertificateStatus, DirectorySpec, IdentityProviderStatus, Matching,
+    MetadataSource, OidcSpec, SamlSpec, ServiceProviderStatus, SignInSpec, SsoConnection,
     SsoConnectionSpec, SsoConnectionStatus,
 };
 pub use verified_domain::{Challenge, VerifiedDomain, VerifiedDomainSpec, VerifiedDomainStatus};
@@ -29,6 +31,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::SignedDuration;
 use kube::{CustomResourceExt, KubeSchema};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -65,6 +68,11 @@ pub struct LocalRef {
     /// Its name.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
+}
+
+/// The seconds of a duration as specs have it, like 1h30m; `None` if it is none.
+pub fn seconds(duration: &str) -> Option<i64> {
+    duration.parse::<SignedDuration>().ok().map(|duration| duration.as_secs())
 }
 
 /// What the statuses of all kinds have in common.
@@ -123,6 +131,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 /// policy, has to tell it from a field that was omitted.
 fn forbid_null(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    schema.enum_.iter_mut().for_each(|values| values.retain(|value| !value.0.is_null()));
     schema.properties.iter_mut().flat_map(|p| p.values_mut()).for_each(forbid_null);
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
         forbid_null(items);

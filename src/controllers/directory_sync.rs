@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{
     Context, Kind, MANAGER, Nudge, Result, controller, delete_seen, error_policy, imports,
-    jittered, namespace, report, with_finalizer,
+    jittered, namespace, report, tenancy::Organization, with_finalizer,
 };
 use crate::{
     api::{
@@ -82,7 +82,7 @@ async fn apply(sync: Arc<DirectorySync>, ctx: &Context) -> Result<Action> {
     match ctx.tenancy.organization(&namespace(sync.as_ref())).await? {
         Err(refused) => facts.accepted = refused,
         Ok(organization) => {
-            let mut directory = directory(ctx, &organization.id, &sync.name_any(), now).await?;
+            let mut directory = directory(ctx, &organization, &sync.name_any(), now).await?;
             facts.secret =
                 Some(keep_token(&sync, &mut directory, &facts.endpoint, now, ctx).await?);
             if sync.spec.suspend != Some(true) {
@@ -100,14 +100,17 @@ async fn apply(sync: Arc<DirectorySync>, ctx: &Context) -> Result<Action> {
 
 async fn directory(
     ctx: &Context,
-    organization: &str,
+    organization: &Organization,
     name: &str,
     now: Timestamp,
 ) -> Result<Directory> {
-    if let Some(directory) = ctx.ledger.directory(organization, name).await? {
+    if let Some(directory) = ctx.ledger.directory(&organization.id, name).await? {
         return Ok(directory);
     }
-    Ok(ctx.ledger.make_directory(organization, name, now).await?)
+    let directory = ctx.ledger.make_directory(&organization.id, name, now).await?;
+    let namespace = organization.name.clone();
+    ctx.nudges.send(Nudge::Object { kind: DirectorySync::NAME, namespace });
+    Ok(directory)
 }
 
 /// The token and everyone's access end first; people and groups are kept for a while.

@@ -1,13 +1,13 @@
-//! Where an SsoConnection's metadata comes from, and keeping the last good one.
+//! Where an SsoConnection's metadata comes from (SAML metadata, an OIDC discovery document), and
+//! keeping the last good one.
 
 use std::{fmt::Write as _, time::Duration};
 
 use aws_lc_rs::digest;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
-use super::{Context, Result, namespace, tenancy::Organization};
+use super::{Context, Result, namespace, secrets, tenancy::Organization};
 use crate::{
     api::{
         SamlSpec, SsoConnection,
@@ -16,29 +16,88 @@ use crate::{
     },
     fetch::{FetchError, Fetcher},
     ledger::Connection,
-    saml::metadata::{self, IdentityProvider, MetadataError},
+    oidc::discovery::{self, DiscoveryError},
+    saml::metadata::{self, MetadataError, SigningCertificate},
 };
 
-/// The type of Secret that may hold metadata, and the key under which it does.
-const SECRET_TYPE: &str = "rollcall.dev/saml-metadata";
-const SECRET_KEY: &str = "metadata";
 /// When metadata that says nothing of it is fetched again, and the bounds for what it says.
 const REFRESH: Duration = Duration::from_secs(3600);
 const SOONEST: Duration = Duration::from_secs(300);
 const LATEST: Duration = Duration::from_secs(86400);
 
+/// An identity provider, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provider {
+    /// The SAML entity ID, or the OIDC issuer.
+    pub issuer: String,
+    pub sign_on_url: String,
+    /// The one that lives longest is the last; `None` for OIDC, whose keys have no end.
+    pub certificates: Option<Vec<SigningCertificate>>,
+    /// What the document itself says of when to look again.
+    refresh_after: Option<Duration>,
+}
+
+/// Why a document is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    #[error(transparent)]
+    Saml(#[from] MetadataError),
+    #[error(transparent)]
+    Oidc(#[from] DiscoveryError),
+}
+
+impl Provider {
+    /// Read a document of this connection.
+    fn parse(connection: &SsoConnection, document: &[u8], now: Timestamp) -> Result<Self, Invalid> {
+        if let Some(oidc) = &connection.spec.oidc {
+            let found = discovery::parse(document, &oidc.issuer)?;
+            return Ok(Self {
+                issuer: found.issuer,
+                sign_on_url: found.authorization_endpoint,
+                certificates: None,
+                refresh_after: None,
+            });
+        }
+        let found = metadata::parse(document, now)?;
+        Ok(Self {
+            issuer: found.entity_id,
+            sign_on_url: found.sign_on_url,
+            certificates: Some(found.certificates),
+            refresh_after: found.refresh_after,
+        })
+    }
+}
+
+#[cfg(test)]
+impl Provider {
+    /// With certificates that expire then, the last one last.
+    pub fn fake(certificates: Option<&[Timestamp]>) -> Self {
+        let certificate = |&not_after: &Timestamp| SigningCertificate {
+            der: vec![],
+            sha256: not_after.to_string(),
+            not_after,
+        };
+        Self {
+            issuer: "https://idp.example".into(),
+            sign_on_url: "https://idp.example/sso".into(),
+            certificates: certificates.map(|ends| ends.iter().map(certificate).collect()),
+            refresh_after: None,
+        }
+    }
+}
+
 /// What is known of the identity provider.
 #[derive(Debug)]
 pub enum Metadata {
     Good {
-        provider: IdentityProvider,
+        provider: Provider,
         /// When it is to be fetched again; never for what was given by hand.
         refresh_at: Option<Timestamp>,
         /// Why it is no newer.
         problem: Option<String>,
     },
     Unreachable(FetchError),
-    Invalid(MetadataError),
+    Invalid(Invalid),
     /// The Secret it should come from can't be used, as `ResolvedRefs` says.
     Unresolved,
     /// This older connection has its domains.
@@ -49,20 +108,14 @@ pub enum Metadata {
     Refused,
 }
 
-impl Metadata {
-    fn good(provider: IdentityProvider) -> Self {
-        Self::Good { provider, refresh_at: None, problem: None }
-    }
-}
-
 /// What the ledger has of this very source.
 struct Kept {
     row: Connection,
     /// `None` where it can no longer be used, as after its validUntil.
-    provider: Option<IdentityProvider>,
+    provider: Option<Provider>,
 }
 
-/// Read the metadata, publish it, and say whether what it refers to is there.
+/// Read the metadata, keep it in the ledger, and say whether what it refers to is there.
 pub async fn read(
     connection: &SsoConnection,
     organization: &Organization,
@@ -71,20 +124,18 @@ pub async fn read(
 ) -> Result<(Verdict, Metadata)> {
     let name = connection.name_any();
     let stored = ctx.ledger.connection(&organization.id, &name).await?;
-    let had_one = stored.is_some();
-    let withdrawn = stored.as_ref().is_some_and(|row| row.withdrawn);
     let (resolved, source) = source(connection, ctx).await?;
+    // what was read from elsewhere is no last good one of this source
     let kept = stored.filter(|row| source.is(&row.source)).map(|row| {
-        let provider = metadata::parse(&row.metadata, now).ok();
+        let provider = Provider::parse(connection, &row.metadata, now).ok();
         Kept { row, provider }
     });
-    let publish = async |source: String, issuer: String, metadata: Vec<u8>| -> Result<()> {
-        let request = request(connection).cloned();
+    let keep = async |source: String, provider: &Provider, metadata: Vec<u8>| -> Result<()> {
+        let (issuer, request) = (provider.issuer.clone(), request(connection).cloned());
         let row =
             Connection { source, issuer, metadata, fetched_at: now, request, withdrawn: true };
         Ok(ctx.ledger.put_connection(&organization.id, &name, &row).await?)
     };
-    let of_this_source = kept.is_some();
     let metadata = match source {
         Source::Missing(_) => match kept.and_then(|kept| kept.provider) {
             Some(provider) => {
@@ -93,23 +144,28 @@ pub async fn read(
             }
             None => Metadata::Unresolved,
         },
-        Source::Given { id, xml } => match metadata::parse(&xml, now) {
+        Source::Given { id, document } => match Provider::parse(connection, &document, now) {
             Ok(provider) => {
-                if !of_this_source || withdrawn {
-                    publish(id, provider.entity_id.clone(), xml).await?;
+                if kept.is_none() {
+                    keep(id, &provider, document).await?;
                 }
-                Metadata::good(provider)
+                Metadata::Good { provider, refresh_at: None, problem: None }
             }
             Err(error) => Metadata::Invalid(error),
         },
-        Source::Url(url) => match still_good(connection, kept.as_ref(), now) {
+        Source::Url { id, url } => match still_good(connection, kept.as_ref(), now) {
             Some(good) => good,
             None if connection.spec.suspend == Some(true) => Metadata::Suspended,
-            None => match fetch(ctx.fetchers.of(organization.allow_private_endpoints), &url, now)
-                .await
+            None => match fetch(
+                connection,
+                ctx.fetchers.of(organization.allow_private_endpoints),
+                url,
+                now,
+            )
+            .await
             {
-                Ok((xml, provider)) => {
-                    publish(Source::Url(url).id(), provider.entity_id.clone(), xml).await?;
+                Ok((document, provider)) => {
+                    keep(id, &provider, document).await?;
                     let refresh_at = Some(refresh_at(now, &provider));
                     Metadata::Good { provider, refresh_at, problem: None }
                 }
@@ -117,10 +173,6 @@ pub async fn read(
             },
         },
     };
-    // what was read from elsewhere is no last good one of this source
-    if had_one && !of_this_source && !matches!(metadata, Metadata::Good { .. }) {
-        ctx.ledger.delete_connection(&organization.id, &name).await?;
-    }
     Ok((resolved, metadata))
 }
 
@@ -130,8 +182,7 @@ fn still_good(connection: &SsoConnection, kept: Option<&Kept>, now: Timestamp) -
     let provider = kept.provider.clone()?;
     let at = refresh_at(kept.row.fetched_at, &provider);
     let asked_for = request(connection).is_some_and(|r| kept.row.request.as_ref() != Some(r));
-    let current =
-        connection.spec.suspend == Some(true) || (at > now && !asked_for && !kept.row.withdrawn);
+    let current = connection.spec.suspend == Some(true) || (at > now && !asked_for);
     current.then_some(Metadata::Good { provider, refresh_at: Some(at), problem: None })
 }
 
@@ -144,11 +195,11 @@ fn last_good(kept: Option<Kept>, problem: Problem, now: Timestamp) -> Metadata {
             problem: Some(problem.to_string()),
         },
         (None, Problem::Fetch(error)) => Metadata::Unreachable(error),
-        (None, Problem::Metadata(error)) => Metadata::Invalid(error),
+        (None, Problem::Invalid(error)) => Metadata::Invalid(error),
     }
 }
 
-fn refresh_at(fetched_at: Timestamp, provider: &IdentityProvider) -> Timestamp {
+fn refresh_at(fetched_at: Timestamp, provider: &Provider) -> Timestamp {
     let after = provider.refresh_after.unwrap_or(REFRESH).clamp(SOONEST, LATEST);
     fetched_at.checked_add(after).unwrap_or(Timestamp::MAX)
 }
@@ -158,65 +209,54 @@ fn request(connection: &SsoConnection) -> Option<&String> {
     connection.annotations().get(meta::REQUESTED_AT)
 }
 
-/// Where metadata comes from.
+/// Where metadata comes from. The id is what the ledger keeps, to know the source again.
 enum Source {
-    Url(String),
+    Url {
+        id: String,
+        /// The issuer of OIDC may be none that has a document.
+        url: Result<String, DiscoveryError>,
+    },
     Given {
         id: String,
-        xml: Vec<u8>,
+        document: Vec<u8>,
     },
     /// The Secret of this name, which can't be used.
     Missing(String),
 }
 
 impl Source {
-    /// What the ledger keeps, to know the source again.
-    fn id(&self) -> String {
+    /// Whether what was read from `other` was read from here.
+    fn is(&self, other: &str) -> bool {
         match self {
-            Self::Url(url) => format!("url:{url}"),
-            Self::Given { id, .. } => id.clone(),
-            Self::Missing(secret) => format!("secret:{secret}:"),
-        }
-    }
-
-    /// Whether what was read from `id` was read from here.
-    fn is(&self, id: &str) -> bool {
-        match self {
-            Self::Url(_) | Self::Given { .. } => id == self.id(),
-            Self::Missing(_) => id.starts_with(&self.id()),
+            Self::Url { id, .. } | Self::Given { id, .. } => other == id,
+            Self::Missing(secret) => other.starts_with(&format!("secret:{secret}:")),
         }
     }
 }
 
 async fn source(connection: &SsoConnection, ctx: &Context) -> Result<(Verdict, Source)> {
     let fine = Verdict::yes(reason::RESOLVED_REFS, "");
-    let SamlSpec { metadata_url, metadata } = &connection.spec.saml;
+    if let Some(oidc) = &connection.spec.oidc {
+        let id = format!("oidc:{}", oidc.issuer);
+        return Ok((fine, Source::Url { id, url: discovery::url(&oidc.issuer) }));
+    }
+    let SamlSpec { metadata_url, metadata } = connection.spec.saml.clone().unwrap_or_default();
     if let Some(url) = metadata_url {
-        return Ok((fine, Source::Url(url.clone())));
+        return Ok((fine, Source::Url { id: format!("url:{url}"), url: Ok(url) }));
     }
-    let given = metadata.clone().unwrap_or_default();
+    let given = metadata.unwrap_or_default();
     let Some(secret) = given.secret_ref else {
-        let xml = given.inline.unwrap_or_default().into_bytes();
-        return Ok((fine, Source::Given { id: format!("inline:{}", sha256(&xml)), xml }));
+        let document = given.inline.unwrap_or_default().into_bytes();
+        return Ok((fine, Source::Given { id: format!("inline:{}", sha256(&document)), document }));
     };
-    let name = secret.name;
-    let api = Api::<Secret>::namespaced(ctx.client.clone(), &namespace(connection));
-    let missing =
-        |reason, message| Ok((Verdict::no(reason, message), Source::Missing(name.clone())));
-    let Some(found) = api.get_opt(&name).await? else {
-        let message =
-            format!("There is no Secret {name} in this namespace: make it, or correct the name.");
-        return missing(reason::SECRET_NOT_FOUND, message);
-    };
-    if found.type_.as_deref() != Some(SECRET_TYPE) {
-        let message = format!("The Secret {name} must be made anew with the type {SECRET_TYPE}.");
-        return missing(reason::SECRET_TYPE_NOT_ALLOWED, message);
-    }
-    let Some(xml) = found.data.and_then(|mut data| data.remove(SECRET_KEY)) else {
-        let message = format!("The Secret {name} has nothing under the key {SECRET_KEY}.");
-        return missing(reason::SECRET_NOT_FOUND, message);
-    };
-    Ok((fine, Source::Given { id: format!("secret:{name}:{}", sha256(&xml.0)), xml: xml.0 }))
+    let (namespace, name) = (namespace(connection), secret.name);
+    Ok(match secrets::read(&ctx.client, &namespace, &name, &secrets::SAML_METADATA).await? {
+        Ok(document) => {
+            let id = format!("secret:{name}:{}", sha256(&document));
+            (fine, Source::Given { id, document })
+        }
+        Err(unusable) => (unusable, Source::Missing(name)),
+    })
 }
 
 fn sha256(data: &[u8]) -> String {
@@ -232,15 +272,16 @@ enum Problem {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]
-    Metadata(#[from] MetadataError),
+    Invalid(#[from] Invalid),
 }
 
 async fn fetch(
+    connection: &SsoConnection,
     fetcher: &Fetcher,
-    url: &str,
+    url: Result<String, DiscoveryError>,
     now: Timestamp,
-) -> Result<(Vec<u8>, IdentityProvider), Problem> {
-    let xml = fetcher.get(url).await?;
-    let provider = metadata::parse(&xml, now)?;
-    Ok((xml, provider))
+) -> Result<(Vec<u8>, Provider), Problem> {
+    let document = fetcher.get(&url.map_err(Invalid::from)?).await?;
+    let provider = Provider::parse(connection, &document, now)?;
+    Ok((document, provider))
 }

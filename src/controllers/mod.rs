@@ -3,6 +3,8 @@
 
 mod bindings;
 mod claimants;
+mod connection_refs;
+mod connection_status;
 mod directory_sync;
 mod directory_team;
 mod identity_class;
@@ -11,6 +13,7 @@ mod imports;
 mod installation;
 mod nudges;
 mod role_bindings;
+mod secrets;
 mod sso_connection;
 mod status;
 mod sweep;

@@ -43,6 +43,8 @@ pub struct Organization {
     pub id: String,
     /// The namespace.
     pub name: String,
+    /// The IdentityClass that serves it.
+    pub class: String,
     /// The ClusterRoles that its teams may be given.
     pub grantable: BTreeSet<String>,
     /// Whether its IdPs may be at inner addresses.
@@ -267,6 +269,7 @@ fn resolve<'a>(
     Ok(Organization {
         id: organization_id(namespace),
         name: namespace.name_any(),
+        class: class.name_any(),
         grantable: class.spec.grantable_cluster_roles.iter().flatten().cloned().collect(),
         allow_private_endpoints: class.spec.allow_private_endpoints.unwrap_or(false),
     })

@@ -172,17 +172,18 @@ impl Ledger {
         Ok(domains.bind(organization).bind(name).fetch_all(&self.read).await?)
     }
 
-    /// Nobody signs in by it for now, and none of its sessions is renewed; what is known of it is
-    /// kept.
+    /// Nobody signs in by it for now, and none of its sessions is renewed; who is known by it is
+    /// kept. Its domains are free for another.
     pub async fn withdraw_connection(&self, organization: &str, name: &str) -> Result<()> {
-        sqlx::query(
+        let mut tx = self.begin().await?;
+        for statement in [
             "UPDATE connections SET withdrawn = 1
              WHERE organization_id = ? AND name = ? AND withdrawn = 0",
-        )
-        .bind(organization)
-        .bind(name)
-        .execute(&self.write)
-        .await?;
+            "DELETE FROM connection_domains WHERE organization_id = ? AND connection = ?",
+        ] {
+            sqlx::query(statement).bind(organization).bind(name).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
         Ok(())
     }
 
@@ -458,6 +459,22 @@ mod tests {
         ledger.publish_connection("a", "okta", &rules(), &domains).await.unwrap();
         ledger.withdraw_connection("a", "okta").await.unwrap();
         assert_eq!(ledger.route("acme.com").await.unwrap(), None, "it is withdrawn");
+    }
+
+    #[tokio::test]
+    async fn a_withdrawn_connection_leaves_its_domains_to_another() {
+        let (_dir, ledger) = acme_and_globex().await;
+        let (domains, now) = (["acme.com".to_owned()], Timestamp::UNIX_EPOCH);
+        ledger.claim("a", "acme.com", now).await.unwrap();
+        ledger.record_proof("a", "acme.com", Proof::Seen, now).await.unwrap();
+        ledger.put_connection("a", "entra", &metadata("<e/>")).await.unwrap();
+        for name in ["okta", "entra"] {
+            ledger.publish_connection("a", name, &rules(), &domains).await.unwrap();
+        }
+        assert_eq!(ledger.route("acme.com").await.unwrap().unwrap().connection, "okta");
+        ledger.withdraw_connection("a", "okta").await.unwrap();
+        ledger.publish_connection("a", "entra", &rules(), &domains).await.unwrap();
+        assert_eq!(ledger.route("acme.com").await.unwrap().unwrap().connection, "entra");
     }
 
     #[tokio::test]

@@ -22,6 +22,17 @@ impl Ledger {
         get(&mut *self.read.acquire().await?, organization, name).await
     }
 
+    /// The names and ids of the organization's directories, in the order of their names.
+    pub async fn directories(&self, organization: &str) -> Result<Vec<(String, Uuid)>> {
+        Ok(sqlx::query_as(
+            "SELECT name, id FROM directories WHERE organization_id = ? AND deleted_at IS NULL
+             ORDER BY name",
+        )
+        .bind(organization)
+        .fetch_all(&self.read)
+        .await?)
+    }
+
     /// Make the directory of a DirectorySync. One that was deleted under the same name less than
     /// the time kept ago is taken up with its people and groups, but without its tokens.
     pub async fn make_directory(
