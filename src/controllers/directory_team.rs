@@ -20,7 +20,7 @@ use super::{
     Context, Kind, MANAGER, Nudge, RESYNC, Result,
     bindings::{Bounds, Wanted, kubernetes_group, wanted},
     controller, error_policy, jittered, namespace, report,
-    role_bindings::{self, Kept, role_exists},
+    role_bindings::{self, role_exists},
     status,
     tenancy::Organization,
     with_finalizer,
@@ -139,11 +139,13 @@ async fn observe_and_act(
     };
     let kept = if team.spec.suspend == Some(true) {
         // what stands stays, but not where it may not stand any more
-        let applied = role_bindings::delete_all(team, &ours, ctx).await?;
-        Kept { applied, ..Kept::default() }
+        role_bindings::delete_all(team, &ours, ctx).await?
     } else {
         role_bindings::keep(team, &wanted.bindings, ctx).await?
     };
+    if group.is_some() {
+        ctx.ledger.put_grants(&organization.id, &name, &kept.grants).await?;
+    }
     wanted.role_not_found.extend(kept.missing);
     Ok(Facts {
         organization: Some(organization.name.clone()),

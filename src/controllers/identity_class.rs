@@ -1,8 +1,9 @@
-//! IdentityClass: what serves organizations. Nothing is made for one; it says only whether it can
+//! IdentityClass: what serves organizations. Its clients are published to the ledger while it can
 //! serve.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc, time::Duration};
 
+use aws_lc_rs::digest;
 use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
@@ -10,56 +11,134 @@ use kube::{
     runtime::{controller::Action, reflector},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::{
-    Context, Kind, RESYNC, Result, controller, error_policy, jittered, nudges::Nudge, pass, report,
-    status, tenancy::is_default,
+    Context, Kind, RESYNC, Result, chain, controller, error_policy, jittered, nudges::Nudge, pass,
+    report, secrets, status, tenancy::is_default,
 };
-use crate::api::{
-    IdentityClass, IdentityClassStatus,
-    conditions::{Conditions, Verdict, Waiting, all_of, kind, reason},
-    meta,
+use crate::{
+    api::{
+        self, ClientSpec, IdentityClass, IdentityClassStatus,
+        conditions::{Conditions, Verdict, Waiting, all_of, kind, reason},
+        meta,
+    },
+    ledger::{Class, Client, TOKEN_SECONDS},
 };
+
+/// How often a class is looked at that waits for a Secret: nobody tells us of those.
+const SECRET_MISSING: Duration = Duration::from_secs(30);
 
 impl Kind for IdentityClass {
     const NAME: &'static str = "IdentityClass";
 }
 
 pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
-    controller(&ctx, reflector::store(), |nudge, _| matches!(nudge, Nudge::All), stop)
-        .run(reconcile, error_policy, ctx)
-        .for_each(report)
-        .await;
+    let classes =
+        controller(&ctx, reflector::store(), |nudge, _| matches!(nudge, Nudge::All), stop.clone());
+    let passes = classes.run(reconcile, error_policy, ctx.clone()).for_each(report);
+    tokio::join!(passes, stop.run_until_cancelled(forget_deleted(&ctx)));
+}
+
+/// There is no finalizer to wait for: what a class published goes once the class is gone, of which
+/// everybody is told.
+async fn forget_deleted(ctx: &Context) {
+    let mut nudges = pin!(ctx.nudges.stream());
+    while let Some(nudge) = nudges.next().await {
+        if matches!(nudge, Nudge::All)
+            && let Err(error) = forget_gone(ctx).await
+        {
+            warn!(error = %chain(&error), "deleted classes not forgotten");
+        }
+    }
+}
+
+/// Take back what classes published that are gone.
+pub async fn forget_gone(ctx: &Context) -> Result<()> {
+    for name in ctx.ledger.classes().await? {
+        if !ctx.tenancy.class_exists(&name) {
+            ctx.ledger.delete_class(&name).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn reconcile(class: Arc<IdentityClass>, ctx: Arc<Context>) -> Result<Action> {
     pass(&class, &ctx, async {
-        let status = decide(&class, &ctx.tenancy.default_classes(), &status::now());
-        ctx.status.write(class.as_ref(), &status).await?;
-        Ok(Action::requeue(jittered(RESYNC)))
+        let clients = clients(&class, &ctx).await?;
+        let defaults = ctx.tenancy.default_classes();
+        let accepted = accepted(&class, &defaults, clients.as_ref().err());
+        let next = if clients.is_ok() { RESYNC } else { SECRET_MISSING };
+        // published before it is said, and taken away before that
+        match clients {
+            Ok(clients) if accepted.is_yes() => {
+                let published = Class { token_seconds: token_seconds(&class), clients };
+                ctx.ledger.put_class(&class.name_any(), &published).await?;
+            }
+            _ => ctx.ledger.delete_class(&class.name_any()).await?,
+        }
+        ctx.status.write(class.as_ref(), &decide(&class, &accepted, &status::now())).await?;
+        Ok(Action::requeue(jittered(next)))
     })
     .await
 }
 
+/// The clients in the order of their ids, or what is wrong with the Secret of one.
+async fn clients(class: &IdentityClass, ctx: &Context) -> Result<Result<Vec<Client>, Verdict>> {
+    let builtin = class.spec.provider.builtin.as_ref();
+    let mut clients = vec![];
+    for spec in builtin.and_then(|builtin| builtin.clients.as_ref()).into_iter().flatten() {
+        let mut secret = None;
+        if let Some(named) = &spec.secret_ref {
+            match secrets::client_secret(&ctx.client, &ctx.settings.namespace, &named.name).await? {
+                Ok(held) => secret = Some(held),
+                Err(unusable) => return Ok(Err(unusable)),
+            }
+        }
+        clients.push(client(spec, secret.as_deref()));
+    }
+    clients.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(Ok(clients))
+}
+
+fn client(spec: &ClientSpec, secret: Option<&[u8]>) -> Client {
+    Client {
+        id: spec.id.clone(),
+        redirect_uris: spec.redirect_uris.clone(),
+        secret_hash: secret.map(|s| digest::digest(&digest::SHA256, s).as_ref().to_vec()),
+        namespaces: spec.namespaces.clone(),
+    }
+}
+
+fn token_seconds(class: &IdentityClass) -> i64 {
+    let builtin = class.spec.provider.builtin.as_ref();
+    let lifetime = builtin.and_then(|builtin| builtin.token_lifetime.as_deref());
+    lifetime.and_then(api::seconds).unwrap_or(TOKEN_SECONDS)
+}
+
 /// `defaults` are the names of all default classes, in order.
-fn decide(class: &IdentityClass, defaults: &[String], now: &Time) -> IdentityClassStatus {
-    let accepted = if is_default(class) && defaults.len() > 1 {
-        Verdict::no(
-            reason::DUPLICATE_DEFAULT,
-            format!(
-                "{} are all annotated {}: leave it on one. Until then none is the default.",
-                defaults.join(", "),
-                meta::DEFAULT_CLASS
-            ),
-        )
-    } else {
-        Verdict::yes(reason::ACCEPTED, "")
+fn accepted(class: &IdentityClass, defaults: &[String], unusable: Option<&Verdict>) -> Verdict {
+    if is_default(class) && defaults.len() > 1 {
+        let message = format!(
+            "{} are all annotated {}: leave it on one. Until then none is the default.",
+            defaults.join(", "),
+            meta::DEFAULT_CLASS
+        );
+        return Verdict::no(reason::DUPLICATE_DEFAULT, message);
+    }
+    unusable.cloned().unwrap_or_else(|| Verdict::yes(reason::ACCEPTED, ""))
+}
+
+fn decide(class: &IdentityClass, accepted: &Verdict, now: &Time) -> IdentityClassStatus {
+    let ready = all_of(&[accepted], format!("{} serves organizations.", class.name_any()));
+    let waiting = match &*ready.reason {
+        _ if ready.is_yes() => Waiting::No,
+        reason::DUPLICATE_DEFAULT => Waiting::Edit,
+        _ => Waiting::Outside, // a Secret, which may come any time
     };
-    let ready = all_of(&[&accepted], format!("{} serves organizations.", class.name_any()));
-    let waiting = if ready.is_yes() { Waiting::No } else { Waiting::Edit };
     let old = class.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let mut conditions = Conditions::new(old, class.metadata.generation, now);
-    conditions.set(kind::ACCEPTED, &accepted);
+    conditions.set(kind::ACCEPTED, accepted);
     IdentityClassStatus {
         observed_generation: class.metadata.generation,
         conditions: conditions.ready(&ready, waiting),
@@ -86,20 +165,57 @@ mod tests {
         .unwrap()
     }
 
+    fn reason_for(defaults: &[String], unusable: Option<&Verdict>) -> String {
+        let class = class();
+        let conditions = decide(&class, &accepted(&class, defaults, unusable), &at(1)).conditions;
+        reason_of(&conditions, kind::READY).to_owned()
+    }
+
     #[test]
     fn two_default_classes_both_say_so() {
         let both = ["a".to_owned(), "b".to_owned()];
-        let status = decide(&class(), &both, &at(1));
-        assert_eq!(reason_of(&status.conditions, kind::READY), reason::DUPLICATE_DEFAULT);
-        let status = decide(&class(), &both[..1], &at(1));
-        assert_eq!(reason_of(&status.conditions, kind::READY), reason::READY);
+        assert_eq!(reason_for(&both, None), reason::DUPLICATE_DEFAULT);
+        assert_eq!(reason_for(&both[..1], None), reason::READY);
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_used_is_named() {
+        for because in [reason::SECRET_NOT_FOUND, reason::SECRET_TYPE_NOT_ALLOWED] {
+            assert_eq!(reason_for(&[], Some(&Verdict::no(because, ""))), because);
+        }
+    }
+
+    #[test]
+    fn of_a_clients_secret_only_the_hash_is_published() {
+        let spec: ClientSpec = serde_json::from_value(json!({
+            "id": "argocd", "redirectURIs": ["https://argocd.example/auth/callback"],
+            "secretRef": { "name": "argocd" }, "namespaces": [],
+        }))
+        .unwrap();
+        let confidential = client(&spec, Some(b"secret"));
+        let hash = digest::digest(&digest::SHA256, b"secret");
+        assert_eq!(confidential.secret_hash.as_deref(), Some(hash.as_ref()));
+        assert_eq!(confidential.namespaces, Some(vec![]), "an empty list lets nobody in");
+        assert_eq!(client(&spec, None).secret_hash, None);
+    }
+
+    #[test]
+    fn tokens_live_five_minutes_where_the_class_says_nothing() {
+        assert_eq!(token_seconds(&class()), 300);
+        let mut class = class();
+        class.spec.provider.builtin.as_mut().unwrap().token_lifetime = Some("1h".into());
+        assert_eq!(token_seconds(&class), 3600);
     }
 
     #[test]
     fn deciding_twice_changes_nothing() {
-        let mut class = class();
-        let first = decide(&class, &[], &at(1));
-        class.status = Some(first.clone());
-        assert_eq!(decide(&class, &[], &at(9)), first);
+        for accepted in
+            [Verdict::yes(reason::ACCEPTED, ""), Verdict::no(reason::SECRET_NOT_FOUND, "")]
+        {
+            let mut class = class();
+            let first = decide(&class, &accepted, &at(1));
+            class.status = Some(first.clone());
+            assert_eq!(decide(&class, &accepted, &at(9)), first);
+        }
     }
 }

@@ -47,19 +47,23 @@ impl Nudges {
         let _ = self.0.send(nudge);
     }
 
-    /// The objects that each nudge from now on concerns.
-    pub fn objects<K: Kind>(
-        &self,
-        concerned: impl Fn(&Nudge) -> Vec<Arc<K>> + Send + 'static,
-    ) -> impl Stream<Item = ObjectRef<K>> + Send + 'static {
-        let nudges = stream::unfold(self.0.subscribe(), |mut receiver| async {
+    /// Each nudge from now on; for those that were missed, one to look at everything.
+    pub fn stream(&self) -> impl Stream<Item = Nudge> + Send + use<> {
+        stream::unfold(self.0.subscribe(), |mut receiver| async {
             match receiver.recv().await {
                 Ok(nudge) => Some((nudge, receiver)),
                 Err(RecvError::Lagged(_)) => Some((Nudge::All, receiver)),
                 Err(RecvError::Closed) => None,
             }
-        });
-        nudges.flat_map(move |nudge| {
+        })
+    }
+
+    /// The objects that each nudge from now on concerns.
+    pub fn objects<K: Kind>(
+        &self,
+        concerned: impl Fn(&Nudge) -> Vec<Arc<K>> + Send + 'static,
+    ) -> impl Stream<Item = ObjectRef<K>> + Send + 'static {
+        self.stream().flat_map(move |nudge| {
             stream::iter(concerned(&nudge)).map(|object| ObjectRef::from_obj(object.as_ref()))
         })
     }

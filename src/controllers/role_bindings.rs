@@ -13,13 +13,18 @@ use super::{
     bindings::{is_successor, plan, same_name},
     delete_seen, namespace,
 };
-use crate::api::{DirectoryTeam, meta};
+use crate::{
+    api::{DirectoryTeam, meta},
+    ledger::Grant,
+};
 
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Kept {
     /// How many of the wanted bindings stand.
     pub applied: usize,
+    /// What all that stand give, in order and each once.
+    pub grants: Vec<Grant>,
     /// Roles that we may not bind.
     pub forbidden: BTreeSet<String>,
     /// Roles that are not there.
@@ -36,7 +41,7 @@ pub async fn keep(team: &DirectoryTeam, wanted: &[RoleBinding], ctx: &Context) -
     let plan = plan(&current, wanted);
     let mut kept = Kept { applied: wanted.len() - plan.apply.len(), ..Kept::default() };
     let mut failed = None;
-    let mut unmade = vec![];
+    let (mut unmade, mut left) = (vec![], vec![]);
     // one of the same name goes first, all else goes after its successor stands
     let (anew, over): (Vec<_>, Vec<_>) =
         plan.delete.into_iter().partition(|have| plan.apply.iter().any(|w| same_name(have, w)));
@@ -64,14 +69,27 @@ pub async fn keep(team: &DirectoryTeam, wanted: &[RoleBinding], ctx: &Context) -
         unmade.push(binding);
     }
     for binding in over {
-        if !unmade.iter().any(|successor| is_successor(successor, binding)) {
+        if unmade.iter().any(|successor| is_successor(successor, binding)) {
+            left.push(binding);
+        } else {
             failed = delete(ctx, binding).await.err().or(failed);
         }
     }
+    let made = wanted.iter().filter(|want| !unmade.iter().any(|un| same_name(un, want)));
+    kept.grants = grants(made.chain(left));
     failed.map_or(Ok(kept), Err)
 }
 
-/// Delete the team's bindings but those in the namespaces `but`. Returns how many are left.
+/// What bindings give, in order and each once.
+fn grants<'a>(bindings: impl Iterator<Item = &'a RoleBinding>) -> Vec<Grant> {
+    let grant = |binding: &RoleBinding| Grant {
+        namespace: namespace(binding),
+        cluster_role: binding.role_ref.name.clone(),
+    };
+    bindings.map(grant).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Delete the team's bindings but those in the namespaces `but`.
 ///
 /// # Errors
 /// The first thing that went wrong, after all else was done.
@@ -79,14 +97,15 @@ pub async fn delete_all(
     team: &DirectoryTeam,
     but: &BTreeSet<String>,
     ctx: &Context,
-) -> Result<usize> {
+) -> Result<Kept> {
     let (stay, go): (Vec<_>, Vec<_>) =
         current(team, ctx).await?.into_iter().partition(|b| but.contains(&namespace(b)));
     let mut failed = None;
     for binding in &go {
         failed = delete(ctx, binding).await.err().or(failed);
     }
-    failed.map_or(Ok(stay.len()), Err)
+    let kept = Kept { applied: stay.len(), grants: grants(stay.iter()), ..Kept::default() };
+    failed.map_or(Ok(kept), Err)
 }
 
 /// The bindings that were made for this team, wherever they are.
@@ -115,5 +134,32 @@ pub async fn role_exists(ctx: &Context, role: &str) -> Result<bool> {
         // one that we may not even look at we may not bind either, and binding will say so
         Err(kube::Error::Api(error)) if error.is_forbidden() => Ok(true),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_bindings_give_is_told_in_order_and_once() {
+        let binding = |name: &str, namespace: &str, role: &str| -> RoleBinding {
+            serde_json::from_value(json!({
+                "metadata": { "name": name, "namespace": namespace },
+                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role },
+            }))
+            .unwrap()
+        };
+        let bindings = [
+            binding("a", "web", "view"),
+            binding("b", "api", "view"),
+            binding("c", "web", "view"),
+            binding("d", "web", "edit"),
+        ];
+        let told: Vec<_> =
+            grants(bindings.iter()).into_iter().map(|g| (g.namespace, g.cluster_role)).collect();
+        let expected = [("api", "view"), ("web", "edit"), ("web", "view")];
+        assert_eq!(told, expected.map(|(namespace, role)| (namespace.into(), role.into())));
     }
 }

@@ -14,7 +14,9 @@ use kube::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Context, Error, Kind, MANAGER, Result, chain, namespace, role_bindings};
+use super::{
+    Context, Error, Kind, MANAGER, Result, chain, identity_class, namespace, role_bindings,
+};
 use crate::{
     api::meta,
     dns::DomainName,
@@ -32,6 +34,7 @@ pub async fn run(ctx: &Context, stop: CancellationToken) {
     loop {
         let swept = async {
             sweep(ctx).await?;
+            identity_class::forget_gone(ctx).await?;
             let forgotten = ctx.ledger.purge_directories(Timestamp::now() - KEPT).await?;
             if forgotten > 0 {
                 info!(forgotten, "forgot deleted directories");

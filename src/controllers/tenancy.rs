@@ -193,6 +193,10 @@ impl Tenancy {
         names.into_iter().collect()
     }
 
+    pub fn class_exists(&self, name: &str) -> bool {
+        self.classes.get(&ObjectRef::new(name)).is_some()
+    }
+
     pub fn namespace_exists(&self, name: &str) -> bool {
         self.namespaces.get(&ObjectRef::new(name)).is_some_and(|found| !is_deleted(found.as_ref()))
     }

@@ -34,7 +34,18 @@ const VALUES: [(&str, &str); 4] = [
 publicURL: https://login.platform.example
 tls: {secretName: gateway-tls}
 grantableClusterRoles: [view, edit, 'acme:deployer']
-defaultClass: {create: true, grantableClusterRoles: [view], allowPrivateEndpoints: true}
+trustedProxies: [10.0.0.1, 'fd00::/8']
+defaultClass:
+  create: true
+  grantableClusterRoles: [view]
+  allowPrivateEndpoints: true
+  tokenLifetime: 1m30s
+  clients:
+  - id: argocd
+    redirectURIs: ['https://argocd.platform.example/auth/callback']
+    secretRef: {name: argocd}
+    namespaces: [acme]
+  - {id: headlamp, redirectURIs: ['http://localhost:8000/callback']}
 image:
   repository: images.platform.example/rollcall
   tag: v1
@@ -101,6 +112,9 @@ fn values_that_cannot_work_are_refused_with_what_to_write() {
         (&format!("{{{url}, grantableRoles: [view]}}"), "grantableRoles"),
         (&format!("{{{url}, tls: {{secret: a}}}}"), "additional properties 'secret' not allowed"),
         (&format!("{{{url}, persistence: {{size: large}}}}"), "size"),
+        (&format!("{{{url}, trustedProxies: [ingress.example]}}"), "trustedProxies"),
+        (&format!("{{{url}, defaultClass: {{tokenLifetime: soon}}}}"), "tokenLifetime"),
+        (&format!("{{{url}, defaultClass: {{clients: [{{id: argocd}}]}}}}"), "redirectURIs"),
     ] {
         let refused = render("rollcall", values).expect_err(values).to_string();
         assert!(refused.contains(says), "{values}: {refused}");

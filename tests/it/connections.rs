@@ -11,7 +11,7 @@ const NAMESPACE: &str = "logins";
 const OBJECT: &str = "sso/company";
 
 async fn connect(world: &World, name: &str, saml: &str) -> anyhow::Result<()> {
-    let spec = format!("{{saml: {saml}}}");
+    let spec = format!("{{admit: JustInTime, saml: {saml}}}");
     world.make_one("SsoConnection", NAMESPACE, name, &spec).await
 }
 
@@ -101,19 +101,64 @@ async fn bad_metadata_is_named_and_good_metadata_survives_it() -> anyhow::Result
 
     // a domain named but missing; then a younger connection for the same domains
     let named = format!("{{domains: [{{name: nowhere}}], saml: {by_url}}}");
+    world.field(NAMESPACE, OBJECT, "{.status.protocol}", "SAML").await?;
+    for (field, end) in [("entityID", "metadata"), ("metadataURL", "metadata"), ("acsURL", "acs")] {
+        let path = format!("{{.status.serviceProvider.{field}}}");
+        let url = world.get(NAMESPACE, OBJECT, &path).await?;
+        let path = format!("/sso/{NAMESPACE}/company/saml/{end}");
+        ensure!(url.starts_with("https://") && url.ends_with(&path), "{field}: {url}");
+    }
     world.make_one("SsoConnection", NAMESPACE, "named", &named).await?;
     world.reason(NAMESPACE, "sso/named", "Configured", "ConnectionConflict").await?;
     world.kubectl(&format!("delete {OBJECT} -n {NAMESPACE}")).await?;
     world.reason(NAMESPACE, "sso/named", "Configured", "Configured").await?;
+    // its directory, then its domain: it is ready as soon as all is there, and the domain verified
+    world.reason(NAMESPACE, "sso/named", "ResolvedRefs", "DirectoryNotFound").await?;
+    let directory = "{source: {scim: {}}}";
+    world.make_one("DirectorySync", NAMESPACE, "company", directory).await?;
     world.reason(NAMESPACE, "sso/named", "ResolvedRefs", "DomainNotFound").await?;
-
-    // it is ready as soon as its domain is there and verified
     let spec = "{domain: logins.test.example}";
     world.make_one("VerifiedDomain", NAMESPACE, "nowhere", spec).await?;
     world.reason(NAMESPACE, "sso/named", "DomainsVerified", "NoneVerified").await?;
     world.prove(NAMESPACE, "nowhere").await?;
     world.reason(NAMESPACE, "sso/named", "Ready", "Ready").await?;
     world.reason(NAMESPACE, "sso/named", "DomainsVerified", "AllVerified").await?;
+
+    // with a second directory it isn't clear any more where people are looked up
+    world.make_one("DirectorySync", NAMESPACE, "other", directory).await?;
+    world.reason(NAMESPACE, "sso/named", "ResolvedRefs", "DirectoryAmbiguous").await?;
+    world.kubectl(&format!("delete dsync/other -n {NAMESPACE}")).await?;
+    world.reason(NAMESPACE, "sso/named", "Ready", "Ready").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_openid_provider_is_read_with_a_secret_of_the_right_type() -> anyhow::Result<()> {
+    const NAMESPACE: &str = "oidc-logins";
+    let world = World::shared().await?;
+    world.organization(NAMESPACE).await?;
+    let oidc = "{issuer: 'https://nowhere.test.example/realms/acme', clientID: rollcall,
+                 clientSecretRef: {name: company}}";
+    let spec = format!("{{admit: JustInTime, oidc: {oidc}}}");
+    world.make_one("SsoConnection", NAMESPACE, "company", &spec).await?;
+    world.reason(NAMESPACE, OBJECT, "Configured", "DiscoveryFailed").await?;
+    world.reason(NAMESPACE, OBJECT, "ResolvedRefs", "SecretNotFound").await?;
+    let redirect = world.get(NAMESPACE, OBJECT, "{.status.serviceProvider.redirectURL}").await?;
+    let path = format!("/sso/{NAMESPACE}/company/oidc/callback");
+    ensure!(redirect.starts_with("https://") && redirect.ends_with(&path), "{redirect}");
+    for (kind, reason) in
+        [("Opaque", "SecretTypeNotAllowed"), ("rollcall.dev/oidc-client", "ResolvedRefs")]
+    {
+        let secret = serde_json::json!({
+            "apiVersion": "v1", "kind": "Secret", "type": kind,
+            "metadata": {"name": "company", "namespace": NAMESPACE},
+            "stringData": {"clientSecret": "secret"},
+        });
+        world.kubectl(&format!("delete secret company -n {NAMESPACE} --ignore-not-found")).await?;
+        world.apply(&secret.to_string()).await?;
+        world.nudge(NAMESPACE, OBJECT).await?;
+        world.reason(NAMESPACE, OBJECT, "ResolvedRefs", reason).await?;
+    }
     Ok(())
 }
 

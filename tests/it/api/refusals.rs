@@ -122,7 +122,7 @@ async fn a_connection_takes_its_metadata_from_exactly_one_place() -> anyhow::Res
             ("{saml: {metadata: {secretRef: null, inline: x}}}", Taken),
             ("{domains: [], saml: {metadata: {inline: x}}}", Taken),
             ("{domains: null, saml: {metadata: {inline: x}}}", Taken),
-            ("{}", Refused("spec.saml: Required value")),
+            ("{}", Refused("give either saml or oidc, not both")),
             ("{saml: {}}", Refused(PLACE)),
             ("{saml: {metadata: null}}", Refused(PLACE)),
             ("{saml: {metadataURL: 'https://idp.example', metadata: {inline: x}}}", Refused(PLACE)),
@@ -155,6 +155,83 @@ async fn a_connection_takes_its_metadata_from_exactly_one_place() -> anyhow::Res
                 "{domains: [acme-com], saml: {metadata: {inline: x}}}",
                 Refused("must be of type object"),
             ),
+        ],
+    )
+    .await
+}
+
+#[tokio::test]
+async fn a_connection_names_its_openid_provider_and_whom_it_lets_in() -> anyhow::Result<()> {
+    const ONE: &str = "give either saml or oidc, not both";
+    const ISSUER: &str = "a full URL that begins with https://, without ? and #";
+    const LASTS: &str = "write how long, from 5m to 168h, for example 12h or 1h30m";
+    let oidc =
+        |oidc: &str| format!("{{oidc: {{clientID: a, clientSecretRef: {{name: a}}, {oidc}}}}}");
+    let issuer = |issuer: &str| oidc(&format!("issuer: '{issuer}'"));
+    let scopes = |scopes: &str| oidc(&format!("issuer: 'https://idp.example', scopes: {scopes}"));
+    let saml = |more: &str| format!("{{saml: {{metadata: {{inline: x}}}}, {more}}}");
+    let lasts = |long: &str| saml(&format!("signIn: {{sessionDuration: '{long}'}}"));
+    let begins = "signIn: {idpInitiated: true}";
+    let of = "oidc: {issuer: 'https://a', clientID: a, clientSecretRef: {name: a}}";
+    specs(
+        "SsoConnection",
+        &[
+            (&issuer("https://login.microsoftonline.com/tenant/v2.0"), Taken),
+            (&issuer("https://idp.example/"), Taken),
+            (&issuer("http://idp.example"), Refused(ISSUER)),
+            (&issuer("idp.example"), Refused(ISSUER)),
+            (&issuer("https://"), Refused(ISSUER)),
+            (&issuer("https://idp.example?tenant=a"), Refused(ISSUER)),
+            (&issuer("https://idp.example#a"), Refused(ISSUER)),
+            (&issuer(&format!("https://{}", "a".repeat(1017))), Refused("1024 bytes")),
+            (&scopes("[]"), Taken),
+            (&scopes("[email, 'https://a.example/read']"), Taken),
+            (&scopes("['email profile']"), Refused("scopes[0]")),
+            (&scopes("[email, email]"), Refused("Duplicate value")),
+            (&scopes(&list(17, |i| format!("s{i}"))), Refused("must have at most 16 items")),
+            ("{oidc: {issuer: 'https://a'}}", Refused("clientID: Required value")),
+            (&saml(of), Refused(ONE)),
+            (&saml(begins), Taken),
+            (&format!("{{{of}, {begins}}}"), Refused("idpInitiated is for saml alone")),
+            (&format!("{{{of}, signIn: {{idpInitiated: false}}}}"), Taken),
+            (&saml("admit: JustInTime"), Taken),
+            (&saml("admit: null"), Taken),
+            (&saml("admit: Everybody"), Refused("Unsupported value: \"Everybody\"")),
+            (&saml("directory: {name: okta, match: externalId}"), Taken),
+            (&saml("directory: {name: okta, match: null}"), Taken),
+            (&saml("directory: {name: okta, match: name}"), Refused("Unsupported value: \"name\"")),
+            (&saml("directory: {match: email}"), Refused("directory.name: Required value")),
+            (&saml("attributes: {email: mail, name: cn}"), Taken),
+            (&saml("attributes: {email: ''}"), Refused("should be at least 1 chars long")),
+            (&lasts("5m"), Taken),
+            (&lasts("1h30m"), Taken),
+            (&lasts("168h"), Taken),
+            (&lasts("299s"), Refused(LASTS)),
+            (&lasts("168h1s"), Refused(LASTS)),
+            (&lasts("7d"), Refused(LASTS)),
+            (&lasts(""), Refused(LASTS)),
+        ],
+    )
+    .await
+}
+
+#[tokio::test]
+async fn the_protocol_and_the_issuer_of_a_connection_stay() -> anyhow::Result<()> {
+    let control_plane = served("api-protocol").await?;
+    let client = control_plane.client().await?;
+    let spec = "{oidc: {issuer: 'https://a', clientID: a, clientSecretRef: {name: a}}}";
+    let oidc = object("SsoConnection", "api-protocol", "oidc", spec)?;
+    control_plane.kubectl_apply(&oidc.to_string()).await?;
+    let saml = json!({"spec": {"oidc": null, "saml": {"metadata": {"inline": "x"}}}});
+    let issuer = json!({"spec": {"oidc": {"issuer": "https://b"}}});
+    let client_id = json!({"spec": {"oidc": {"clientID": "b"}}});
+    let make = "make another SsoConnection and delete this one";
+    answers(
+        &client,
+        [
+            ("to SAML", Attempt::merge(&oidc, saml), Refused(make)),
+            ("another issuer", Attempt::merge(&oidc, issuer), Refused(make)),
+            ("another client id", Attempt::merge(&oidc, client_id), Taken),
         ],
     )
     .await
@@ -326,6 +403,61 @@ async fn a_class_names_its_provider() -> anyhow::Result<()> {
             (&select("{}"), Taken),
             (&select("{matchExpressions: [{key: a, operator: In, values: [b]}]}"), Taken),
             (&select("{matchLabels: [a]}"), Refused("must be of type object")),
+        ],
+    )
+    .await
+}
+
+#[tokio::test]
+async fn the_clients_of_a_class_send_people_back_only_to_https_and_their_own_machine()
+-> anyhow::Result<()> {
+    const URI: &str = "write each as a full URL without #, that begins with https://";
+    const LIVES: &str = "write how long, from 1m to 1h, for example 5m";
+    let builtin = |builtin: &str| format!("{{provider: {{builtin: {{{builtin}}}}}}}");
+    let lives = |long: &str| builtin(&format!("tokenLifetime: '{long}'"));
+    let clients = |clients: &str| builtin(&format!("clients: {clients}"));
+    let named =
+        |id: &str| clients(&format!("[{{id: '{id}', redirectURIs: ['https://a.example']}}]"));
+    let uri = |uri: &str| clients(&format!("[{{id: argocd, redirectURIs: ['{uri}']}}]"));
+    let many = |count| {
+        clients(&list(count, |i| format!("{{id: c{i}, redirectURIs: ['https://a.example']}}")))
+    };
+    let uris = |count| {
+        let uris = list(count, |i| format!("'https://a.example/{i}'"));
+        clients(&format!("[{{id: argocd, redirectURIs: {uris}}}]"))
+    };
+    let one = "id: argocd, redirectURIs: ['https://a.example']";
+    specs(
+        "IdentityClass",
+        &[
+            (&clients("[]"), Taken),
+            (&many(32), Taken),
+            (&many(33), Refused("must have at most 32 items")),
+            (&named("argo-cd.v2_a"), Taken),
+            (&named("kubernetes"), Refused("the client kubernetes is always there")),
+            (&named("argo cd"), Refused("clients[0].id")),
+            (&clients(&format!("[{{{one}}}, {{{one}}}]")), Refused("Duplicate value")),
+            (&clients(&format!("[{{{one}, secretRef: {{name: a}}, namespaces: []}}]")), Taken),
+            (&uris(16), Taken),
+            (&uris(17), Refused("must have at most 16 items")),
+            (&uris(0), Refused("should have at least 1 items")),
+            (&uri("https://argocd.example/auth/callback?a=b"), Taken),
+            (&uri("http://localhost:8085/auth/callback"), Taken),
+            (&uri("http://127.0.0.1/callback"), Taken),
+            (&uri("http://[::1]:8085/callback"), Taken),
+            (&uri("http://argocd.example/callback"), Refused(URI)),
+            (&uri("http://localhost.evil.example/"), Refused(URI)),
+            (&uri("http://localhost@evil.example/"), Refused(URI)),
+            (&uri("https://argocd.example/#callback"), Refused(URI)),
+            (&uri("https://"), Refused(URI)),
+            (&uri("argocd.example"), Refused(URI)),
+            (&uri("javascript:alert(1)"), Refused(URI)),
+            (&uri(""), Refused(URI)),
+            (&lives("1m"), Taken),
+            (&lives("1h"), Taken),
+            (&lives("59s"), Refused(LIVES)),
+            (&lives("1h1s"), Refused(LIVES)),
+            (&lives(""), Refused(LIVES)),
         ],
     )
     .await
