@@ -69,6 +69,16 @@ pub(super) enum Private {
     Rsa(Vec<u8>),
 }
 
+impl OpenKey {
+    /// The private key of an RSA key pair, PKCS#8.
+    pub fn rsa(&self) -> Option<&[u8]> {
+        match &self.private {
+            Private::Rsa(pkcs8) => Some(pkcs8),
+            Private::Es256(_) => None,
+        }
+    }
+}
+
 /// The key pairs of one purpose, the oldest first.
 pub(super) struct Keyring(Vec<OpenKey>);
 

@@ -72,6 +72,13 @@ impl Gateway {
         }
     }
 
+    #[cfg(test)]
+    fn for_tests(ledger: &Ledger, public_url: Url, key: KeySlot) -> Self {
+        rollcall_kit::install_crypto();
+        let fetchers = Fetchers::new().expect("trust roots");
+        Self::new(ledger.clone(), public_url, std::sync::Arc::new(|_| {}), key, fetchers)
+    }
+
     /// How far the clock of a company IdP may be from ours: 60 s, unless this says otherwise.
     #[must_use]
     pub fn with_clock_skew(self, clock_skew: Duration) -> Self {

@@ -34,7 +34,6 @@ const VALUES: [(&str, &str); 4] = [
 publicURL: https://login.platform.example
 tls: {secretName: gateway-tls}
 grantableClusterRoles: [view, edit, 'acme:deployer']
-trustedProxies: [10.0.0.1, 'fd00::/8']
 defaultClass:
   create: true
   grantableClusterRoles: [view]
@@ -56,7 +55,7 @@ persistence: {storageClassName: fast, size: 10Gi, keep: false}
 controller:
   dnsServers: ['10.0.0.53:5353', 'fd00::1']
   resources: {limits: {memory: 1Gi}}
-gateway: {resources: {limits: {memory: 1Gi}}}
+gateway: {trustedProxies: [10.0.0.1, 'fd00::/8'], resources: {limits: {memory: 1Gi}}}
 service: {type: NodePort, port: 8443, annotations: {a: b}}
 networkPolicy:
   metricsNamespaceSelector: {matchExpressions: [{key: a, operator: Exists}]}
@@ -112,7 +111,7 @@ fn values_that_cannot_work_are_refused_with_what_to_write() {
         (&format!("{{{url}, grantableRoles: [view]}}"), "grantableRoles"),
         (&format!("{{{url}, tls: {{secret: a}}}}"), "additional properties 'secret' not allowed"),
         (&format!("{{{url}, persistence: {{size: large}}}}"), "size"),
-        (&format!("{{{url}, trustedProxies: [ingress.example]}}"), "trustedProxies"),
+        (&format!("{{{url}, gateway: {{trustedProxies: [ingress.example]}}}}"), "trustedProxies"),
         (&format!("{{{url}, defaultClass: {{tokenLifetime: soon}}}}"), "tokenLifetime"),
         (&format!("{{{url}, defaultClass: {{clients: [{{id: argocd}}]}}}}"), "redirectURIs"),
     ] {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
-use super::super::keys::{Keyring, Keys, Unavailable};
+use super::super::keys::{Keyring, Keys, OpenKey, Unavailable};
 use crate::{
     ledger::Purpose,
     saml::{DecryptionKey, service_provider::SigningKey},
@@ -50,11 +50,12 @@ impl SamlKeys {
         now: Timestamp,
     ) -> Result<Self, Unavailable> {
         let none = || Unavailable::NoKey("SAML key");
-        let active = signing.active(now).ok_or_else(none)?;
-        let signer = SigningKey::new(&active.private).map_err(|_| none())?;
+        let active = signing.active(now).and_then(OpenKey::rsa).ok_or_else(none)?;
+        let signer = SigningKey::new(active).map_err(|_| none())?;
         let openers = encryption
             .published(now)
-            .map(|key| DecryptionKey::new(&key.private).map_err(|_| none()))
+            .filter_map(OpenKey::rsa)
+            .map(|pkcs8| DecryptionKey::new(pkcs8).map_err(|_| none()))
             .collect::<Result<_, _>>()?;
         Ok(Self { signing, encryption, signer, openers })
     }

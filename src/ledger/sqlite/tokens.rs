@@ -174,6 +174,8 @@ async fn end_session<T>(tx: &mut SqliteConnection, session: Uuid) -> Result<Once
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
     use crate::ledger::fixture::{Acme, asserted, fresh};
 
@@ -188,8 +190,34 @@ mod tests {
         }
     }
 
-    fn refresh_token(session: Uuid) -> RefreshToken {
-        RefreshToken { session, client: "kubernetes".into(), scope: "openid".into() }
+    /// Use a code without a refresh token coming with it.
+    async fn redeem(acme: &Acme, hash: Hash, now: Timestamp) -> Once<Code> {
+        let grant = |_: &Code, _: &Standing| Ok::<_, Infallible>(None);
+        match acme.ledger.use_code(hash, now, grant).await.unwrap() {
+            Once::Fresh(Ok((code, _))) => Once::Fresh(code),
+            Once::Reused { organization, subject } => Once::Reused { organization, subject },
+            Once::Unknown => Once::Unknown,
+        }
+    }
+
+    /// The first refresh token of a session.
+    async fn first_token(acme: &Acme, session: Uuid) -> Hash {
+        let (hash, refresh) = (fresh(), fresh());
+        assert!(acme.ledger.issue_code(hash, &code(session), acme.later(60)).await.unwrap());
+        let grant = |_: &Code, _: &Standing| Ok::<_, Infallible>(Some(refresh));
+        let used = acme.ledger.use_code(hash, acme.now, grant).await.unwrap();
+        assert!(matches!(used, Once::Fresh(Ok(_))));
+        refresh
+    }
+
+    async fn rotate(acme: &Acme, from: Hash, client: &str, to: Hash) -> Once<RefreshToken> {
+        let permit = |_: &RefreshToken, _: &Standing| Ok::<_, Infallible>(());
+        let ledger = &acme.ledger;
+        match ledger.rotate_refresh_token(from, client, to, acme.now, permit).await.unwrap() {
+            Once::Fresh(Ok((token, _))) => Once::Fresh(token),
+            Once::Reused { organization, subject } => Once::Reused { organization, subject },
+            Once::Unknown => Once::Unknown,
+        }
     }
 
     #[tokio::test]
@@ -198,13 +226,12 @@ mod tests {
         let session = acme.sign_in(&asserted("ada")).await.unwrap();
         let hash = fresh();
         assert!(acme.ledger.issue_code(hash, &code(session), acme.later(60)).await.unwrap());
-        let used = acme.ledger.use_code(hash, acme.now).await.unwrap();
-        assert_eq!(used, Once::Fresh(code(session)));
+        assert_eq!(redeem(&acme, hash, acme.now).await, Once::Fresh(code(session)));
         assert!(acme.stands(session).await);
-        let again = acme.ledger.use_code(hash, acme.now).await.unwrap();
+        let again = redeem(&acme, hash, acme.now).await;
         assert_eq!(again, Once::Reused { organization: "id-acme".into(), subject: acme.ada });
         assert!(!acme.stands(session).await);
-        assert_eq!(acme.ledger.use_code(hash, acme.now).await.unwrap(), Once::Unknown);
+        assert_eq!(redeem(&acme, hash, acme.now).await, Once::Unknown);
     }
 
     #[tokio::test]
@@ -215,38 +242,46 @@ mod tests {
         for hash in [late, orphan] {
             acme.ledger.issue_code(hash, &code(session), acme.later(60)).await.unwrap();
         }
-        assert_eq!(acme.ledger.use_code(late, acme.later(60)).await.unwrap(), Once::Unknown);
+        assert_eq!(redeem(&acme, late, acme.later(60)).await, Once::Unknown);
         acme.ledger.end_session(session, session).await.unwrap();
-        assert_eq!(acme.ledger.use_code(orphan, acme.now).await.unwrap(), Once::Unknown);
+        assert_eq!(redeem(&acme, orphan, acme.now).await, Once::Unknown);
         assert!(!acme.ledger.issue_code(fresh(), &code(session), acme.later(60)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_code_that_is_presented_wrongly_is_used_too() {
+        let acme = Acme::new().await;
+        let session = acme.sign_in(&asserted("ada")).await.unwrap();
+        let hash = fresh();
+        acme.ledger.issue_code(hash, &code(session), acme.later(60)).await.unwrap();
+        let refuse = |_: &Code, _: &Standing| Err("wrong verifier");
+        let used = acme.ledger.use_code(hash, acme.now, refuse).await.unwrap();
+        assert!(matches!(used, Once::Fresh(Err("wrong verifier"))));
+        assert!(matches!(redeem(&acme, hash, acme.now).await, Once::Reused { .. }));
     }
 
     #[tokio::test]
     async fn a_refresh_token_is_replaced_at_each_use_and_a_stolen_one_ends_the_session() {
         let acme = Acme::new().await;
         let session = acme.sign_in(&asserted("ada")).await.unwrap();
-        let (first, second, third) = (fresh(), fresh(), fresh());
-        let token = refresh_token(session);
-        assert!(acme.ledger.issue_refresh_token(first, &token, acme.now).await.unwrap());
-        let rotate = async |from, client: &str, to| {
-            acme.ledger.rotate_refresh_token(from, client, to, acme.now).await.unwrap()
-        };
-        assert_eq!(rotate(first, "argocd", second).await, Once::Unknown, "another client's");
-        assert_eq!(rotate(first, "kubernetes", second).await, Once::Fresh(token.clone()));
-        assert_eq!(rotate(second, "kubernetes", third).await, Once::Fresh(token));
-        let reused = rotate(first, "kubernetes", fresh()).await;
+        let first = first_token(&acme, session).await;
+        let (second, third) = (fresh(), fresh());
+        let token = RefreshToken { session, client: "kubernetes".into(), scope: "openid".into() };
+        assert_eq!(rotate(&acme, first, "argocd", second).await, Once::Unknown, "another's");
+        assert_eq!(rotate(&acme, first, "kubernetes", second).await, Once::Fresh(token.clone()));
+        assert_eq!(rotate(&acme, second, "kubernetes", third).await, Once::Fresh(token));
+        let reused = rotate(&acme, first, "kubernetes", fresh()).await;
         assert!(matches!(reused, Once::Reused { .. }));
         assert!(!acme.stands(session).await);
-        assert_eq!(rotate(third, "kubernetes", fresh()).await, Once::Unknown);
+        assert_eq!(rotate(&acme, third, "kubernetes", fresh()).await, Once::Unknown);
     }
 
     #[tokio::test]
     async fn a_revoked_refresh_token_takes_its_relatives_along() {
         let acme = Acme::new().await;
         let session = acme.sign_in(&asserted("ada")).await.unwrap();
-        let (first, second) = (fresh(), fresh());
-        acme.ledger.issue_refresh_token(first, &refresh_token(session), acme.now).await.unwrap();
-        acme.ledger.rotate_refresh_token(first, "kubernetes", second, acme.now).await.unwrap();
+        let first = first_token(&acme, session).await;
+        rotate(&acme, first, "kubernetes", fresh()).await;
         acme.ledger.revoke_refresh_token(first, "argocd").await.unwrap();
         let clients = async || {
             let sessions = acme.ledger.sessions_beside(session, acme.now).await.unwrap();

@@ -68,13 +68,13 @@ impl World {
         let key = KeySlot::default();
         key.set(InstallationKey::new(&[7; keys::LENGTH]).unwrap());
         let ca = authority.ca_pem();
-        let gateway = Gateway {
+        let gateway = Gateway::new(
             ledger,
-            public_url: "https://gateway.example/".parse().unwrap(),
-            observer: Arc::new(|_| {}),
+            "https://gateway.example/".parse().unwrap(),
+            Arc::new(|_| {}),
             key,
-            providers: Providers::new(fetchers(&ca, Duration::from_secs(1))),
-        };
+            fetchers(&ca, Duration::from_secs(1)),
+        );
         let browser = reqwest::Client::builder()
             .tls_certs_only([reqwest::Certificate::from_pem(ca.as_bytes()).unwrap()])
             .redirect(reqwest::redirect::Policy::none())

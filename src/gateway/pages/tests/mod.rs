@@ -4,7 +4,7 @@ mod forms;
 mod guards;
 mod shown;
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use axum::{
     Router,
@@ -25,8 +25,8 @@ use crate::{
     },
     keys::KeySlot,
     ledger::{
-        Admit, Asserted, Connection, Grant, Ledger, Matching, NewSession, Proof, Protocol, Rules,
-        Selector, tests::ledger,
+        Admit, Asserted, Code, Connection, Grant, Ledger, Matching, NewSession, Once, Proof,
+        Protocol, Rules, Selector, tests::ledger,
     },
 };
 
@@ -80,6 +80,24 @@ impl Server {
     }
 
     /// Make something by SCIM; its id.
+    /// Let kubectl have a refresh token of this session.
+    async fn kubectl(&self, session: Uuid) {
+        let code = Code {
+            session,
+            client: "kubernetes".into(),
+            redirect_uri: String::new(),
+            challenge: String::new(),
+            nonce: None,
+            scope: "openid".into(),
+        };
+        let now = Timestamp::now();
+        let ends = now + jiff::SignedDuration::from_secs(60);
+        assert!(self.ledger.issue_code([6; 32], &code, ends).await.unwrap());
+        let grant = |_: &_, _: &_| Ok::<_, std::convert::Infallible>(Some([7; 32]));
+        let used = self.ledger.use_code([6; 32], now, grant).await.unwrap();
+        assert!(matches!(used, Once::Fresh(Ok(_))));
+    }
+
     async fn push(&self, organization: &str, kind: &str, resource: &Value) -> String {
         let request = Request::post(format!("/scim/v2/{organization}/okta/{kind}"))
             .header(header::AUTHORIZATION, "Bearer token")
@@ -143,12 +161,8 @@ impl Server {
 }
 
 fn gateway(ledger: &Ledger) -> Gateway {
-    Gateway {
-        ledger: ledger.clone(),
-        public_url: "https://rollcall.example/".parse().unwrap(),
-        observer: Arc::new(|_| {}),
-        key: KeySlot::default(),
-    }
+    let key = KeySlot::default();
+    Gateway::for_tests(ledger, "https://rollcall.example/".parse().unwrap(), key)
 }
 
 fn post(path: &str, cookie: &str, form: &str) -> Request<Body> {

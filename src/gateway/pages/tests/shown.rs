@@ -1,13 +1,10 @@
 use maud::html;
 
 use super::*;
-use crate::{
-    gateway::{
-        pages::{self, sign_in::departure_page},
-        problem::Advice,
-        sign_in::Departure,
-    },
-    ledger::RefreshToken,
+use crate::gateway::{
+    pages::{self, sign_in::departure_page},
+    problem::Advice,
+    sign_in::Departure,
 };
 
 /// How often `what` occurs.
@@ -42,8 +39,7 @@ async fn who_has_signed_in_sees_where_they_are_and_what_they_may_reach() {
     server.grant("acme", "developers", &[("api", "view"), ("web", "edit")]).await;
     server.grant("globex", "developers", &[("vault", "admin")]).await;
     let (session, cookie) = server.ada().await;
-    let token = RefreshToken { session, client: "kubernetes".into(), scope: "openid".into() };
-    server.ledger.issue_refresh_token([7; 32], &token, Timestamp::now()).await.unwrap();
+    server.kubectl(session).await;
     let answer = server.get("/", &cookie).await;
     assert_eq!(answer.status, 200);
     assert_accessible(&answer.body);

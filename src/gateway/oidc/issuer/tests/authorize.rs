@@ -1,7 +1,7 @@
 //! What browsers bring to `authorize`, and what comes of it.
 
 use super::*;
-use crate::gateway::oidc::issuer::{complete, wants_fresh};
+use crate::gateway::oidc::issuer::{Waiting, complete};
 
 #[tokio::test]
 async fn with_a_session_a_client_gets_its_code_at_once() {
@@ -30,7 +30,7 @@ async fn without_a_session_somebody_signs_in_first() {
         let browser = secret::hash(browser.split_once(';').unwrap().0);
         let id = rest[..36].parse().unwrap();
         let flow = world.ledger.flow(id, browser, Timestamp::now()).await.unwrap().unwrap();
-        assert!(!wants_fresh(&flow.request.unwrap()));
+        assert!(!Waiting::read(&flow.request.unwrap()).unwrap().fresh);
     }
 }
 
@@ -47,7 +47,7 @@ async fn completed(world: &World, request: &str, cookie: &str) -> Answer {
     let now = Timestamp::now();
     let standing = world.ledger.standing_of_cookie(secret::hash(cookie), now).await.unwrap();
     let url = format!("{ISSUER}/").parse().unwrap();
-    let gateway = Gateway::new(world.ledger.clone(), url, Arc::new(|_| {}), KeySlot::default());
+    let gateway = Gateway::for_tests(&world.ledger, url, KeySlot::default());
     let response = complete(&gateway, request, &standing.unwrap()).await;
     let (status, headers) = (response.status(), response.headers().clone());
     let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
@@ -161,7 +161,8 @@ async fn who_must_sign_in_anew_does_so_at_their_company_too() {
         [("prompt", "login"), ("prompt", "select_account"), ("max_age", "99"), ("max_age", "0")]
     {
         let answer = world.authorize(&cookie, &[change]).await;
-        assert!(wants_fresh(&begun(&world, &answer).await), "{change:?}");
+        let waiting = Waiting::read(&begun(&world, &answer).await).unwrap();
+        assert!(waiting.fresh, "{change:?}");
     }
     for change in [("prompt", "consent"), ("max_age", "200")] {
         assert!(world.authorize(&cookie, &[change]).await.location().contains_key("code"));

@@ -4,7 +4,7 @@ mod authorize;
 mod tokens;
 mod userinfo;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::{
@@ -132,7 +132,7 @@ impl World {
         let class = Class { token_seconds: 300, clients: vec![theirs] };
         ledger.put_class("other", &class).await.unwrap();
         let url = format!("{ISSUER}/").parse().unwrap();
-        let router = router(Gateway::new(ledger.clone(), url, Arc::new(|_| {}), key));
+        let router = router(Gateway::for_tests(&ledger, url, key));
         Self { ledger, router, ada, access, _dir: dir }
     }
 

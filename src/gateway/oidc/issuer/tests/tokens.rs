@@ -353,7 +353,7 @@ async fn the_next_key_is_published_before_it_signs_and_the_last_one_verifies_sti
     let url = format!("{ISSUER}/").parse().unwrap();
     let slot = KeySlot::default();
     slot.set(key.clone());
-    let other = Gateway::new(world.ledger.clone(), url, Arc::new(|_| {}), slot);
+    let other = Gateway::for_tests(&world.ledger, url, slot);
     let world = World { router: router(other), ..world };
     let published = world.get("/oauth2/jwks", "").await.ok();
     let ids: Vec<_> =
