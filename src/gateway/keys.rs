@@ -89,7 +89,7 @@ impl Keyring {
     }
 
     /// The one to use now, and those to come.
-    pub fn from_active(&self, now: Timestamp) -> impl Iterator<Item = &OpenKey> {
+    pub fn present_and_next(&self, now: Timestamp) -> impl Iterator<Item = &OpenKey> {
         let active = self.0.iter().rposition(|key| key.active_at <= now);
         self.0.iter().skip(active.unwrap_or(0))
     }

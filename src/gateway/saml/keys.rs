@@ -62,11 +62,11 @@ impl SamlKeys {
 
     /// The certificates of the key that signs and of those that will, DER.
     pub fn signing_certificates(&self, now: Timestamp) -> Vec<&[u8]> {
-        self.signing.from_active(now).map(|key| key.public.as_slice()).collect()
+        self.signing.present_and_next(now).map(|key| key.public.as_slice()).collect()
     }
 
     /// The certificates to encrypt for: of the present key, then of those to come, DER.
     pub fn encryption_certificates(&self, now: Timestamp) -> Vec<&[u8]> {
-        self.encryption.from_active(now).map(|key| key.public.as_slice()).collect()
+        self.encryption.present_and_next(now).map(|key| key.public.as_slice()).collect()
     }
 }

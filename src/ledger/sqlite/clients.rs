@@ -1,7 +1,24 @@
 //! IdentityClasses, as the gateway needs them: their clients, and how long their tokens live.
 
+use sqlx::FromRow;
+
 use super::Ledger;
 use crate::ledger::{Class, Client, Error, Result};
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    redirect_uris: String,
+    secret_hash: Option<Vec<u8>>,
+    namespaces: Option<String>,
+}
+
+#[derive(FromRow)]
+struct OfClass {
+    class: String,
+    #[sqlx(flatten)]
+    row: Row,
+}
 
 impl Ledger {
     /// Publish a class. Writes nothing where that stands already.
@@ -45,7 +62,7 @@ impl Ledger {
         let Some(token_seconds) = class.bind(name).fetch_optional(&self.read).await? else {
             return Ok(None);
         };
-        let clients: Vec<(String, String, Option<Vec<u8>>, Option<String>)> = sqlx::query_as(
+        let clients: Vec<Row> = sqlx::query_as(
             "SELECT id, redirect_uris, secret_hash, namespaces FROM clients WHERE class = ?
              ORDER BY id",
         )
@@ -72,26 +89,24 @@ impl Ledger {
     /// The clients of this id, by class: before somebody has signed in nothing says which class is
     /// theirs.
     pub async fn clients_named(&self, id: &str) -> Result<Vec<(String, Client)>> {
-        let rows: Vec<(String, String, String, Option<Vec<u8>>, Option<String>)> = sqlx::query_as(
+        let rows: Vec<OfClass> = sqlx::query_as(
             "SELECT class, id, redirect_uris, secret_hash, namespaces FROM clients WHERE id = ?
              ORDER BY class",
         )
         .bind(id)
         .fetch_all(&self.read)
         .await?;
-        rows.into_iter().map(|(class, a, b, c, d)| Ok((class, client((a, b, c, d))?))).collect()
+        rows.into_iter().map(|OfClass { class, row }| Ok((class, client(row)?))).collect()
     }
 }
 
-fn client(
-    (id, redirect_uris, secret_hash, namespaces): (String, String, Option<Vec<u8>>, Option<String>),
-) -> Result<Client> {
+fn client(row: Row) -> Result<Client> {
     let list = |json: &str| serde_json::from_str(json).map_err(|_| Error::Corrupt("client"));
     Ok(Client {
-        id,
-        redirect_uris: list(&redirect_uris)?,
-        secret_hash,
-        namespaces: namespaces.as_deref().map(list).transpose()?,
+        id: row.id,
+        redirect_uris: list(&row.redirect_uris)?,
+        secret_hash: row.secret_hash,
+        namespaces: row.namespaces.as_deref().map(list).transpose()?,
     })
 }
 

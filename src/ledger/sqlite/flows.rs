@@ -240,18 +240,19 @@ mod tests {
     #[tokio::test]
     async fn an_assertion_is_taken_once() {
         let acme = Acme::new().await;
-        let seen = Some((fresh(), acme.later(300)));
+        let seen = (fresh(), acme.later(300));
         for (fits, times) in [(true, "first"), (false, "second")] {
             let state = sent(&acme, fresh()).await;
             let awaited = acme.ledger.awaited(state, acme.now).await.unwrap().unwrap();
             let ada = asserted("ada");
-            let took = acme.ledger.answer_flow(awaited.id, seen, &ada, fresh(), acme.now).await;
+            let took =
+                acme.ledger.answer_flow(awaited.id, Some(seen), &ada, fresh(), acme.now).await;
             assert_eq!(took.unwrap(), fits, "{times}");
         }
         let hashes = (fresh(), fresh());
         let unasked = acme
             .ledger
-            .answer_unasked(&company(), seen.unwrap(), &asserted("ada"), hashes, acme.later(9))
+            .answer_unasked(&company(), seen, &asserted("ada"), hashes, acme.later(9))
             .await;
         assert!(!unasked.unwrap());
     }

@@ -149,6 +149,7 @@ async fn authorize(gateway: &Gateway, jar: CookieJar, query: &str) -> Result<Res
 }
 
 /// What the pages may know of a request that waits.
+#[derive(Deserialize)]
 pub(in crate::gateway) struct Waiting {
     /// The client's id.
     pub client: String,
@@ -159,8 +160,7 @@ pub(in crate::gateway) struct Waiting {
 impl Waiting {
     /// Of the request as it is kept.
     pub(in crate::gateway) fn read(request: &str) -> Option<Self> {
-        let Request { client, fresh, .. } = serde_json::from_str(request).ok()?;
-        Some(Self { client, fresh })
+        serde_json::from_str(request).ok()
     }
 }
 

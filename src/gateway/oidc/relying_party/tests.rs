@@ -222,7 +222,7 @@ impl World {
 
 /// What a page shows for the audit log.
 fn reference(page: &str) -> &str {
-    page.split_once("<code>").unwrap().1.split_once("</code>").unwrap().0
+    page.split_once("<code class=\"reference\">").unwrap().1.split_once("</code>").unwrap().0
 }
 
 fn secret_hash(text: &str) -> Hash {
