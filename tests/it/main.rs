@@ -14,5 +14,6 @@ mod operations;
 mod plugin;
 mod policies;
 mod rights;
+mod saml;
 mod story;
 mod world;

@@ -9,11 +9,14 @@
 
 pub mod authn_request;
 pub mod encryption;
+pub mod hostile;
 pub mod idp;
 pub mod keys;
 pub mod load;
+pub mod mutation;
 pub mod response;
 pub mod signature;
+pub mod styles;
 pub mod xml;
 pub mod xmlsec;
 

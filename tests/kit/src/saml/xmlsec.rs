@@ -8,9 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use roxmltree::Document;
 use tempfile::TempDir;
 
-use super::{ASSERTION, PROTOCOL, keys::Signer};
+use super::{ASSERTION, DS, PROTOCOL, keys::Signer};
 use crate::tls::IdentityFiles;
 
 /// What xmlsec1 signs and verifies with.
@@ -44,6 +45,17 @@ impl Xmlsec {
         ids(&mut command).arg("--node-xpath").arg(node).arg("--output").arg(&output).arg(&input);
         run(&mut command)?;
         fs::read_to_string(&output).context("reading what was signed")
+    }
+
+    /// The digests that xmlsec1 finds for the references of a document's only signature.
+    ///
+    /// # Errors
+    /// If xmlsec1 is missing or refuses.
+    pub fn digests(&self, document: &str) -> anyhow::Result<Vec<String>> {
+        let signed = self.sign(document, "root")?;
+        let parsed = Document::parse(&signed).context("reading what was signed")?;
+        let values = parsed.descendants().filter(|node| node.has_tag_name((DS, "DigestValue")));
+        Ok(values.map(|node| node.text().unwrap_or_default().trim().to_owned()).collect())
     }
 
     /// Verifies the signature of the element of this local name in each file. All are good, or
