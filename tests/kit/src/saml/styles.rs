@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use super::{
     Attribute, DS, EXCLUSIVE, PERSISTENT, Person, UNSPECIFIED,
     encryption::{Cipher, Encryption, Transport},
-    hostile::{Mode, Parties, REQUEST, Shape, Signed},
+    hostile::{Parties, Shape, Signed},
     keys::Hash,
     response::{Response, new_id, time},
     signature::{ENVELOPED, Profile},
@@ -41,30 +41,35 @@ struct Style {
     cipher: Option<Cipher>,
 }
 
-/// One of each, unsolicited or as answers to [`REQUEST`].
+/// One of each, as answers to the request of this ID, or unsolicited.
 ///
 /// # Errors
 /// If one can't be made; xmlsec1 must be there.
-pub fn all(parties: &Parties, mode: Mode) -> anyhow::Result<Vec<Good>> {
+pub fn all(parties: &Parties, request: Option<&str>) -> anyhow::Result<Vec<Good>> {
     let xmlsec = Xmlsec::new(&parties.idp)?;
     let mut made = Vec::new();
     for style in templates::ALL {
-        made.push(style.good(parties, mode, &xmlsec)?);
+        made.push(style.good(parties, request, &xmlsec)?);
     }
     if let Some(last) = templates::ALL.last() {
         // signed by a parser that takes them for what they are (XML 1.0, section 2.11)
-        let mut good = last.good(parties, mode, &xmlsec)?;
+        let mut good = last.good(parties, request, &xmlsec)?;
         good.document = good.document.replace('\n', "\r\n");
         good.name.push_str(", with Windows line ends");
         made.push(good);
     }
-    made.extend(plain(parties, mode)?);
+    made.extend(plain(parties, request)?);
     Ok(made)
 }
 
 impl Style {
-    fn good(&self, parties: &Parties, mode: Mode, xmlsec: &Xmlsec) -> anyhow::Result<Good> {
-        let mut document = fill(self.template, parties, mode);
+    fn good(
+        &self,
+        parties: &Parties,
+        request: Option<&str>,
+        xmlsec: &Xmlsec,
+    ) -> anyhow::Result<Good> {
+        let mut document = fill(self.template, parties, request);
         for parent in self.signs {
             if let (Some(cipher), &"Response") = (self.cipher, parent) {
                 let name = ["saml2:Assertion", "saml:Assertion", "Assertion"]
@@ -93,14 +98,11 @@ impl Style {
 }
 
 /// Puts IDs, times, names and signatures to be filled in into a template.
-fn fill(template: &str, parties: &Parties, mode: Mode) -> String {
+fn fill(template: &str, parties: &Parties, request: Option<&str>) -> String {
     let (response, assertion) = (new_id(), new_id());
     let at = |minutes| time(parties.now + SignedDuration::from_mins(minutes));
     let milliseconds = parties.now.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
-    let request = match mode {
-        Mode::Unsolicited => String::new(),
-        Mode::Answer => format!(" InResponseTo=\"{REQUEST}\""),
-    };
+    let request = xml::attribute("InResponseTo", request);
     let certificate = BASE64_STANDARD.encode(parties.idp.identity().cert_der());
     let mut filled = template.to_owned();
     for (parent, id) in [("RESPONSE", &response), ("ASSERTION", &assertion)] {
@@ -153,7 +155,7 @@ fn unsigned(prefix: &str, declared: &str, id: &str, list: &str, certificate: &st
 }
 
 /// Those of the kit's own identity provider: every shape, cipher and algorithm.
-fn plain(parties: &Parties, mode: Mode) -> anyhow::Result<Vec<Good>> {
+fn plain(parties: &Parties, request: Option<&str>) -> anyhow::Result<Vec<Good>> {
     let mut person = Person::new(
         "o'neil & <sons>; \u{e9}\u{1f511}@acme.example",
         "o'neil@acme.example",
@@ -164,9 +166,9 @@ fn plain(parties: &Parties, mode: Mode) -> anyhow::Result<Vec<Good>> {
     let mut made = vec![];
     let mut add = |name: &str, sealing: super::response::Sealing, change: fn(&mut Response)| {
         let response = Response::new(&parties.issuer, &parties.sp, &person, parties.now);
-        let mut response = match mode {
-            Mode::Unsolicited => response,
-            Mode::Answer => response.answering(REQUEST),
+        let mut response = match request {
+            Some(request) => response.answering(request),
+            None => response,
         };
         change(&mut response);
         let values = |one: &Attribute| (one.name.clone(), one.values.clone());
@@ -227,6 +229,13 @@ fn plain(parties: &Parties, mode: Mode) -> anyhow::Result<Vec<Good>> {
     add("an unspecified format", parties.sealing(shape), |response| {
         response.assertion.person.format = UNSPECIFIED.into();
     })?;
+    let mut elsewhere = parties.sealing(shape);
+    elsewhere.plain_assertion = Some(xml::edit(|assertion| {
+        let other = "<saml:SubjectConfirmation Method=\"urn:oasis:names:tc:SAML:2.0:cm:sender-vouches\">\
+                     </saml:SubjectConfirmation>";
+        xml::before(assertion, "saml:SubjectConfirmation", other)
+    }));
+    add("a confirmation for others besides", elsewhere, |_| {})?;
     let mut once = parties.sealing(shape);
     once.plain_assertion = Some(xml::edit(|assertion| {
         let conditions = "<saml:OneTimeUse></saml:OneTimeUse>\

@@ -3,7 +3,7 @@
 use anyhow::bail;
 use jiff::SignedDuration;
 
-use super::{Cases, Mode, Shape, Words};
+use super::{Cases, Mode, Shape, TextChange, Words};
 use crate::saml::{
     ASSERTION, TRANSIENT,
     response::Response,
@@ -15,7 +15,6 @@ const AGO: SignedDuration = SignedDuration::from_mins(10);
 const ELSEWHERE: &str = "https://elsewhere.example/acs";
 
 type Change = fn(&mut Response);
-type TextChange = fn(&str) -> anyhow::Result<String>;
 
 pub(super) fn add(cases: &mut Cases<'_>) -> anyhow::Result<()> {
     for shape in Shape::all() {

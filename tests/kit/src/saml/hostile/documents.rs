@@ -2,15 +2,13 @@
 
 use std::fmt::Write;
 
-use super::{Cases, Mode, Shape, Signed, Words};
+use super::{Cases, Mode, Shape, Signed, TextChange, Words};
 use crate::saml::xml::{append, before, edit, prepend, swap};
 
 const XML: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 const DTD: Words = &["document type"];
 const COMPLEX: Words = &["than is accepted"];
 const BYTES: Words = &["bytes"];
-
-type TextChange = fn(&str) -> anyhow::Result<String>;
 
 pub(super) fn add(cases: &mut Cases<'_>) -> anyhow::Result<()> {
     for shape in Shape::all() {

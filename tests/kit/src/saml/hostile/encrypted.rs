@@ -4,7 +4,7 @@
 use anyhow::bail;
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use super::{Cases, Mode, Shape, Signed, Words, evil};
+use super::{Cases, Mode, Shape, Signed, TextChange, Words, evil};
 use crate::saml::{
     ASSERTION,
     encryption::{Cipher, Encryption, Transport},
@@ -12,8 +12,6 @@ use crate::saml::{
     signature::Profile,
     xml::{append, behind, content, cut, edit, element, prepend, replace, swap},
 };
-
-type TextChange = fn(&str) -> anyhow::Result<String>;
 
 pub(super) fn add(cases: &mut Cases<'_>) -> anyhow::Result<()> {
     for signed in [Signed::Response, Signed::Assertion, Signed::Both] {

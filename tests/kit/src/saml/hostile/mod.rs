@@ -8,6 +8,7 @@ mod documents;
 mod encrypted;
 mod names;
 mod signatures;
+mod tampered;
 mod wrapping;
 
 use std::{sync::Arc, time::SystemTime};
@@ -39,6 +40,16 @@ pub enum Mode {
     Unsolicited,
     /// The answer to [`REQUEST`].
     Answer,
+}
+
+impl Mode {
+    /// The request that is answered.
+    pub fn request(self) -> Option<&'static str> {
+        match self {
+            Self::Unsolicited => None,
+            Self::Answer => Some(REQUEST),
+        }
+    }
 }
 
 /// One hostile response.
@@ -171,6 +182,7 @@ pub fn all(parties: &Parties) -> anyhow::Result<Vec<Case>> {
     checks::add(&mut cases)?;
     wrapping::add(&mut cases)?;
     signatures::add(&mut cases)?;
+    tampered::add(&mut cases)?;
     names::add(&mut cases)?;
     encrypted::add(&mut cases)?;
     documents::add(&mut cases)?;
@@ -178,6 +190,7 @@ pub fn all(parties: &Parties) -> anyhow::Result<Vec<Case>> {
 }
 
 type Words = &'static [&'static str];
+type TextChange = fn(&str) -> anyhow::Result<String>;
 
 struct Cases<'a> {
     parties: &'a Parties,

@@ -1,12 +1,10 @@
 //! IDs that could be found twice, and text that two readers could read differently.
 
-use super::{Cases, Mode, Shape, VICTIM, Words};
+use super::{Cases, Mode, Shape, TextChange, VICTIM, Words};
 use crate::saml::{
     response::Sealing,
     xml::{Edit, before, edit, prepend, swap},
 };
-
-type TextChange = fn(&str) -> anyhow::Result<String>;
 
 pub(super) fn add(cases: &mut Cases<'_>) -> anyhow::Result<()> {
     for shape in Shape::all() {

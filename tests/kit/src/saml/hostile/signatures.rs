@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use super::{Cases, Parties, Shape, Signed, Words};
+use super::{Cases, Parties, Shape, Signed, TextChange, Words};
 use crate::saml::{
     DS, EXCLUSIVE,
-    keys::Signer,
+    keys::{Hash, Signer},
     signature::{ENVELOPED, Profile},
     xml::{append, before, behind, content, cut, edit, element, prepend, replace, swap},
 };
@@ -17,7 +17,6 @@ const INCLUSIVE: &str = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315";
 const MORE: &str = "http://www.w3.org/2001/04/xmldsig-more#";
 
 type Change = fn(&mut Profile, &Parties);
-type TextChange = fn(&str) -> anyhow::Result<String>;
 
 pub(super) fn add(cases: &mut Cases<'_>) -> anyhow::Result<()> {
     for shape in Shape::all() {
@@ -67,7 +66,6 @@ pub(super) fn add(cases: &mut Cases<'_>) -> anyhow::Result<()> {
                 &sealing,
             )?;
         }
-        add_tampered(cases, shape)?;
     }
     Ok(())
 }
@@ -118,7 +116,7 @@ fn keys() -> Vec<(&'static str, Words, Change)> {
         ("the digest of nothing, as void canonicalization gives", &["digest"], |p, _| {
             p.digested = Some(edit(|_| Ok(String::new())));
         }),
-        ("a SHA-1 digest", &["sha1"], |p, _| p.digest = crate::saml::keys::Hash::Sha1),
+        ("a SHA-1 digest", &["sha1"], |p, _| p.digest = Hash::Sha1),
         (
             "the signature of nothing, as void canonicalization gives",
             &["signature"],
@@ -312,7 +310,7 @@ fn finished() -> Vec<(&'static str, Words, TextChange)> {
         ("another digest put in after signing", CHANGED, |s| {
             // a good one, of nothing: SignedInfo comes first, whatever the digest
             let old = element(s, "ds:DigestValue")?.to_owned();
-            let nothing = BASE64_STANDARD.encode(crate::saml::keys::Hash::Sha256.of(b""));
+            let nothing = BASE64_STANDARD.encode(Hash::Sha256.of(b""));
             swap(s, &old, &format!("<ds:DigestValue>{nothing}</ds:DigestValue>"))
         }),
         ("SignedInfo with white space put in", CHANGED, |s| {
@@ -374,74 +372,4 @@ fn finished() -> Vec<(&'static str, Words, TextChange)> {
             swap(s, DS, "urn:example:xmldsig")
         }),
     ]
-}
-
-/// What was changed after it was signed.
-fn add_tampered(cases: &mut Cases<'_>, shape: Shape) -> anyhow::Result<()> {
-    const DIGEST: Words = &["was changed after it was signed"];
-    let in_assertion: [(&str, TextChange); 7] = [
-        ("the NameID changed", |a| {
-            super::evil(a, Some(super::super::xml::root_attribute(a, "ID")?))
-        }),
-        ("a group added", |a| {
-            let attribute = a.rfind("</saml:Attribute>").unwrap_or(0);
-            let admins = "<saml:AttributeValue>admins</saml:AttributeValue>";
-            Ok(format!("{}{admins}{}", &a[..attribute], &a[attribute..]))
-        }),
-        ("an attribute taken away", |a| cut(a, "saml:Attribute")),
-        ("a space put into the NameID", |a| swap(a, "</saml:NameID>", " </saml:NameID>")),
-        ("white space put between elements", |a| swap(a, "</saml:Subject>", "</saml:Subject>\n")),
-        ("a longer session", |a| swap(a, " SessionNotOnOrAfter=\"2", " SessionNotOnOrAfter=\"3")),
-        ("an attribute renamed", |a| swap(a, " Name=\"displayName\"", " Name=\"mail\"")),
-    ];
-    for (name, change) in in_assertion {
-        let mut sealing = cases.parties.sealing(shape);
-        if shape.assertion_signed() {
-            sealing.signed_assertion = Some(edit(change));
-        } else if shape.encrypted {
-            continue; // the response's digest is over the ciphertext
-        } else {
-            sealing.signed_response = Some(edit(change_within(change)));
-        }
-        cases.add(name, shape, DIGEST, &sealing)?;
-    }
-    if !shape.response_signed() {
-        return Ok(());
-    }
-    let recipient = cases.parties.recipient.cert_der().to_vec();
-    let stranger = Profile::new(&cases.parties.idp);
-    let fresh = cases.parties.response(super::Mode::Unsolicited).assertion.xml();
-    let mut sealing = cases.parties.sealing(shape);
-    let encrypted = shape.encrypted;
-    sealing.signed_response = Some(edit(move |r| {
-        // even one that the identity provider signed itself, in another response
-        let other = stranger.sign(&fresh)?;
-        if encrypted {
-            let other = crate::saml::encryption::Encryption::new(&recipient).encrypt(&other)?;
-            return replace(r, "saml:EncryptedAssertion", &other);
-        }
-        replace(r, "saml:Assertion", &other)
-    }));
-    cases.add("the assertion of another response", shape, DIGEST, &sealing)?;
-    let in_response: [(&str, TextChange); 3] = [
-        ("another time of the response", |r| swap(r, " IssueInstant=\"2", " IssueInstant=\"3")),
-        ("a status message added", |r| {
-            append(r, "samlp:Status", "<samlp:StatusMessage>hello</samlp:StatusMessage>")
-        }),
-        ("white space put into the response", |r| swap(r, "<samlp:Status>", "<samlp:Status> ")),
-    ];
-    for (name, change) in in_response {
-        let mut sealing = cases.parties.sealing(shape);
-        sealing.signed_response = Some(edit(change));
-        cases.add(name, shape, DIGEST, &sealing)?;
-    }
-    Ok(())
-}
-
-/// A change of the assertion as a change of the response around it.
-fn change_within(change: TextChange) -> impl Fn(&str) -> anyhow::Result<String> {
-    move |response| {
-        let changed = change(element(response, "saml:Assertion")?)?;
-        replace(response, "saml:Assertion", &changed)
-    }
 }

@@ -5,9 +5,10 @@
 //! Where the response is signed besides, it is signed after its assertion was wrapped: its
 //! signature holds, so that the form alone gives it away.
 
-use super::{Cases, Shape, Words, evil, with_id};
+use super::{Cases, Mode, Shape, Words, evil, with_id};
 use crate::saml::{
     PROTOCOL,
+    encryption::Encryption,
     response::new_id,
     xml::{append, before, behind, cut, edit, element, replace, root_attribute},
 };
@@ -20,6 +21,9 @@ const FORM: Words = &[
     "must refer",
     "expected a saml 2.0",
 ];
+
+const FORM_INSIDE: Words =
+    &["isn't accepted", "well-formed", "more than once", "attribute id is missing", "must refer"];
 
 /// Of an assertion: as signed, without its signature, the attacker's, the signature.
 struct Parts {
@@ -64,19 +68,8 @@ fn add_assertions(cases: &mut Cases<'_>, shape: Shape) -> anyhow::Result<()> {
                 let signature = element(signed, "ds:Signature")?.to_owned();
                 wrap(&Parts { signed: signed.to_owned(), original, evil, signature })
             }));
-            let words: Words = if shape.encrypted {
-                &[
-                    "isn't accepted",
-                    "more than once",
-                    "attribute id is missing",
-                    "must refer",
-                    "expected a saml 2.0",
-                    "well-formed",
-                    "can't be decrypted",
-                ]
-            } else {
-                FORM
-            };
+            // what is inside the ciphertext must be one document
+            let words = if shape.encrypted { FORM_INSIDE } else { FORM };
             cases.add(&format!("{name}, {ids}"), shape, words, &sealing)?;
         }
     }
@@ -191,7 +184,7 @@ fn add_responses(cases: &mut Cases<'_>, shape: Shape) -> anyhow::Result<()> {
     for (name, wrap) in responses() {
         for ids in ["its own ID", "the same ID", "no ID"] {
             let mut sealing = cases.parties.sealing(shape);
-            let fake = cases.parties.response(super::Mode::Unsolicited);
+            let fake = cases.parties.response(Mode::Unsolicited);
             let recipient = recipient.clone();
             sealing.signed_response = Some(edit(move |signed| {
                 // the response's own signature comes first, unless the assertion is before it
@@ -200,8 +193,7 @@ fn add_responses(cases: &mut Cases<'_>, shape: Shape) -> anyhow::Result<()> {
                 let mut assertion = evil(&fake.assertion.xml(), Some(&new_id()))?;
                 if shape.encrypted {
                     // anybody can encrypt for the service provider
-                    assertion =
-                        crate::saml::encryption::Encryption::new(&recipient).encrypt(&assertion)?;
+                    assertion = Encryption::new(&recipient).encrypt(&assertion)?;
                 }
                 let id = match ids {
                     "its own ID" => Some(fake.id.as_str()),
