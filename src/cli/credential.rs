@@ -162,8 +162,8 @@ pub async fn sign_in(settings: &Settings, ask: Ask, anew: bool) -> Result<Entry,
     let attempt = Attempt::new(loopback.redirect_uri.clone())?;
     let url = provider.authorization_url(&attempt, anew);
     let opened = ask == Ask::Browser && open(url.as_str()).await;
-    let how = if opened { "Sign in in the browser. If none opens" } else { "Sign in" };
-    eprintln!("{how}, go to\n\n    {url}\n");
+    let how = if opened { "Sign in in the browser. If none opens," } else { "To sign in," };
+    eprintln!("{how} go to\n\n    {url}\n");
     let signed_in = tokio::time::timeout(SIGN_IN, answered(&provider, &mut loopback, &attempt));
     let signed_in = signed_in.await.unwrap_or(Err(Error::TooLate));
     loopback.end().await;

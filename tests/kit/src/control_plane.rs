@@ -215,8 +215,13 @@ impl ControlPlane {
     /// # Errors
     /// If the API server refuses it, with its reason; or if the cluster was there already.
     pub async fn authenticate_with(&self, config: &str) -> anyhow::Result<()> {
-        ensure!(!self._processes.is_empty(), "this cluster's issuers are not the kit's to change");
+        ensure!(self.is_ours(), "this cluster's issuers are not the kit's to change");
         authentication::change(&self.client().await?, &self.folder, config).await
+    }
+
+    /// Whether it was started here, and is not somebody's cluster.
+    pub fn is_ours(&self) -> bool {
+        !self._processes.is_empty()
     }
 
     /// A client as the administrator. Make one in each test: it belongs to the test's runtime.

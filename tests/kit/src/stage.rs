@@ -180,6 +180,11 @@ impl Stage {
         command
     }
 
+    /// Where the stage keeps its files, for as long as it stands.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The program itself.
     pub fn program(&self) -> &Path {
         &self.program

@@ -3,12 +3,22 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
-use crate::{control_plane::ControlPlane, scim::Scim, stage::Stage, wait::until};
+use crate::{
+    control_plane::ControlPlane,
+    saml::Person,
+    scim::Scim,
+    stage::Stage,
+    visitor::Visitor,
+    wait::until,
+    workstation::{Workstation, sign_in},
+};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/acme");
 const ACME: &str = "acme";
+/// How the story ends a sign-in that was refused as it should be.
+const REFUSED: &str = "she is not let in";
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What is told while the story plays.
@@ -139,7 +149,7 @@ impl Story<'_> {
     }
 
     async fn access(&self, scim: &Scim, ada: &str) -> anyhow::Result<()> {
-        (self.tell)(Line::Step("What Ada may do, by the groups her token would carry"));
+        (self.tell)(Line::Step("What Ada may do, by the groups her token carries"));
         let groups = self.teams_of_ada()?;
         ensure!(groups == ["acme:engineering", "acme:team-research"], "Ada's teams: {groups:?}");
         for (question, expected) in [
@@ -151,11 +161,87 @@ impl Story<'_> {
         ] {
             self.can_i(&groups, question, expected).await?;
         }
+        if self.control_plane.is_ours() {
+            return self.sign_in(scim, ada).await;
+        }
+        (self.tell)(Line::Say(
+            "To sign in, this cluster's API server must trust the gateway: rollcall authn-config.",
+        ));
         (self.tell)(Line::Step("Ada leaves: her identity provider deactivates her"));
         scim.deactivate(ada).await?;
         let groups = self.teams_of_ada()?;
         ensure!(groups.is_empty(), "Ada still has teams: {groups:?}");
         self.can_i(&groups, "create deployments -n acme-web", "no").await
+    }
+
+    /// Ada types kubectl, signs in with her company's login, and sees what her teams may see.
+    async fn sign_in(&self, scim: &Scim, ada: &str) -> anyhow::Result<()> {
+        let stage = self.stage;
+        (self.tell)(Line::Step("The API server trusts the gateway, by its configuration"));
+        let ca = stage.ca_file.to_str().context("a folder that isn't UTF-8")?;
+        let config = stage.rollcall(&["authn-config", "--issuer", &stage.gateway, "--ca", ca])?;
+        let told = format!("rollcall authn-config --issuer {} --ca ca.crt", stage.gateway);
+        let lines = config.lines().take_while(|line| !line.contains("certificateAuthority"));
+        (self.tell)(Line::Show(&told, &lines.collect::<Vec<_>>().join("\n")));
+        self.control_plane.authenticate_with(&config).await?;
+
+        (self.tell)(Line::Step(
+            "Ada types kubectl get pods, and signs in with her company's login",
+        ));
+        let folder = stage.folder().join("ada");
+        let workstation = Workstation::new(self.control_plane, stage, &folder)?;
+        let email = "ada@acme.example";
+        stage.idp.sign_in_as(Some(Person::new(email, email, "Ada Lovelace")));
+        let visitor = Visitor::new(&stage.ca_pem)?;
+        let get = ["get", "pods", "-n", "acme-web"];
+        let done = workstation
+            .kubectl_signing_in(&get, async |url| {
+                let page = sign_in(&visitor, &url, email).await?;
+                for shown in ["You are signed in to acme", "engineering", "team-research"] {
+                    page.says(shown)?;
+                }
+                Ok(())
+            })
+            .await?;
+        (self.tell)(Line::Show("kubectl get pods -n acme-web", &done.ok()?));
+        let who = workstation.kubectl(&["auth", "whoami"]).await?.ok()?;
+        (self.tell)(Line::Show("kubectl auth whoami", &who));
+        for part in ["rollcall:acme:ada@acme.example", "rollcall:acme:engineering", ada] {
+            ensure!(who.contains(part), "no {part} in {who}");
+        }
+        for (question, expected) in
+            [("create deployments -n acme-web", "yes"), ("create deployments -n acme-data", "no")]
+        {
+            let args: Vec<_> = ["auth", "can-i"].into_iter().chain(question.split(' ')).collect();
+            let answer = workstation.kubectl(&args).await?.printed;
+            (self.tell)(Line::Show(&format!("kubectl auth can-i {question}"), &answer));
+            ensure!(answer.trim().ends_with(expected), "expected {expected}, got {answer}");
+        }
+
+        (self.tell)(Line::Step("Ada leaves: her identity provider deactivates her"));
+        scim.deactivate(ada).await?;
+        let groups = self.teams_of_ada()?;
+        ensure!(groups.is_empty(), "Ada still has teams: {groups:?}");
+        workstation.let_token_expire()?;
+        let refused = workstation
+            .kubectl_signing_in(&get, async |url| {
+                let page = visitor.visit(&url).await?;
+                page.says("Work e-mail")?;
+                let page = visitor.submit(&page, &[("email", email)]).await?;
+                let page = visitor.submit(&page, &[]).await?;
+                ensure!(page.status == 403, "Ada still gets in: {} {}", page.url, page.html);
+                bail!("{REFUSED}")
+            })
+            .await;
+        let error = refused.err().map(|error| format!("{error:#}")).unwrap_or_default();
+        ensure!(error.contains(REFUSED), "kubectl didn't ask Ada to sign in: {error}");
+        (self.tell)(Line::Say(
+            "Her session has ended; kubectl asks her to sign in, and she is not let in.",
+        ));
+        let log = stage.rollcall(&["log", "-n", ACME, "--limit", "1"])?;
+        (self.tell)(Line::Show("rollcall log -n acme --limit 1", &log));
+        ensure!(log.contains("Deactivated"), "the audit log doesn't say why: {log}");
+        Ok(())
     }
 
     fn teams_of_ada(&self) -> anyhow::Result<Vec<String>> {

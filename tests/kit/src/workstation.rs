@@ -10,12 +10,17 @@ use std::{
 
 use anyhow::{Context, ensure};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    io::{AsyncBufReadExt, BufReader},
     process::Command,
     time::timeout,
 };
 
-use crate::{control_plane::ControlPlane, parts, stage::Stage, visitor::Visitor};
+use crate::{
+    control_plane::ControlPlane,
+    parts,
+    stage::Stage,
+    visitor::{Page, Visitor},
+};
 
 /// How long a command may take that waits for somebody to sign in.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -33,8 +38,8 @@ pub struct Workstation {
 #[derive(Clone, Debug)]
 pub struct Done {
     pub status: ExitStatus,
-    pub stdout: String,
-    pub stderr: String,
+    /// What it printed and said, as a terminal shows it.
+    pub printed: String,
 }
 
 impl Done {
@@ -43,8 +48,8 @@ impl Done {
     /// # Errors
     /// It failed: with what it said.
     pub fn ok(self) -> anyhow::Result<String> {
-        ensure!(self.status.success(), "{}: {}{}", self.status, self.stderr, self.stdout);
-        Ok(self.stdout)
+        ensure!(self.status.success(), "{}: {}", self.status, self.printed);
+        Ok(self.printed)
     }
 }
 
@@ -131,52 +136,47 @@ impl Workstation {
         Ok(())
     }
 
+    /// On a terminal, since only there `rollcall credential` asks somebody to sign in: what is
+    /// printed and what is said come as one.
     async fn run(
         &self,
         program: &Path,
         args: &[&str],
         sign_in: impl AsyncFnOnce(String) -> anyhow::Result<()>,
     ) -> anyhow::Result<Done> {
-        let mut child = Command::new(program)
-            .args(args)
+        let quoted = |word: &str| format!("'{}'", word.replace('\'', r"'\''"));
+        let program = program.to_str().context("a path that isn't UTF-8")?;
+        let words = std::iter::once(&program).chain(args).map(|word| quoted(word));
+        let command = words.collect::<Vec<_>>().join(" ");
+        let mut child = Command::new("script")
+            .args(["--quiet", "--return", "--flush", "--command", &command, "/dev/null"])
             .env("KUBECONFIG", self.folder.join("kubeconfig"))
             .env("KUBECACHEDIR", self.folder.join("kubectl"))
             .env("XDG_CACHE_HOME", self.folder.join("cache"))
             .env("HOME", &self.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("running {}", program.display()))?;
-        let (out, err) = (child.stdout.take(), child.stderr.take());
-        let (mut out, err) = (out.context("no stdout")?, err.context("no stderr")?);
+            .context("running script, of Debian's package bsdutils")?;
+        let out = child.stdout.take().context("no stdout")?;
         let running = async {
-            let mut stdout = String::new();
-            let watch = async {
-                let mut sign_in = Some(sign_in);
-                let (mut lines, mut stderr) = (BufReader::new(err).lines(), String::new());
-                while let Some(line) = lines.next_line().await? {
-                    let url =
-                        line.split_whitespace().find(|word| word.contains("/oauth2/authorize?"));
-                    if let Some(url) = url
-                        && let Some(sign_in) = sign_in.take()
-                    {
-                        sign_in(url.to_owned()).await?;
-                    }
-                    stderr.push_str(&line);
-                    stderr.push('\n');
+            let mut sign_in = Some(sign_in);
+            let (mut lines, mut printed) = (BufReader::new(out).lines(), String::new());
+            while let Some(line) = lines.next_line().await? {
+                let line = line.trim_end();
+                let url = line.split_whitespace().find(|word| word.contains("/oauth2/authorize?"));
+                if let Some(url) = url
+                    && let Some(sign_in) = sign_in.take()
+                {
+                    sign_in(url.to_owned()).await?;
                 }
-                anyhow::Ok(stderr)
-            };
-            let (read, stderr) =
-                tokio::try_join!(async { Ok(out.read_to_string(&mut stdout).await?) }, watch,)?;
-            let _bytes: usize = read;
-            anyhow::Ok(Done { status: child.wait().await?, stdout, stderr })
+                printed.push_str(line);
+                printed.push('\n');
+            }
+            anyhow::Ok(Done { status: child.wait().await?, printed })
         };
-        timeout(PATIENCE, running)
-            .await
-            .with_context(|| format!("{} {args:?}", program.display()))?
+        timeout(PATIENCE, running).await.with_context(|| command.clone())?
     }
 }
 
@@ -185,11 +185,7 @@ impl Workstation {
 ///
 /// # Errors
 /// If a step doesn't lead on.
-pub async fn sign_in(
-    visitor: &Visitor,
-    url: &str,
-    email: &str,
-) -> anyhow::Result<crate::visitor::Page> {
+pub async fn sign_in(visitor: &Visitor, url: &str, email: &str) -> anyhow::Result<Page> {
     let page = visitor.visit(url).await?;
     page.says("mail")?;
     let page = visitor.submit(&page, &[("email", email)]).await?;
