@@ -140,7 +140,7 @@ impl Signer<'_> {
     pub fn sign(&self, xml: &str, id: &str) -> String {
         let mark = format!("[[{id}]]");
         let digest = {
-            let text = unmarked(xml);
+            let text = as_read(xml);
             let document = Document::parse(&text).unwrap();
             let prefixes: Vec<&str> = self.prefixes.split_whitespace().collect();
             let mut out = vec![];
@@ -167,7 +167,7 @@ impl Signer<'_> {
         ));
         let xml = xml.replace(&mark, &signature);
         let info = {
-            let text = unmarked(&xml);
+            let text = as_read(&xml);
             let document = Document::parse(&text).unwrap();
             let signatures = by_id(&document, id).children();
             let mut signatures = signatures.filter(|node| node.has_tag_name((DS, "Signature")));
@@ -251,6 +251,11 @@ pub fn signed_with(signed: Signed, signer: &Signer<'_>, xml: &str) -> String {
 
 fn unmarked(xml: &str) -> String {
     ["[[_a]]", "[[_r]]", "[[value]]"].iter().fold(xml.to_owned(), |xml, mark| xml.replace(mark, ""))
+}
+
+/// As the text is read, without marks.
+fn as_read(xml: &str) -> String {
+    super::xml::text(unmarked(xml).as_bytes()).unwrap().into_owned()
 }
 
 fn unmarked_but(xml: &str, id: &str) -> String {

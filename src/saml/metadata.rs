@@ -168,7 +168,7 @@ impl MetadataError {
 /// It isn't the metadata of exactly one identity provider that can be used at `now`. That its
 /// certificates have expired is no error.
 pub fn parse(document: &[u8], now: Timestamp) -> Result<IdentityProvider, MetadataError> {
-    let text = xml::text(document).map_err(|_| MetadataError::NotUtf8)?;
+    let text = &*xml::text(document).map_err(|_| MetadataError::NotUtf8)?;
     let document = xml::document(text, &xml::METADATA).map_err(|error| what_else(text, error))?;
     let (entity, role) = identity_provider(document.root_element())?;
 

@@ -1,6 +1,7 @@
 //! Whether a response signs somebody in (saml-profiles-2.0-os, section 4.1.4): the rules, in the
 //! order in which they are applied. Nothing is read of an assertion before its digest was checked.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -74,7 +75,7 @@ pub fn verify(response: &[u8], expected: &Expected<'_>) -> Result<Assertion, Ref
     let mut ids = Ids::default();
     let mut buffer = vec![];
     let text = text(response)?;
-    let document = xml::document(text, &xml::RESPONSE)?;
+    let document = xml::document(&text, &xml::RESPONSE)?;
     let response = document.root_element();
     shape::check(response, &shape::RESPONSE, &mut ids)?;
 
@@ -93,7 +94,8 @@ pub fn verify(response: &[u8], expected: &Expected<'_>) -> Result<Assertion, Ref
         }
         ([], [encrypted]) => {
             let plain = encryption::decrypt(*encrypted, expected.sp.decryption_keys, signed)?;
-            let document = xml::document(self::text(&plain)?, &xml::RESPONSE)?;
+            let plain = self::text(&plain)?;
+            let document = xml::document(&plain, &xml::RESPONSE)?;
             let assertion = document.root_element();
             shape::check(assertion, &shape::ASSERTION, &mut ids)?;
             let trusted = Trusted::new(assertion, signed, expected, &mut buffer)?;
@@ -103,9 +105,9 @@ pub fn verify(response: &[u8], expected: &Expected<'_>) -> Result<Assertion, Ref
     }
 }
 
-fn text(bytes: &[u8]) -> Result<&str, Refusal> {
+fn text(bytes: &[u8]) -> Result<Cow<'_, str>, Refusal> {
     let text = xml::text(bytes)?;
-    if xml::declares_other_encoding(text) { Err(Refusal::NotUtf8) } else { Ok(text) }
+    if xml::declares_other_encoding(&text) { Err(Refusal::NotUtf8) } else { Ok(text) }
 }
 
 /// The Assertion whose digest, or that of the Response around it, was checked.
@@ -275,24 +277,33 @@ fn audience(conditions: Node<'_, '_>, expected: &Expected<'_>) -> Result<(), Ref
     Ok(())
 }
 
-/// Until when the subject is confirmed to be whoever brought the assertion: one bearer confirmation
-/// is enough (saml-profiles-2.0-os, section 4.1.4.2). The first error, if none is good.
+/// Whoever brought the assertion must be its subject: one bearer confirmation is enough
+/// (saml-profiles-2.0-os, section 4.1.4.2). The first error, if none is good.
+///
+/// Until when one of them could be good, the others too: those are for other requests of ours.
 fn confirmed(subject: Node<'_, '_>, expected: &Expected<'_>) -> Result<Timestamp, Refusal> {
-    let bearer =
-        |node: &Node<'_, '_>| attribute(*node, "Method").map(str::trim_ascii) == Some(BEARER);
-    let confirmations = children(subject, (SAML, "SubjectConfirmation")).filter(bearer);
-    let mut latest = None;
+    let mut good = None;
     let mut error = None;
-    for confirmation in confirmations {
-        match bearer_until(confirmation, expected) {
-            Ok(until) => latest = latest.max(Some(until)),
+    let mut latest = None;
+    for confirmation in children(subject, (SAML, "SubjectConfirmation")) {
+        if attribute(confirmation, "Method").map(str::trim_ascii) != Some(BEARER) {
+            continue;
+        }
+        match bearer(confirmation, expected) {
+            Ok(()) => good = Some(()),
             Err(refusal) => error = error.or(Some(refusal)),
         }
+        for data in children(confirmation, (SAML, "SubjectConfirmationData")) {
+            latest = latest.max(time_of(data, "NotOnOrAfter")?);
+        }
     }
-    latest.ok_or_else(|| error.unwrap_or(Refusal::NotBearer))
+    match (good, latest) {
+        (Some(()), Some(latest)) => Ok(latest),
+        _ => Err(error.unwrap_or(Refusal::NotBearer)),
+    }
 }
 
-fn bearer_until(confirmation: Node<'_, '_>, expected: &Expected<'_>) -> Result<Timestamp, Refusal> {
+fn bearer(confirmation: Node<'_, '_>, expected: &Expected<'_>) -> Result<(), Refusal> {
     let data = child(confirmation, "SubjectConfirmationData")?;
     if attribute(data, "NotBefore").is_some() {
         return Err(Refusal::UnexpectedAttribute {
@@ -304,8 +315,7 @@ fn bearer_until(confirmation: Node<'_, '_>, expected: &Expected<'_>) -> Result<T
     is_acs("the Recipient of saml:SubjectConfirmationData", recipient, expected)?;
     in_response_to(data, expected)?;
     let until = time(data, "NotOnOrAfter")?;
-    not_on_or_after("NotOnOrAfter of saml:SubjectConfirmationData", Some(until), expected)?;
-    Ok(until)
+    not_on_or_after("NotOnOrAfter of saml:SubjectConfirmationData", Some(until), expected)
 }
 
 fn not_before(

@@ -13,6 +13,8 @@ use super::{DS, DSIG11, EXC_C14N, Refusal, SAML, SAMLP, XENC, XENC11};
 
 /// Bytes of an ID.
 const MAX_ID: usize = 256;
+const WSSE: &str =
+    "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd";
 const XML: &str = "http://www.w3.org/XML/1998/namespace";
 
 /// An element and what it may have.
@@ -286,12 +288,33 @@ static ENCRYPTED_KEY: Shape = shape(
     &["Id", "Type", "MimeType", "Encoding", "Recipient"],
     Content::Elements(&[
         (1, Once, &ENCRYPTION_METHOD),
-        (2, Maybe, &SIGNATURE_KEY_INFO), // our own key, by whatever name
+        (2, Maybe, &RECIPIENT_KEY_INFO),
         (3, Once, &CIPHER_DATA),
         (4, Maybe, &REFERENCE_LIST),
         (5, Maybe, &CARRIED_KEY_NAME),
     ]),
 );
+/// Says which of our keys it is for, and is never asked: all are tried. Microsoft's security token
+/// service says it in terms of WS-Security.
+static RECIPIENT_KEY_INFO: Shape = shape(
+    DS,
+    "KeyInfo",
+    &["Id"],
+    Content::Elements(&[
+        (1, Any, &KEY_NAME),
+        (1, Any, &KEY_VALUE),
+        (1, Any, &X509_DATA),
+        (1, Maybe, &SECURITY_TOKEN_REFERENCE),
+    ]),
+);
+static SECURITY_TOKEN_REFERENCE: Shape = shape(
+    WSSE,
+    "SecurityTokenReference",
+    &[],
+    Content::Elements(&[(1, Maybe, &X509_DATA), (1, Maybe, &KEY_IDENTIFIER)]),
+);
+static KEY_IDENTIFIER: Shape =
+    shape(WSSE, "KeyIdentifier", &["ValueType", "EncodingType"], Content::Text);
 static ENCRYPTION_METHOD: Shape = shape(
     XENC,
     "EncryptionMethod",

@@ -4,6 +4,8 @@
 //! Documents come from outside, so what they may cost is settled by one pass over the bytes before
 //! anything is built: 2 MiB of the worst kind take less than 50 ms, and no stack grows with depth.
 
+use std::borrow::Cow;
+
 use roxmltree::{Document, Node};
 
 /// What a document may cost.
@@ -49,10 +51,16 @@ pub(super) enum XmlError {
     NotXml,
 }
 
-/// The text of a document; a byte order mark is no part of it.
-pub(super) fn text(bytes: &[u8]) -> Result<&str, XmlError> {
+/// The text of a document; a byte order mark is no part of it. Its line ends are made one (XML 1.0,
+/// section 2.11) before it is parsed, since the parser forgets some, and signatures are over that.
+pub(super) fn text(bytes: &[u8]) -> Result<Cow<'_, str>, XmlError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    std::str::from_utf8(bytes).map_err(|_| XmlError::NotUtf8)
+    let text = std::str::from_utf8(bytes).map_err(|_| XmlError::NotUtf8)?;
+    if text.contains('\r') {
+        Ok(text.replace("\r\n", "\n").replace('\r', "\n").into())
+    } else {
+        Ok(text.into())
+    }
 }
 
 /// The document of a text.

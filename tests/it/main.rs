@@ -7,6 +7,7 @@ mod chart;
 mod connections;
 mod directories;
 mod domains;
+mod fuzz_seeds;
 mod generated;
 mod issuer;
 mod login;

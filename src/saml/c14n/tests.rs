@@ -67,7 +67,7 @@ struct Author {
 
 impl Author {
     const PREFIXES: [&str; 4] = ["", "a", "b", "c"];
-    const TEXTS: [&str; 14] = [
+    const TEXTS: [&str; 15] = [
         "t",
         " ",
         "\n\t",
@@ -79,6 +79,7 @@ impl Author {
         "&quot;",
         "'",
         "\r\n",
+        "\r",
         "\u{e9}",
         "\u{1f600}",
         "&#x10FFFF;",
@@ -156,8 +157,7 @@ impl Author {
         for _ in 0..self.random.usize(0..3) {
             match self.random.u8(0..8) {
                 0 => self.xml += "<![CDATA[<&]] >\r\n]]>",
-                // without \r, which the parser leaves in them; no response may have one
-                1 => self.xml += "<?p  q\nr ?>",
+                1 => self.xml += "<?p  q\r\nr ?>",
                 2 => self.xml += "<!-- c -->",
                 _ => {
                     let piece = self.piece();

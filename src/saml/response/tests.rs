@@ -409,10 +409,12 @@ fn what_identity_providers_add_is_understood() {
 }
 
 #[test]
-fn one_good_bearer_confirmation_is_enough() {
-    let other = r#"<saml:SubjectConfirmation Method="urn:oasis:names:tc:SAML:2.0:cm:bearer"><saml:SubjectConfirmationData NotOnOrAfter="2026-03-01T12:01:00Z" Recipient="https://other"/></saml:SubjectConfirmation><saml:SubjectConfirmation "#;
-    let xml = edited(Signed::Both, |xml| xml.replacen("<saml:SubjectConfirmation ", other, 1));
-    assert_eq!(check(&xml).unwrap().expires_at, at("2026-03-01T12:06:00Z"));
+fn one_good_bearer_confirmation_is_enough_and_all_say_how_long_to_remember() {
+    let other = format!(
+        r#"<saml:SubjectConfirmation Method="urn:oasis:names:tc:SAML:2.0:cm:bearer"><saml:SubjectConfirmationData InResponseTo="_other" NotOnOrAfter="2026-03-01T12:08:00Z" Recipient="{ACS}"/></saml:SubjectConfirmation><saml:SubjectConfirmation "#
+    );
+    let xml = edited(Signed::Both, |xml| xml.replacen("<saml:SubjectConfirmation ", &other, 1));
+    assert_eq!(check(&xml).unwrap().expires_at, at("2026-03-01T12:09:00Z"));
 }
 
 #[test]
@@ -507,6 +509,9 @@ fn encrypted_assertions_are_opened_and_then_checked_like_others() {
         assert_eq!(refusal.name(), "UnacceptedEncryption");
         assert!(refusal.to_string().contains(says), "{refusal}");
     }
+    // as Microsoft's security token service says which key it is for
+    let microsoft = r#"<ds:KeyInfo><o:SecurityTokenReference xmlns:o="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"><ds:X509Data><ds:X509IssuerSerial><ds:X509IssuerName>CN=a</ds:X509IssuerName><ds:X509SerialNumber>1</ds:X509SerialNumber></ds:X509IssuerSerial></ds:X509Data></o:SecurityTokenReference></ds:KeyInfo><xenc:CipherData>"#;
+    check(&outer(false, &good.replacen("<xenc:CipherData>", microsoft, 1))).unwrap();
     let (_, key) = good.split_once("<xenc:EncryptedKey").unwrap();
     let (key, _) = key.split_once("</xenc:EncryptedKey>").unwrap();
     let key = format!("<xenc:EncryptedKey{key}</xenc:EncryptedKey>");
