@@ -204,8 +204,8 @@ pub struct DirectorySpec {
 
     /// What links somebody to their directory person at the first sign-in: userName, the SCIM
     /// userName equals what they sign in by at their company; externalId, the SCIM externalId
-    /// equals the NameID or sub; email, the person's primary e-mail equals the asserted one.
-    /// Default userName.
+    /// equals the NameID or sub; email, the person's primary (or only) e-mail equals the asserted
+    /// one. Capitals don't matter, in ASCII, but to externalId. Default userName.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub matching: Option<Matching>,
 }
@@ -229,7 +229,8 @@ pub struct SignInSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idp_initiated: Option<bool>,
 
-    /// How long a sign-in lasts, 5m to 168h, for example 1h30m. Default 12h.
+    /// How long a sign-in lasts, 5m to 168h, for example 1h30m; less where a SAML response says so
+    /// (SessionNotOnOrAfter). Default 12h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
     #[x_kube(validation = Rule::new(

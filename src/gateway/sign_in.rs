@@ -32,9 +32,7 @@ use super::{
 };
 use crate::{
     dns::DomainName,
-    ledger::{
-        Asserted, AuditLine, Awaited, Hash, NewSession, OpenConnection, Protocol, Route, Standing,
-    },
+    ledger::{Asserted, Awaited, Hash, NewSession, OpenConnection, Protocol, Route, Standing},
 };
 
 /// How long somebody may take to sign in.
@@ -222,8 +220,12 @@ async fn finish(
         .ok_or_else(|| start_again("the sign-in is finished, too old, or another browser's"))?;
     let (organization, connection) = (&answered.organization, &answered.connection);
     let cookie = Secret::new()?;
-    let session =
-        NewSession { hash: cookie.hash(), authenticated_at: now, browser: user_agent(headers) };
+    let session = NewSession {
+        hash: cookie.hash(),
+        authenticated_at: now,
+        browser: user_agent(headers),
+        replaces: cookies::session(&jar),
+    };
     let asserted = &answered.asserted;
     let admitted = gateway.ledger.admit(organization, connection, asserted, &session, now).await?;
     let session = admitted.map_err(|refused| {
@@ -231,15 +233,6 @@ async fn finish(
             .of(organization, format!("connection:{connection}"))
             .about(&asserted.email)
     })?;
-    let line = AuditLine {
-        at: now,
-        actor: format!("connection:{connection}"),
-        action: "sign-in".into(),
-        subject: asserted.email.clone(),
-        detail: None,
-        reference: None,
-    };
-    gateway.ledger.audit(organization, &line).await?;
     let standing = gateway.ledger.standing_of_session(session, now).await?.ok_or_else(|| {
         Problem::new(Advice::NotAdmitted, "access ended during the sign-in")
             .of(organization, format!("connection:{connection}"))

@@ -34,7 +34,8 @@ pub enum Protocol {
     Saml,
     Oidc {
         client_id: String,
-        /// Sealed with the installation key, for [`client_secret_label`].
+        /// Sealed with the installation key, for [`client_secret_label`]; empty while there is
+        /// none, and nobody can sign in.
         client_secret: Vec<u8>,
         /// Beside `openid`.
         scopes: Vec<String>,
@@ -98,6 +99,9 @@ pub struct Asserted {
     /// The domain of `email`, canonical.
     pub email_domain: String,
     pub display_name: Option<String>,
+    /// When the company IdP wants a session that begins with this to end, in seconds since the Unix
+    /// epoch (saml-core-2.0-os, section 2.7.2, SessionNotOnOrAfter).
+    pub session_until: Option<i64>,
 }
 
 /// A sign-in under way.
@@ -138,6 +142,8 @@ pub struct NewSession {
     pub authenticated_at: Timestamp,
     /// What the browser calls itself.
     pub browser: String,
+    /// SHA-256 of the cookie of the session that the browser had until now, which ends.
+    pub replaces: Option<Hash>,
 }
 
 /// Why somebody whom their company IdP vouches for is not let in. The variants' names are metric

@@ -264,6 +264,7 @@ fn asserted(assertion: &Assertion, open: &OpenConnection) -> Result<Asserted, Pr
         email,
         email_domain,
         display_name: assertion.display_name(open.rules.name_attribute.as_deref()),
+        session_until: assertion.session_expires_at.map(Timestamp::as_second),
     })
 }
 

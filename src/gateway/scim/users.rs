@@ -123,12 +123,15 @@ fn read(body: Object, otherwise: Option<bool>) -> Result<(Object, PersonFields)>
     Ok((resource, fields))
 }
 
-/// The primary address, else the first, in lower case.
+/// The primary address, or the only one, with ASCII in lower case. Of several none may stand for
+/// the person unless it is said which: somebody may be let in by it.
 fn email(resource: &Object) -> Option<String> {
     let emails = resource.get("emails")?.as_array()?;
-    let address = |email: &Value| Some(email.get("value")?.as_str()?.to_lowercase());
-    let primary = emails.iter().find(|email| resource::is_primary(email)).and_then(address);
-    primary.or_else(|| emails.iter().find_map(address))
+    let address = |email: &Value| Some(email.get("value")?.as_str()?.to_ascii_lowercase());
+    match (emails.iter().find(|email| resource::is_primary(email)), &emails[..]) {
+        (Some(email), _) | (None, [email]) => address(email),
+        (None, _) => None,
+    }
 }
 
 fn show_stored(caller: &Caller, projection: &Projection, person: &StoredPerson) -> Result<Object> {
@@ -162,4 +165,24 @@ fn show(
         resource.insert("groups".into(), groups.into());
     }
     projection.apply(&USER, resource)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_primary_or_the_only_address_stands_for_somebody() {
+        let of = |emails: Value| email(json!({ "emails": emails }).as_object().unwrap());
+        let address = Some("ann@acme.com".to_owned());
+        let ann = json!({ "value": "Ann@Acme.COM", "primary": true });
+        let other = json!({ "value": "other@acme.com" });
+        assert_eq!(of(json!([other, ann])), address);
+        assert_eq!(of(json!([{ "value": "ann@acme.com" }])), address);
+        assert_eq!(of(json!([other, { "value": "ann@acme.com" }])), None, "none is primary");
+        assert_eq!(of(json!([{ "primary": true }, other])), None, "the primary one is empty");
+        assert_eq!(of(json!([])), None);
+        // a Kelvin sign is no K
+        assert_eq!(of(json!([{ "value": "\u{212a}im@acme.com" }])).unwrap(), "\u{212a}im@acme.com");
+    }
 }

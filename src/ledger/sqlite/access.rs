@@ -151,9 +151,10 @@ impl Ledger {
                  SELECT i.id FROM identities i
                  JOIN organizations o ON o.id = i.organization_id
                  LEFT JOIN people p ON p.id = i.person_id
-                 WHERE o.name = ?1 AND (i.email = ?2 OR p.email = ?2 OR p.user_name_key = ?2))",
+                 WHERE o.name = ?1 AND (i.email = ?2 OR p.email = ?2 OR p.user_name_key = ?3))",
         )
         .bind(namespace)
+        .bind(who.to_ascii_lowercase())
         .bind(who.to_lowercase())
         .execute(&self.write)
         .await?;
@@ -207,7 +208,7 @@ impl Ledger {
 mod tests {
     use super::*;
     use crate::ledger::{
-        Loss, Proof, Selector,
+        Admit, Loss, Proof, Selector,
         fixture::{ACME, Acme, COMPANY, asserted, fresh},
         scim::GroupFields,
     };
@@ -312,6 +313,11 @@ mod tests {
         assert_eq!(acme.ledger.revoke("globex", "ada@acme.com").await.unwrap(), 0);
         assert_eq!(acme.ledger.revoke("acme", "Ada@Acme.com").await.unwrap(), 2);
         assert!(acme.stands(grace).await);
+        // an address has no case in ASCII alone, a userName none at all
+        acme.publish(crate::ledger::Rules { admit: Admit::JustInTime, ..acme.rules() }).await;
+        let oedo = acme.sign_in(&asserted("\u{d6}do")).await.unwrap();
+        assert_eq!(acme.ledger.revoke("acme", "\u{d6}do@acme.com").await.unwrap(), 1);
+        assert!(!acme.stands(oedo).await);
     }
 
     #[tokio::test]

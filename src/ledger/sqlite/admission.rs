@@ -1,12 +1,13 @@
 //! Who is let in: the link of a subject to one person of the directory, made once and for good.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{Ledger, connections::note_sign_in};
+use super::{Ledger, audit, connections::note_sign_in};
 use crate::ledger::{
-    Admit, Asserted, Matching, NewSession, NotAdmitted, OpenConnection, Result, Rules,
+    Admit, Asserted, AuditLine, Matching, NewSession, NotAdmitted, OpenConnection, Result, Route,
+    Rules,
 };
 
 /// A person of the directory that a subject is linked to, or that its assertion names.
@@ -29,7 +30,7 @@ enum Known {
 
 impl Ledger {
     /// Let somebody in whom their company IdP vouches for, or say why not. What decides is read in
-    /// the transaction that makes the session.
+    /// the transaction that makes the session and its line of the audit log.
     pub async fn admit(
         &self,
         organization: &str,
@@ -38,10 +39,11 @@ impl Ledger {
         session: &NewSession,
         now: Timestamp,
     ) -> Result<Result<Uuid, NotAdmitted>> {
+        let mut tx = self.begin().await?;
+        // nobody else writes now, so what the readers see is how it is
         let Some(open) = self.open_connection_of(organization, connection).await? else {
             return Ok(Err(NotAdmitted::ConnectionClosed));
         };
-        let mut tx = self.begin().await?;
         let admitted = admit(&mut tx, &open, asserted, session, now).await?;
         if admitted.is_ok() {
             tx.commit().await?;
@@ -58,7 +60,7 @@ async fn admit(
     now: Timestamp,
 ) -> Result<Result<Uuid, NotAdmitted>> {
     let OpenConnection { route, rules, .. } = open;
-    if !is_still(tx, open, &asserted.email_domain).await? {
+    if !has_domain(tx, route, &asserted.email_domain).await? {
         return Ok(Err(NotAdmitted::DomainNotOurs(asserted.email_domain.clone())));
     }
     let person = match link(rules, asserted, &known(tx, open, asserted).await?) {
@@ -85,8 +87,15 @@ async fn admit(
     .bind(now.as_second())
     .fetch_one(&mut *tx)
     .await?;
+    if let Some(hash) = session.replaces {
+        sqlx::query("DELETE FROM sessions WHERE hash = ?")
+            .bind(&hash[..])
+            .execute(&mut *tx)
+            .await?;
+    }
     let id = Uuid::now_v7();
-    let ends = now.checked_add(SignedDuration::from_secs(rules.session_seconds));
+    let ends = now.as_second().saturating_add(rules.session_seconds);
+    let ends = asserted.session_until.map_or(ends, |until| ends.min(until));
     sqlx::query(
         "INSERT INTO sessions (id, hash, identity_id, authenticated_at, expires_at, browser)
          VALUES (?, ?, ?, ?, ?, ?)",
@@ -95,30 +104,34 @@ async fn admit(
     .bind(&session.hash[..])
     .bind(identity)
     .bind(session.authenticated_at.as_second())
-    .bind(ends.unwrap_or(Timestamp::MAX).as_second())
+    .bind(ends)
     .bind(&session.browser)
     .execute(&mut *tx)
     .await?;
+    let line = AuditLine {
+        at: now,
+        actor: format!("connection:{}", route.connection),
+        action: "sign-in".into(),
+        subject: asserted.email.clone(),
+        detail: None,
+        reference: None,
+    };
+    audit::write(&mut *tx, &route.organization, &line).await?;
     note_sign_in(tx, &route.organization, &route.connection, now).await?;
     Ok(Ok(id))
 }
 
-/// Whether the connection is still open for the domain, now that nobody else writes.
-async fn is_still(tx: &mut SqliteConnection, open: &OpenConnection, domain: &str) -> Result<bool> {
+/// Whether the connection is for this domain, and its organization owns that.
+async fn has_domain(tx: &mut SqliteConnection, route: &Route, domain: &str) -> Result<bool> {
     let found: Option<i64> = sqlx::query_scalar(
-        "SELECT 1 FROM connections c
-         JOIN connection_domains cd ON cd.organization_id = c.organization_id
-             AND cd.connection = c.name AND cd.domain = ?
-         JOIN domains d ON d.organization_id = c.organization_id AND d.domain = cd.domain
+        "SELECT 1 FROM connection_domains cd
+         JOIN domains d ON d.organization_id = cd.organization_id AND d.domain = cd.domain
              AND d.owns = 1
-         WHERE c.organization_id = ? AND c.name = ? AND c.issuer = ? AND c.withdrawn = 0
-             AND c.directory_id IS ?",
+         WHERE cd.organization_id = ? AND cd.connection = ? AND cd.domain = ?",
     )
+    .bind(&route.organization)
+    .bind(&route.connection)
     .bind(domain)
-    .bind(&open.route.organization)
-    .bind(&open.route.connection)
-    .bind(&open.issuer)
-    .bind(open.rules.directory)
     .fetch_optional(tx)
     .await?;
     Ok(found.is_some())
@@ -145,8 +158,8 @@ async fn known(
         return Ok(Known::Linked(Candidate { person, active, taken: false }));
     }
     let (_, column, value) = sought(rules, asserted);
-    let people: Vec<(Uuid, bool, bool)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
-        "SELECT p.id, p.active, EXISTS (
+    let mut people: Vec<(Uuid, String, bool, bool)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "SELECT p.id, p.user_name, p.active, EXISTS (
              SELECT 1 FROM identities i WHERE i.person_id = p.id AND i.organization_id = ?
                  AND i.connection = ? AND i.subject <> ?)
          FROM people p JOIN directories d ON d.id = p.directory_id AND d.deleted_at IS NULL
@@ -159,8 +172,12 @@ async fn known(
     .bind(value)
     .fetch_all(tx)
     .await?;
+    if rules.matching == Matching::UserName {
+        // the column folds more than ASCII, and who only looks like somebody isn't them
+        people.retain(|(_, name, ..)| name.eq_ignore_ascii_case(&asserted.sign_in_name));
+    }
     let first = people.first();
-    let first = first.map(|&(person, active, taken)| Candidate { person, active, taken });
+    let first = first.map(|&(person, _, active, taken)| Candidate { person, active, taken });
     Ok(Known::Candidates(people.len(), first))
 }
 
@@ -201,7 +218,8 @@ mod tests {
     use super::*;
     use crate::ledger::{
         Connection, Protocol,
-        fixture::{ACME, Acme, COMPANY, asserted},
+        fixture::{ACME, Acme, COMPANY, asserted, fresh, new_session},
+        scim::PersonFields,
     };
 
     #[tokio::test]
@@ -272,11 +290,65 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_only_looks_like_somebody_is_not_taken_for_them() {
+        let acme = Acme::new().await;
+        let kim = acme.hire("kim").await;
+        // a Kelvin sign, of which Unicode says that its small letter is k
+        let lookalike = Asserted { subject: "sub-eve".into(), ..asserted("\u{212a}im") };
+        for matching in [Matching::UserName, Matching::Email] {
+            acme.publish(Rules { matching, ..acme.rules() }).await;
+            assert!(
+                matches!(acme.sign_in(&lookalike).await, Err(NotAdmitted::NotInDirectory { .. })),
+                "{matching:?}"
+            );
+        }
+        let upper = Asserted { sign_in_name: "KIM@Acme.com".into(), ..asserted("kim") };
+        acme.publish(acme.rules()).await;
+        let session = acme.sign_in(&upper).await.unwrap();
+        let standing = acme.ledger.standing_of_session(session, acme.now).await.unwrap().unwrap();
+        assert_eq!(standing.subject, kim);
+    }
+
+    #[tokio::test]
+    async fn a_new_session_ends_the_one_that_the_browser_had() {
+        let acme = Acme::new().await;
+        let (first, second) = (new_session(fresh(), acme.now), fresh());
+        let admit = async |session: &NewSession| {
+            let ada = asserted("ada");
+            acme.ledger.admit(ACME, COMPANY, &ada, session, acme.now).await.unwrap()
+        };
+        let elsewhere = acme.sign_in(&asserted("ada")).await.unwrap();
+        let had = admit(&first).await.unwrap();
+        let again = NewSession { replaces: Some(first.hash), ..new_session(second, acme.now) };
+        acme.set_active(acme.grace, "grace", false).await;
+        let grace = asserted("grace");
+        let refused = acme.ledger.admit(ACME, COMPANY, &grace, &again, acme.now).await.unwrap();
+        assert_eq!(refused, Err(NotAdmitted::Deactivated));
+        assert!(acme.stands(had).await, "who isn't let in ends nothing");
+        let has = admit(&again).await.unwrap();
+        assert!(acme.stands(has).await && acme.stands(elsewhere).await);
+        assert!(!acme.stands(had).await);
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_when_the_company_wants_it_to_and_never_later_than_the_rules_say() {
+        let acme = Acme::new().await;
+        for (until, ends) in [(None, 3600), (Some(60), 60), (Some(7200), 3600)] {
+            let until = until.map(|seconds| acme.later(seconds).as_second());
+            let ada = Asserted { session_until: until, ..asserted("ada") };
+            let session = acme.sign_in(&ada).await.unwrap();
+            let standing = async |at| acme.ledger.standing_of_session(session, at).await.unwrap();
+            assert!(standing(acme.later(ends - 1)).await.is_some(), "{until:?}");
+            assert!(standing(acme.later(ends)).await.is_none(), "{until:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn several_people_who_fit_are_nobody() {
         let acme = Acme::new().await;
         let rules = Rules { matching: Matching::Email, ..acme.rules() };
         acme.publish(rules).await;
-        let twin = super::super::scim::PersonFields {
+        let twin = PersonFields {
             user_name: "ada2@acme.com".into(),
             external_id: None,
             email: Some("ada@acme.com".into()),
@@ -343,8 +415,7 @@ mod tests {
         let domains = ["acme.com".to_owned()];
         let rules = Rules { protocol: Protocol::Saml, ..acme.rules() };
         acme.ledger.publish_connection(ACME, "second", &rules, &domains).await.unwrap();
-        let session =
-            NewSession { hash: [9; 32], authenticated_at: acme.now, browser: String::new() };
+        let session = new_session([9; 32], acme.now);
         let other = Asserted { subject: "another".into(), ..asserted("ada") };
         let admitted = acme.ledger.admit(ACME, "second", &other, &session, acme.now).await;
         assert!(admitted.unwrap().is_ok());

@@ -1,6 +1,7 @@
 //! The audit log, and forgetting what has served.
 
 use jiff::{SignedDuration, Timestamp};
+use sqlx::SqliteExecutor;
 
 use super::{Ledger, seconds};
 use crate::ledger::{AuditLine, Result};
@@ -13,20 +14,7 @@ type Row = (i64, String, String, String, Option<String>, Option<String>);
 impl Ledger {
     /// Write a line. `organization` is its id; empty where none is known.
     pub async fn audit(&self, organization: &str, line: &AuditLine) -> Result<()> {
-        sqlx::query(
-            "INSERT INTO audit (at, organization_id, actor, action, subject, detail, reference)
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(line.at.as_second())
-        .bind(organization)
-        .bind(&line.actor)
-        .bind(&line.action)
-        .bind(&line.subject)
-        .bind(&line.detail)
-        .bind(&line.reference)
-        .execute(&self.write)
-        .await?;
-        Ok(())
+        write(&self.write, organization, line).await
     }
 
     /// The newest lines of the organization in this namespace, the newest first; with `reference`
@@ -78,6 +66,28 @@ impl Ledger {
         sqlx::query(purge).bind(before.as_second()).execute(&self.write).await?;
         Ok(())
     }
+}
+
+/// Write a line, in the transaction that does what it tells of.
+pub(super) async fn write(
+    to: impl SqliteExecutor<'_>,
+    organization: &str,
+    line: &AuditLine,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO audit (at, organization_id, actor, action, subject, detail, reference)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(line.at.as_second())
+    .bind(organization)
+    .bind(&line.actor)
+    .bind(&line.action)
+    .bind(&line.subject)
+    .bind(&line.detail)
+    .bind(&line.reference)
+    .execute(to)
+    .await?;
+    Ok(())
 }
 
 fn line((at, actor, action, subject, detail, reference): Row) -> Result<AuditLine> {

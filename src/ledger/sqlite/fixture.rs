@@ -103,8 +103,7 @@ impl Acme {
 
     /// Sign somebody in. Returns the session.
     pub async fn sign_in(&self, asserted: &Asserted) -> Result<Uuid, NotAdmitted> {
-        let session =
-            NewSession { hash: fresh(), authenticated_at: self.now, browser: "a browser".into() };
+        let session = new_session(fresh(), self.now);
         self.ledger.admit(ACME, COMPANY, asserted, &session, self.now).await.unwrap()
     }
 
@@ -127,7 +126,13 @@ pub(crate) fn asserted(name: &str) -> Asserted {
         email,
         email_domain: "acme.com".into(),
         display_name: Some(name.to_owned()),
+        session_until: None,
     }
+}
+
+/// A session in a browser that had none.
+pub(crate) fn new_session(hash: Hash, now: Timestamp) -> NewSession {
+    NewSession { hash, authenticated_at: now, browser: "a browser".into(), replaces: None }
 }
 
 /// A hash that no other call returns.

@@ -25,11 +25,12 @@ impl Ledger {
              FROM people p
              JOIN directories d ON d.id = p.directory_id AND d.deleted_at IS NULL
              JOIN organizations o ON o.id = d.organization_id
-             WHERE o.name = ?1 AND (p.user_name_key = ?2 OR p.email = ?2)
+             WHERE o.name = ?1 AND (p.user_name_key = ?2 OR p.email = ?3)
              ORDER BY d.name, p.user_name",
         )
         .bind(organization)
         .bind(who.to_lowercase())
+        .bind(who.to_ascii_lowercase())
         .fetch_all(&self.read)
         .await?;
         let mut people = Vec::with_capacity(rows.len());

@@ -62,7 +62,8 @@ pub(super) fn asserted(
     let name = said(rules.name_attribute.as_deref().unwrap_or("name")).and_then(Value::as_str);
     let name = name.map(|name| name.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect());
     let display_name = name.filter(|name: &String| !name.trim().is_empty());
-    Ok(Asserted { subject, sign_in_name: email.clone(), email, email_domain, display_name })
+    let (sign_in_name, session_until) = (email.clone(), None);
+    Ok(Asserted { subject, sign_in_name, email, email_domain, display_name, session_until })
 }
 
 const EMAIL: &str = "email";

@@ -255,6 +255,7 @@ async fn somebody_signs_in_by_their_companys_provider() {
         email: "ada@acme.com".into(),
         email_domain: "acme.com".into(),
         display_name: Some("Ada Lovelace".into()),
+        session_until: None,
     };
     assert_eq!(answered.asserted, expected);
     let again = world.depart("acme", "okta", true).await;

@@ -79,7 +79,6 @@ impl Server {
         self.ledger.put_team(&id, team, directory, &selector, true).await.unwrap();
     }
 
-    /// Make something by SCIM; its id.
     /// Let kubectl have a refresh token of this session.
     async fn kubectl(&self, session: Uuid) {
         let code = Code {
@@ -98,6 +97,7 @@ impl Server {
         assert!(matches!(used, Once::Fresh(Ok(_))));
     }
 
+    /// Make something by SCIM; its id.
     async fn push(&self, organization: &str, kind: &str, resource: &Value) -> String {
         let request = Request::post(format!("/scim/v2/{organization}/okta/{kind}"))
             .header(header::AUTHORIZATION, "Bearer token")
@@ -144,6 +144,7 @@ impl Server {
             authenticated_at: Timestamp::now(),
             browser: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
                 .into(),
+            replaces: None,
         };
         let (organization, now) = (format!("id-{organization}"), Timestamp::now());
         let admitted = self.ledger.admit(&organization, "okta", asserted, &session, now).await;
@@ -188,6 +189,7 @@ fn somebody(organization: &str, name: &str) -> Asserted {
         email,
         email_domain: format!("{organization}.com"),
         display_name: Some("Ada Lovelace".into()),
+        session_until: None,
     }
 }
 

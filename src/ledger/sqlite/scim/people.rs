@@ -16,7 +16,7 @@ use crate::ledger::{
 pub struct PersonFields {
     pub user_name: String,
     pub external_id: Option<String>,
-    /// The primary one, in lower case.
+    /// The primary one, or the only one, with ASCII in lower case.
     pub email: Option<String>,
     pub active: bool,
     /// The SCIM resource without id, meta and groups: a JSON object.
@@ -303,12 +303,12 @@ fn narrow(query: &mut QueryBuilder<Sqlite>, access: &Access, filter: &PersonFilt
         }
         PersonFilter::Email(address) => {
             // the index has the primary address alone
-            query.push(" AND (p.email = ").push_bind(address.to_lowercase());
+            query.push(" AND (p.email = ").push_bind(address.to_ascii_lowercase());
             query.push(
                 " OR EXISTS (SELECT 1 FROM json_each(p.attributes, '$.emails') e
                      WHERE lower(e.value ->> '$.value') = ",
             );
-            query.push_bind(address.to_lowercase()).push("))");
+            query.push_bind(address.to_ascii_lowercase()).push("))");
         }
         PersonFilter::Active(active) => {
             query.push(" AND p.active = ").push_bind(*active);

@@ -147,12 +147,14 @@ impl World {
             email: email.into(),
             email_domain: domain.into(),
             display_name: Some("Somebody".into()),
+            session_until: None,
         };
         let now = Timestamp::now();
         let session = NewSession {
             hash: secret::hash(&cookie),
             authenticated_at: now - SignedDuration::from_secs(seconds_ago),
             browser: "test".into(),
+            replaces: None,
         };
         let admitted = self.ledger.admit(organization, "okta", &asserted, &session, now).await;
         admitted.unwrap().unwrap();
