@@ -65,40 +65,63 @@ pub async fn forget_gone(ctx: &Context) -> Result<()> {
 
 async fn reconcile(class: Arc<IdentityClass>, ctx: Arc<Context>) -> Result<Action> {
     pass(&class, &ctx, async {
-        let clients = clients(&class, &ctx).await?;
-        let defaults = ctx.tenancy.default_classes();
-        let accepted = accepted(&class, &defaults, clients.as_ref().err());
-        let next = if clients.is_ok() { RESYNC } else { SECRET_MISSING };
+        let Clients { usable, withheld } = clients(&class, &ctx).await?;
+        let serves = serves(&class, &ctx.tenancy.default_classes());
+        let next = if withheld.is_none() { RESYNC } else { SECRET_MISSING };
         // published before it is said, and taken away before that
-        match clients {
-            Ok(clients) if accepted.is_yes() => {
-                let published = Class { token_seconds: token_seconds(&class), clients };
-                ctx.ledger.put_class(&class.name_any(), &published).await?;
-            }
-            _ => ctx.ledger.delete_class(&class.name_any()).await?,
+        if serves.is_yes() {
+            let published = Class { token_seconds: token_seconds(&class), clients: usable };
+            ctx.ledger.put_class(&class.name_any(), &published).await?;
+        } else {
+            ctx.ledger.delete_class(&class.name_any()).await?;
         }
+        let accepted = accepted(serves, withheld);
         ctx.status.write(class.as_ref(), &decide(&class, &accepted, &status::now())).await?;
         Ok(Action::requeue(jittered(next)))
     })
     .await
 }
 
-/// The clients in the order of their ids, or what is wrong with the Secret of one.
-async fn clients(class: &IdentityClass, ctx: &Context) -> Result<Result<Vec<Client>, Verdict>> {
+/// The clients of a class.
+#[derive(Default)]
+struct Clients {
+    /// In the order of their ids.
+    usable: Vec<Client>,
+    /// What is wrong with the Secret of the first that can't be used. The others can.
+    withheld: Option<Verdict>,
+}
+
+async fn clients(class: &IdentityClass, ctx: &Context) -> Result<Clients> {
     let builtin = class.spec.provider.builtin.as_ref();
-    let mut clients = vec![];
+    let mut clients = Clients::default();
     for spec in builtin.and_then(|builtin| builtin.clients.as_ref()).into_iter().flatten() {
-        let mut secret = None;
-        if let Some(named) = &spec.secret_ref {
-            match secrets::client_secret(&ctx.client, &ctx.settings.namespace, &named.name).await? {
-                Ok(held) => secret = Some(held),
-                Err(unusable) => return Ok(Err(unusable)),
+        let secret = match &spec.secret_ref {
+            None => Ok(None),
+            Some(named) => {
+                let namespace = &ctx.settings.namespace;
+                let held = secrets::client_secret(&ctx.client, namespace, &named.name).await?;
+                held.map(Some)
             }
-        }
-        clients.push(client(spec, secret.as_deref()));
+        };
+        clients.add(spec, secret);
     }
-    clients.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(Ok(clients))
+    clients.usable.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(clients)
+}
+
+impl Clients {
+    fn add(&mut self, spec: &ClientSpec, secret: Result<Option<Vec<u8>>, Verdict>) {
+        match secret {
+            Ok(secret) => self.usable.push(client(spec, secret.as_deref())),
+            // without its secret it would be a public client
+            Err(unusable) if self.withheld.is_none() => {
+                let message =
+                    format!("Nobody can sign in to {} for now. {}", spec.id, unusable.message);
+                self.withheld = Some(Verdict { message, ..unusable });
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 fn client(spec: &ClientSpec, secret: Option<&[u8]>) -> Client {
@@ -116,8 +139,9 @@ fn token_seconds(class: &IdentityClass) -> i64 {
     lifetime.and_then(api::seconds).unwrap_or(TOKEN_SECONDS)
 }
 
-/// `defaults` are the names of all default classes, in order.
-fn accepted(class: &IdentityClass, defaults: &[String], unusable: Option<&Verdict>) -> Verdict {
+/// Whether the class serves organizations. `defaults` are the names of all default classes, in
+/// order.
+fn serves(class: &IdentityClass, defaults: &[String]) -> Verdict {
     if is_default(class) && defaults.len() > 1 {
         let message = format!(
             "{} are all annotated {}: leave it on one. Until then none is the default.",
@@ -126,7 +150,11 @@ fn accepted(class: &IdentityClass, defaults: &[String], unusable: Option<&Verdic
         );
         return Verdict::no(reason::DUPLICATE_DEFAULT, message);
     }
-    unusable.cloned().unwrap_or_else(|| Verdict::yes(reason::ACCEPTED, ""))
+    Verdict::yes(reason::ACCEPTED, "")
+}
+
+fn accepted(serves: Verdict, withheld: Option<Verdict>) -> Verdict {
+    withheld.filter(|_| serves.is_yes()).unwrap_or(serves)
 }
 
 fn decide(class: &IdentityClass, accepted: &Verdict, now: &Time) -> IdentityClassStatus {
@@ -165,9 +193,10 @@ mod tests {
         .unwrap()
     }
 
-    fn reason_for(defaults: &[String], unusable: Option<&Verdict>) -> String {
+    fn reason_for(defaults: &[String], withheld: Option<Verdict>) -> String {
         let class = class();
-        let conditions = decide(&class, &accepted(&class, defaults, unusable), &at(1)).conditions;
+        let accepted = accepted(serves(&class, defaults), withheld);
+        let conditions = decide(&class, &accepted, &at(1)).conditions;
         reason_of(&conditions, kind::READY).to_owned()
     }
 
@@ -181,8 +210,26 @@ mod tests {
     #[test]
     fn a_secret_that_cannot_be_used_is_named() {
         for because in [reason::SECRET_NOT_FOUND, reason::SECRET_TYPE_NOT_ALLOWED] {
-            assert_eq!(reason_for(&[], Some(&Verdict::no(because, ""))), because);
+            assert_eq!(reason_for(&[], Some(Verdict::no(because, ""))), because);
+            let both = ["a".to_owned(), "b".to_owned()];
+            let first = reason_for(&both, Some(Verdict::no(because, "")));
+            assert_eq!(first, reason::DUPLICATE_DEFAULT);
         }
+    }
+
+    #[test]
+    fn a_client_without_its_secret_is_withheld_and_the_others_are_not() {
+        let spec = |id: &str| ClientSpec { id: id.into(), ..ClientSpec::default() };
+        let mut clients = Clients::default();
+        clients.add(&spec("argocd"), Ok(Some(b"secret".to_vec())));
+        clients.add(&spec("grafana"), Err(Verdict::no(reason::SECRET_NOT_FOUND, "No Secret.")));
+        clients.add(&spec("headlamp"), Ok(None));
+        clients.add(&spec("vault"), Err(Verdict::no(reason::SECRET_TYPE_NOT_ALLOWED, "")));
+        let usable: Vec<_> = clients.usable.iter().map(|client| client.id.as_str()).collect();
+        assert_eq!(usable, ["argocd", "headlamp"]);
+        let withheld = clients.withheld.unwrap();
+        assert_eq!(withheld.reason, reason::SECRET_NOT_FOUND);
+        assert_eq!(withheld.message, "Nobody can sign in to grafana for now. No Secret.");
     }
 
     #[test]
