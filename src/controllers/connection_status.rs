@@ -31,9 +31,10 @@ const EXPIRING: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// What one pass found.
 pub struct Facts {
     pub accepted: Verdict,
-    /// Whether its Secrets and its directory are there; of several that aren't, the metadata's
-    /// Secret comes first.
-    pub resolved: Verdict,
+    /// Whether the Secret of its metadata, or of its client, is there.
+    pub secret: Verdict,
+    /// Whether its directory is.
+    pub directory: Verdict,
     pub domains: Domains,
     pub metadata: Metadata,
     /// What to enter at the identity provider; `None` where the namespace is no organization.
@@ -46,7 +47,8 @@ impl Facts {
     pub fn refused(accepted: Verdict) -> Self {
         Self {
             accepted,
-            resolved: Verdict::yes(reason::RESOLVED_REFS, ""),
+            secret: Verdict::yes(reason::RESOLVED_REFS, ""),
+            directory: Verdict::yes(reason::RESOLVED_REFS, ""),
             domains: Domains::default(),
             metadata: Metadata::Refused,
             service_provider: None,
@@ -55,15 +57,19 @@ impl Facts {
     }
 }
 
+/// Whether all that it refers to is there: of several that aren't, the first.
 fn resolved(facts: &Facts) -> Verdict {
-    if !facts.domains.missing.is_empty() && facts.resolved.is_yes() {
+    if let Some(missing) = [&facts.secret, &facts.directory].into_iter().find(|v| !v.is_yes()) {
+        return missing.clone();
+    }
+    if !facts.domains.missing.is_empty() {
         let message = format!(
             "There is no VerifiedDomain {} in this namespace: make it, or correct the name.",
             facts.domains.missing.join(", ")
         );
         return Verdict::no(reason::DOMAIN_NOT_FOUND, message);
     }
-    facts.resolved.clone()
+    Verdict::yes(reason::RESOLVED_REFS, "")
 }
 
 fn domains_verified(domains: &Domains) -> Verdict {
@@ -122,7 +128,7 @@ fn configured(facts: &Facts, is_oidc: bool, now: Timestamp) -> Verdict {
             };
             Verdict::no(because, format!("{}.", capitalized(error)))
         }
-        Metadata::Unresolved => Verdict { truth: Truth::False, ..facts.resolved.clone() },
+        Metadata::Unresolved => Verdict { truth: Truth::False, ..facts.secret.clone() },
         Metadata::Conflict(older) => Verdict::no(
             reason::CONNECTION_CONFLICT,
             format!("{older} has these domains already: give each connection domains of its own."),
@@ -159,8 +165,9 @@ fn expiring(metadata: &Metadata, now: Timestamp) -> Option<Verdict> {
 /// What comes of a pass.
 pub struct Decision {
     pub status: SsoConnectionStatus,
-    /// Whether people may sign in by the connection, as far as it is concerned: only those of
-    /// verified domains can, which isn't asked here.
+    /// Whether the connection is published: people may sign in by it, and who has is let be. Only
+    /// those of verified domains can, and by OIDC only with a client secret, which isn't asked
+    /// here: without them some or all can't sign in, and nobody else loses anything.
     pub open: bool,
     /// When to look again.
     pub next: Duration,
@@ -172,7 +179,8 @@ pub fn decide(connection: &SsoConnection, facts: &Facts, now: Timestamp) -> Deci
     let domains = domains_verified(&facts.domains);
     let configured = configured(facts, is_oidc, now);
     let suspended = connection.spec.suspend == Some(true);
-    let open = !suspended && [&facts.accepted, &resolved, &configured].iter().all(|v| v.is_yes());
+    let open =
+        !suspended && [&facts.accepted, &facts.directory, &configured].iter().all(|v| v.is_yes());
     let ready = if suspended {
         Verdict::no(reason::SUSPENDED, "Suspended: nobody signs in by this connection.")
     } else {
@@ -303,7 +311,8 @@ mod tests {
     fn facts(metadata: Metadata) -> Facts {
         Facts {
             accepted: Verdict::yes(reason::ACCEPTED, ""),
-            resolved: Verdict::yes(reason::RESOLVED_REFS, ""),
+            secret: Verdict::yes(reason::RESOLVED_REFS, ""),
+            directory: Verdict::yes(reason::RESOLVED_REFS, ""),
             domains: Domains { named: 1, ..Domains::default() },
             metadata,
             service_provider: Some(service_provider(&saml(), "https://rollcall.example")),
@@ -397,24 +406,39 @@ mod tests {
     }
 
     #[test]
-    fn nobody_signs_in_while_what_a_connection_refers_to_is_missing() {
-        for because in [
-            reason::SECRET_NOT_FOUND,
-            reason::SECRET_TYPE_NOT_ALLOWED,
-            reason::DIRECTORY_NOT_FOUND,
-            reason::DIRECTORY_AMBIGUOUS,
-        ] {
-            let resolved = Verdict::no(because, "");
-            let facts = Facts { resolved, ..facts(good(&[99 * DAY])) };
+    fn what_a_connection_refers_to_and_is_missing_is_told() {
+        let good = || facts(good(&[99 * DAY]));
+        let missing = |because| Verdict::no(because, "");
+        for because in [reason::DIRECTORY_NOT_FOUND, reason::DIRECTORY_AMBIGUOUS] {
+            let facts = Facts { directory: missing(because), ..good() };
             assert_eq!(reasons(&facts), (reason::CONFIGURED.into(), because.to_owned()));
             let decided = decide(&saml(), &facts, at(0));
-            assert!(!decided.open);
+            assert!(!decided.open, "people are looked up nowhere");
             assert_eq!(decided.next, RETRY);
         }
-        let resolved = Verdict::no(reason::SECRET_NOT_FOUND, "");
-        let facts = Facts { resolved, ..facts(Metadata::Unresolved) };
+        for because in [reason::SECRET_NOT_FOUND, reason::SECRET_TYPE_NOT_ALLOWED] {
+            for connection in [saml(), oidc()] {
+                let facts = Facts { secret: missing(because), ..good() };
+                let told = (reason::CONFIGURED.to_owned(), because.to_owned());
+                assert_eq!(reasons_of(&connection, &facts), told);
+                let decided = decide(&connection, &facts, at(0));
+                assert!(decided.open, "with the last good metadata nobody loses access");
+                assert_eq!(decided.next, RETRY);
+            }
+        }
+        let secret = missing(reason::SECRET_NOT_FOUND);
+        let facts = Facts { secret, ..facts(Metadata::Unresolved) };
         let told = reason::SECRET_NOT_FOUND.to_owned();
         assert_eq!(reasons(&facts), (told.clone(), told));
+        assert!(!decide(&saml(), &facts, at(0)).open);
+    }
+
+    #[test]
+    fn a_domain_that_is_gone_closes_the_connection_to_nobody_else() {
+        let domains = Domains { named: 1, missing: vec!["a".into()], ..Domains::default() };
+        let facts = Facts { domains, ..facts(good(&[99 * DAY])) };
+        assert_eq!(reasons(&facts).1, reason::DOMAIN_NOT_FOUND);
+        assert!(decide(&saml(), &facts, at(0)).open);
     }
 
     #[test]

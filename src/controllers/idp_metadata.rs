@@ -91,7 +91,7 @@ impl Provider {
 pub enum Metadata {
     Good {
         provider: Provider,
-        /// When it is to be fetched again; never for what was given by hand.
+        /// When it is to be looked for again; never for what was given by hand and is good.
         refresh_at: Option<Timestamp>,
         /// Why it is no newer.
         problem: Option<String>,
@@ -137,21 +137,21 @@ pub async fn read(
         Ok(ctx.ledger.put_connection(&organization.id, &name, &row).await?)
     };
     let metadata = match source {
-        Source::Missing(_) => match kept.and_then(|kept| kept.provider) {
+        Source::Missing { .. } => match kept.and_then(|kept| kept.provider) {
             Some(provider) => {
                 let problem = Some(resolved.message.trim_end_matches('.').to_owned());
                 Metadata::Good { provider, refresh_at: None, problem }
             }
             None => Metadata::Unresolved,
         },
-        Source::Given { id, document } => match Provider::parse(connection, &document, now) {
+        Source::Given { id, document, .. } => match Provider::parse(connection, &document, now) {
             Ok(provider) => {
-                if kept.is_none() {
+                if kept.is_none_or(|kept| kept.row.source != id) {
                     keep(id, &provider, document).await?;
                 }
                 Metadata::Good { provider, refresh_at: None, problem: None }
             }
-            Err(error) => Metadata::Invalid(error),
+            Err(error) => last_good(kept, error.into(), now),
         },
         Source::Url { id, url } => match still_good(connection, kept.as_ref(), now) {
             Some(good) => good,
@@ -186,7 +186,7 @@ fn still_good(connection: &SsoConnection, kept: Option<&Kept>, now: Timestamp) -
     current.then_some(Metadata::Good { provider, refresh_at: Some(at), problem: None })
 }
 
-/// The identity provider's hiccup takes nobody's access.
+/// A hiccup of the identity provider, or of who hands its metadata on, takes nobody's access.
 fn last_good(kept: Option<Kept>, problem: Problem, now: Timestamp) -> Metadata {
     match (kept.and_then(|kept| kept.provider), problem) {
         (Some(provider), problem) => Metadata::Good {
@@ -218,18 +218,20 @@ enum Source {
     },
     Given {
         id: String,
+        /// What the ids of all documents begin with that were given here.
+        place: String,
         document: Vec<u8>,
     },
-    /// The Secret of this name, which can't be used.
-    Missing(String),
+    /// A Secret that can't be used.
+    Missing { place: String },
 }
 
 impl Source {
     /// Whether what was read from `other` was read from here.
     fn is(&self, other: &str) -> bool {
         match self {
-            Self::Url { id, .. } | Self::Given { id, .. } => other == id,
-            Self::Missing(secret) => other.starts_with(&format!("secret:{secret}:")),
+            Self::Url { id, .. } => other == id,
+            Self::Given { place, .. } | Self::Missing { place } => other.starts_with(place),
         }
     }
 }
@@ -247,15 +249,18 @@ async fn source(connection: &SsoConnection, ctx: &Context) -> Result<(Verdict, S
     let given = metadata.unwrap_or_default();
     let Some(secret) = given.secret_ref else {
         let document = given.inline.unwrap_or_default().into_bytes();
-        return Ok((fine, Source::Given { id: format!("inline:{}", sha256(&document)), document }));
+        // what is written here instead is another place: it is meant
+        let id = format!("inline:{}", sha256(&document));
+        return Ok((fine, Source::Given { place: id.clone(), id, document }));
     };
     let (namespace, name) = (namespace(connection), secret.name);
+    let place = format!("secret:{name}:");
     Ok(match secrets::read(&ctx.client, &namespace, &name, &secrets::SAML_METADATA).await? {
         Ok(document) => {
-            let id = format!("secret:{name}:{}", sha256(&document));
-            (fine, Source::Given { id, document })
+            let id = format!("{place}{}", sha256(&document));
+            (fine, Source::Given { id, place, document })
         }
-        Err(unusable) => (unusable, Source::Missing(name)),
+        Err(unusable) => (unusable, Source::Missing { place }),
     })
 }
 

@@ -106,6 +106,7 @@ async fn cleanup(connection: Arc<SsoConnection>, ctx: &Context) -> Result<()> {
 #[derive(Default)]
 struct Found {
     directory: Option<Uuid>,
+    /// `None` for SAML, and where it can't be had.
     client_secret: Option<Vec<u8>>,
 }
 
@@ -115,41 +116,37 @@ async fn observe(
     now: Timestamp,
     ctx: &Context,
 ) -> Result<(Facts, Found)> {
-    let (mut resolved, mut found) = (Verdict::yes(reason::RESOLVED_REFS, ""), Found::default());
-    let metadata = match older_rival(connection, &ctx.connections.state()) {
-        Some(older) => Metadata::Conflict(older),
-        None => {
-            let metadata;
-            (resolved, metadata) = idp_metadata::read(connection, organization, now, ctx).await?;
-            metadata
-        }
+    let fine = || Verdict::yes(reason::RESOLVED_REFS, "");
+    let (mut secret, metadata) = match older_rival(connection, &ctx.connections.state()) {
+        Some(older) => (fine(), Metadata::Conflict(older)),
+        None => idp_metadata::read(connection, organization, now, ctx).await?,
     };
+    let mut found = Found::default();
     if let Some(oidc) = &connection.spec.oidc {
         let name = &oidc.client_secret_ref.name;
-        let secret = secrets::client_secret(&ctx.client, &organization.name, name).await?;
-        found.client_secret = kept(secret.map(Some), &mut resolved);
+        match secrets::client_secret(&ctx.client, &organization.name, name).await? {
+            Ok(held) => found.client_secret = Some(held),
+            Err(unusable) => secret = unusable,
+        }
     }
     let directories = ctx.ledger.directories(&organization.id).await?;
-    found.directory = kept(directory(connection, directories), &mut resolved);
+    let directory = match directory(connection, directories) {
+        Ok(directory) => {
+            found.directory = directory;
+            fine()
+        }
+        Err(missing) => missing,
+    };
     let facts = Facts {
         accepted: Verdict::yes(reason::ACCEPTED, ""),
-        resolved,
+        secret,
+        directory,
         domains: domains(connection, organization, ctx).await?,
         metadata,
         service_provider: Some(service_provider(connection, &ctx.settings.public_url)),
         last_sign_in: ctx.ledger.last_sign_in(&organization.id, &connection.name_any()).await?,
     };
     Ok((facts, found))
-}
-
-/// What was found; the first thing that wasn't is what `resolved` says.
-fn kept<T>(found: Result<Option<T>, Verdict>, resolved: &mut Verdict) -> Option<T> {
-    found.unwrap_or_else(|missing| {
-        if resolved.is_yes() {
-            *resolved = missing;
-        }
-        None
-    })
 }
 
 /// Let people in by this connection.

@@ -224,6 +224,10 @@ impl<'a> Connection<'a> {
         let Protocol::Oidc { client_id, client_secret, scopes } = &open.rules.protocol else {
             return Err(problem("the connection doesn't speak OpenID Connect".into()));
         };
+        if client_secret.is_empty() {
+            let detail = "NoClientSecret: the Secret that clientSecretRef names can't be used";
+            return Err(problem(detail.into()));
+        }
         let provider = discovery::parse(&open.metadata, &open.issuer)
             .map_err(|error| problem(error.to_string()))?;
         let path = format!("/sso/{}/{}/oidc/callback", route.namespace, route.connection);

@@ -343,6 +343,15 @@ async fn what_changes_during_a_sign_in_ends_it() {
     let detail = world.refused("acme", &world.come_back(&url).await).await.detail.unwrap();
     assert!(detail.contains("doesn't speak OpenID Connect"), "{detail}");
 
+    // a secret that is gone signs nobody in, and says so before anybody is sent away
+    let without =
+        Protocol::Oidc { client_id: "acme-okta".into(), client_secret: vec![], scopes: vec![] };
+    world.connect("acme", "okta", |rules| rules.protocol = without.clone()).await;
+    let detail = world.refused("acme", &world.come_back(&url).await).await.detail.unwrap();
+    assert!(detail.starts_with("NoClientSecret"), "{detail}");
+    let problem = world.depart_again(sent.flow, "acme", "okta", false).await.unwrap_err();
+    assert!(problem.detail.starts_with("NoClientSecret"), "{problem:?}");
+
     // a secret that was sealed for another connection is no secret of this one
     let sealed = world.gateway.key.get().unwrap().seal("client-secret b/okta", b"x").unwrap();
     let other =
