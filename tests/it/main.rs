@@ -1,6 +1,7 @@
 //! Rollcall as its users meet it: on a real API server, installed by its chart, under exactly the
 //! chart's rights and policies.
 
+mod acs;
 mod api;
 mod authn_config;
 mod chart;

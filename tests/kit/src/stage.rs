@@ -47,6 +47,8 @@ pub struct Stage {
     pub idp: SamlIdp,
     /// The gateway's URL.
     pub gateway: String,
+    /// Whom alone Rollcall trusts: more identity providers can have certificates of it.
+    pub authority: Authority,
     /// The CA of gateway and identity provider, PEM.
     pub ca_pem: String,
     /// The same in a file.
@@ -94,6 +96,7 @@ impl Stage {
             idp: SamlIdp::start(&authority)?,
             gateway,
             ca_pem: authority.ca_pem(),
+            authority,
             ca_file,
             ledger: folder.join("ledger.db"),
             health: health.iter().map(|port| format!("http://127.0.0.1:{port}")).collect(),

@@ -21,6 +21,22 @@ pub struct Page {
     pub html: String,
 }
 
+/// Where a visitor ends up.
+enum End {
+    Shown(Page),
+    /// Where they didn't go.
+    Stopped(Url),
+}
+
+impl End {
+    fn stopped(self) -> anyhow::Result<Url> {
+        match self {
+            Self::Stopped(url) => Ok(url),
+            Self::Shown(page) => bail!("{} is the end: {} {}", page.url, page.status, page.html),
+        }
+    }
+}
+
 /// A form of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Form {
@@ -52,7 +68,7 @@ impl Visitor {
     /// # Errors
     /// If nothing answers, or it leads nowhere.
     pub async fn visit(&self, url: &str) -> anyhow::Result<Page> {
-        self.follow(Url::parse(url)?, None, MAX_REDIRECTS).await
+        self.follow(Url::parse(url)?, None).await
     }
 
     /// Goes to a URL and wherever it leads, but not to where `stop` says; there it only looks at
@@ -61,18 +77,7 @@ impl Visitor {
     /// # Errors
     /// If nothing answers, or it leads elsewhere.
     pub async fn visit_until(&self, url: &str, stop: impl Fn(&Url) -> bool) -> anyhow::Result<Url> {
-        let mut url = Url::parse(url)?;
-        for _ in 0..MAX_REDIRECTS {
-            let response = self.client.get(url.clone()).send().await?;
-            let Some(next) = next(&url, &response)? else {
-                bail!("{url} is the end: {} {}", response.status(), response.text().await?);
-            };
-            if stop(&next) {
-                return Ok(next);
-            }
-            url = next;
-        }
-        bail!("{url} redirects without end")
+        self.go(Url::parse(url)?, None, stop).await?.stopped()
     }
 
     /// Sends the page's first form, with these values in place of its own.
@@ -80,6 +85,41 @@ impl Visitor {
     /// # Errors
     /// If nothing answers, or it leads nowhere.
     pub async fn submit(&self, page: &Page, fields: &[(&str, &str)]) -> anyhow::Result<Page> {
+        let (url, response) = self.send(page, fields).await?;
+        self.follow(url, Some(response)).await
+    }
+
+    /// The same, but doesn't go to where `stop` says; there it only looks at the address.
+    ///
+    /// # Errors
+    /// If nothing answers, or it leads elsewhere.
+    pub async fn submit_until(
+        &self,
+        page: &Page,
+        fields: &[(&str, &str)],
+        stop: impl Fn(&Url) -> bool,
+    ) -> anyhow::Result<Url> {
+        let (url, response) = self.send(page, fields).await?;
+        self.go(url, Some(response), stop).await?.stopped()
+    }
+
+    /// Posts a form that is on no page of ours, as the page of another site does.
+    ///
+    /// # Errors
+    /// If nothing answers, or it leads nowhere.
+    pub async fn post(&self, url: &str, fields: &[(String, String)]) -> anyhow::Result<Page> {
+        let url = Url::parse(url)?;
+        let request = self.client.post(url.clone()).form(fields);
+        let request = request.header("Sec-Fetch-Site", "cross-site").header(header::ORIGIN, "null");
+        let response = request.send().await?;
+        self.follow(url, Some(response)).await
+    }
+
+    async fn send(
+        &self,
+        page: &Page,
+        fields: &[(&str, &str)],
+    ) -> anyhow::Result<(Url, reqwest::Response)> {
         let mut form = page.form()?;
         for (name, value) in fields {
             match form.fields.iter_mut().find(|(known, _)| known == name) {
@@ -99,31 +139,43 @@ impl Visitor {
             .header(header::ORIGIN, page.url.origin().ascii_serialization())
             .send()
             .await?;
-        self.follow(form.action, Some(response), MAX_REDIRECTS).await
+        Ok((form.action, response))
     }
 
-    async fn follow(
+    async fn follow(&self, url: Url, response: Option<reqwest::Response>) -> anyhow::Result<Page> {
+        match self.go(url, response, |_| false).await? {
+            End::Shown(page) => Ok(page),
+            End::Stopped(url) => bail!("stopped at {url}"),
+        }
+    }
+
+    /// Follows redirects, of pages too, until a page is shown or the next address is where to stop.
+    async fn go(
         &self,
         mut url: Url,
         mut response: Option<reqwest::Response>,
-        redirects: usize,
-    ) -> anyhow::Result<Page> {
-        for _ in 0..redirects {
+        stop: impl Fn(&Url) -> bool,
+    ) -> anyhow::Result<End> {
+        for _ in 0..MAX_REDIRECTS {
             let answer = match response.take() {
                 Some(answer) => answer,
                 None => self.client.get(url.clone()).send().await?,
             };
-            match next(&url, &answer)? {
-                Some(next) => url = next,
+            let next = match next(&url, &answer)? {
+                Some(next) => next,
                 None => {
                     let status = answer.status();
                     let page = Page { url, status, html: answer.text().await? };
                     match page.refresh()? {
-                        Some(next) => url = next,
-                        None => return Ok(page),
+                        Some(next) => next,
+                        None => return Ok(End::Shown(page)),
                     }
                 }
+            };
+            if stop(&next) {
+                return Ok(End::Stopped(next));
             }
+            url = next;
         }
         bail!("{url} redirects without end")
     }

@@ -1,0 +1,393 @@
+//! Signing in by SAML over HTTP, as browsers bring it: the right response, and what attackers would
+//! make of it, between browsers and between organizations.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, ensure};
+use jiff::SignedDuration;
+use rollcall_kit::{
+    saml::{Attribute, Person, ServiceProvider},
+    saml_idp::{Answer, SamlIdp, new_certificate},
+    scim::Scim,
+    visitor::{Page, Visitor},
+    wait::until,
+};
+use serde_json::json;
+use url::Url;
+
+use crate::world::{PATIENCE, World};
+
+/// An organization with a login of its own. Its domain is `<name>.test.example`.
+struct Company {
+    world: &'static World,
+    name: &'static str,
+    idp: SamlIdp,
+}
+
+impl Company {
+    /// Has one move in that admits whom its login vouches for. `more` goes into its connection's
+    /// spec, in flow style.
+    async fn found(name: &'static str, more: &str) -> anyhow::Result<Self> {
+        let world = World::shared().await?;
+        let idp = SamlIdp::start(&world.stage.authority)?;
+        world.organization(name).await?;
+        world
+            .make_one("VerifiedDomain", name, "mail", &format!("{{domain: {name}.test.example}}"))
+            .await?;
+        world.prove(name, "mail").await?;
+        let company = Self { world, name, idp };
+        company.connect(more).await?;
+        Ok(company)
+    }
+
+    async fn connect(&self, more: &str) -> anyhow::Result<()> {
+        let url = self.idp.metadata_url();
+        let spec = format!("{{saml: {{metadataURL: '{url}'}}, admit: JustInTime{more}}}");
+        self.world.make_one("SsoConnection", self.name, "company", &spec).await?;
+        self.world.reason(self.name, "sso/company", "Ready", "Ready").await.map(drop)
+    }
+
+    fn email(&self, person: &str) -> String {
+        format!("{person}@{}.test.example", self.name)
+    }
+
+    /// Somebody whom this company's login vouches for.
+    fn person(&self, person: &str) -> Person {
+        Person::new(&format!("{}-{person}", self.name), &self.email(person), person)
+    }
+
+    fn service_provider(&self) -> ServiceProvider {
+        let base = format!("{}/sso/{}/company/saml", self.world.stage.gateway, self.name);
+        ServiceProvider { entity_id: format!("{base}/metadata"), acs: format!("{base}/acs") }
+    }
+
+    fn visitor(&self) -> anyhow::Result<Visitor> {
+        Visitor::new(&self.world.stage.ca_pem)
+    }
+
+    /// Begins in this browser. Returns where it is sent: a request to the company's login.
+    async fn begin(&self, browser: &Visitor) -> anyhow::Result<Url> {
+        let page = browser.visit(&format!("{}/sign-in", self.world.stage.gateway)).await?;
+        let email = self.email("anybody");
+        let sign_on = self.idp.sign_on_url();
+        let there = |url: &Url| url.as_str().starts_with(&sign_on);
+        browser.submit_until(&page, &[("email", &email)], there).await
+    }
+
+    /// Begins, and returns what the company's login has the browser post.
+    async fn answer(&self, browser: &Visitor, person: &Person) -> anyhow::Result<Answer> {
+        self.idp.respond(self.begin(browser).await?.as_str(), person)
+    }
+
+    /// Goes the whole way.
+    async fn sign_in(&self, person: &Person) -> anyhow::Result<Visitor> {
+        let browser = self.visitor()?;
+        let answer = self.answer(&browser, person).await?;
+        browser.post(&answer.acs, &answer.fields).await?.says(&self.welcome())?;
+        Ok(browser)
+    }
+
+    fn welcome(&self) -> String {
+        format!("You are signed in to {}", self.name)
+    }
+
+    async fn is_signed_in(&self, browser: &Visitor) -> anyhow::Result<bool> {
+        let page = browser.visit(&self.world.stage.gateway).await?;
+        Ok(page.html.contains(&self.welcome()))
+    }
+
+    /// What the audit log of this organization says of the page's reference; empty where it isn't
+    /// this organization's matter.
+    fn log(&self, page: &Page) -> anyhow::Result<String> {
+        let rest = page.html.split_once("<code class=\"reference\">").map(|(_, rest)| rest);
+        let reference = rest.and_then(|rest| rest.split_once('<')).map(|(reference, _)| reference);
+        let reference = reference.with_context(|| format!("no reference: {}", page.html))?;
+        self.world.stage.rollcall(&["log", "-n", self.name, "--reference", reference])
+    }
+
+    /// The page is a refusal, which the audit log explains so.
+    #[track_caller]
+    fn refused(&self, page: &Page, says: &str) -> anyhow::Result<()> {
+        ensure!(page.status.is_client_error(), "let in: {} {}", page.url, page.html);
+        let log = self.log(page)?;
+        ensure!(log.contains(says), "not {says:?}: {log}");
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn an_answer_counts_once_and_in_the_browser_that_began() -> anyhow::Result<()> {
+    let company = Company::found("answers", "").await?;
+    let ada = company.person("ada");
+    let (own, other) = (company.visitor()?, company.visitor()?);
+
+    // a flow of one browser, answered in another: neither is signed in
+    let answer = company.answer(&own, &ada).await?;
+    let page = other.post(&answer.acs, &answer.fields).await?;
+    page.says("").err().context("it was taken")?;
+    ensure!(page.html.contains("began in another browser"), "{}", page.html);
+    ensure!(!company.is_signed_in(&own).await? && !company.is_signed_in(&other).await?);
+    // the flow has its answer, and the assertion was seen
+    let page = own.post(&answer.acs, &answer.fields).await?;
+    company.refused(&page, "no sign-in that began here awaits this response")?;
+
+    let answer = company.answer(&own, &ada).await?;
+    own.post(&answer.acs, &answer.fields).await?.says(&company.welcome())?;
+    for browser in [&own, &other, &company.visitor()?] {
+        let page = browser.post(&answer.acs, &answer.fields).await?;
+        company.refused(&page, "no sign-in that began here awaits this response")?;
+    }
+    ensure!(!company.is_signed_in(&other).await?);
+
+    // answers to two requests of one browser, swapped
+    let own = company.visitor()?;
+    let (first, second) = (company.begin(&own).await?, company.begin(&own).await?);
+    let (first, second) =
+        (company.idp.respond(first.as_str(), &ada)?, company.idp.respond(second.as_str(), &ada)?);
+    let swapped = [first.fields[0].clone(), second.fields[1].clone()];
+    company.refused(&own.post(&first.acs, &swapped).await?, "WrongRequest")?;
+    own.post(&second.acs, &second.fields).await?.says(&company.welcome())
+}
+
+#[tokio::test]
+async fn a_response_that_nobody_asked_for_is_taken_where_allowed_and_by_who_wants_it()
+-> anyhow::Result<()> {
+    let company = Company::found("unasked", "").await?;
+    let (ada, to) = (company.person("ada"), company.service_provider());
+    let browser = company.visitor()?;
+    let unsolicited = company.idp.unsolicited(&to, &ada)?;
+    let page = browser.post(&unsolicited.acs, &unsolicited.fields).await?;
+    company.refused(&page, "the connection takes no others (signIn.idpInitiated)")?;
+
+    company.connect(", signIn: {idpInitiated: true}").await?;
+    let page = until("the connection to take it", PATIENCE, async || {
+        let page = browser.post(&unsolicited.acs, &unsolicited.fields).await?;
+        page.says("Sign in as")?;
+        Ok(Some(page))
+    })
+    .await?;
+    page.says(&company.email("ada"))?;
+    ensure!(!company.is_signed_in(&browser).await?, "nobody asked the person");
+
+    // the same question is of no use in another browser, which a link may have led there
+    let other = company.visitor()?;
+    company.begin(&other).await?;
+    let stolen = other.submit(&page, &[]).await?;
+    company.refused(&stolen, "another browser's")?;
+    ensure!(!company.is_signed_in(&other).await?);
+    browser.submit(&page, &[]).await?.says(&company.welcome())?;
+    // neither the answer nor the assertion serves again
+    ensure!(browser.submit(&page, &[]).await?.status.is_client_error());
+    let page = other.post(&unsolicited.acs, &unsolicited.fields).await?;
+    company.refused(&page, "presented before")?;
+
+    // the answer to a request isn't taken for one that nobody asked for
+    let mut answer = company.answer(&other, &ada).await?;
+    answer.fields.truncate(1);
+    company.refused(&other.post(&answer.acs, &answer.fields).await?, "NoSuchRequest")?;
+    // nor is one with somebody else's RelayState
+    let unsolicited = company.idp.unsolicited(&to, &ada)?;
+    let awaited = company.answer(&other, &ada).await?;
+    let fields = [unsolicited.fields[0].clone(), awaited.fields[1].clone()];
+    company.refused(&other.post(&unsolicited.acs, &fields).await?, "WrongRequest")
+}
+
+#[tokio::test]
+async fn what_one_organization_says_counts_nowhere_else() -> anyhow::Result<()> {
+    let (ours, theirs) = (Company::found("ours", "").await?, Company::found("theirs", "").await?);
+    let ada = ours.person("ada");
+    let browser = ours.visitor()?;
+
+    // a response of ours at their ACS: with our flow, with theirs, with none
+    let answer = ours.answer(&browser, &ada).await?;
+    let at_theirs = theirs.service_provider().acs;
+    let page = browser.post(&at_theirs, &answer.fields).await?;
+    theirs.refused(&page, "no sign-in that began here awaits this response")?;
+    let awaited = theirs.begin(&browser).await?;
+    let state = awaited.query_pairs().find(|(name, _)| name == "RelayState");
+    let state = ("RelayState".to_owned(), state.context("no RelayState")?.1.into_owned());
+    let page = browser.post(&at_theirs, &[answer.fields[0].clone(), state.clone()]).await?;
+    theirs.refused(&page, "WrongIssuer")?;
+    // one that our login made for them, even so
+    let mut forged = ours.idp.respond(awaited.as_str(), &theirs.person("bob"))?;
+    ensure!(forged.acs == at_theirs);
+    forged.fields[1] = state;
+    let page = browser.post(&forged.acs, &forged.fields).await?;
+    theirs.refused(&page, "WrongIssuer")?;
+
+    // somebody of theirs, in the words of our login
+    for (person, domain) in [
+        (theirs.person("bob"), "theirs.test.example"),
+        (other("ada@elsewhere.example"), "elsewhere.example"),
+    ] {
+        let answer = ours.answer(&browser, &person).await?;
+        let page = browser.post(&answer.acs, &answer.fields).await?;
+        ours.refused(&page, &format!("DomainNotOurs: the domain {domain} is not a verified"))?;
+        ensure!(theirs.log(&page)?.is_empty(), "theirs hears of it");
+    }
+    ensure!(!ours.is_signed_in(&browser).await? && !theirs.is_signed_in(&browser).await?);
+    Ok(())
+}
+
+/// Somebody with this e-mail.
+fn other(email: &str) -> Person {
+    Person::new("somebody", email, "Somebody")
+}
+
+#[tokio::test]
+async fn who_is_renamed_to_somebody_else_stays_who_they_are() -> anyhow::Result<()> {
+    let company = Company::found("renamed", "").await?;
+    let world = company.world;
+    world.make_one("DirectorySync", company.name, "people", "{source: {scim: {}}}").await?;
+    world.reason(company.name, "dsync/people", "Configured", "AwaitingFirstRequest").await?;
+    let (scim, ..) = world.stage.scim(&world.control_plane, company.name, "people").await?;
+    let ids = [
+        scim.create_user(&company.email("ada"), "Ada").await?,
+        scim.create_user(&company.email("mallory"), "Mallory").await?,
+    ];
+    for (group, member) in [("Engineering", &ids[0]), ("Guests", &ids[1])] {
+        scim.create_group(group, &[member]).await?;
+        let team = group.to_lowercase();
+        let spec =
+            format!("{{directorySyncRef: {{name: people}}, group: {{displayName: {group}}}}}");
+        world.make_one("DirectoryTeam", company.name, &team, &spec).await?;
+        world.reason(company.name, &format!("dteam/{team}"), "GroupFound", "Found").await?;
+    }
+    company.connect(", admit: DirectoryOnly, directory: {name: people}").await?;
+    let mallory = company.person("mallory");
+    let teams = async |browser: &Visitor| {
+        let page = browser.visit(&world.stage.gateway).await?;
+        page.says(&company.welcome())?;
+        let shown = |team: &str| page.html.contains(&format!("<h3>{team}</h3>"));
+        anyhow::Ok((shown("engineering"), shown("guests")))
+    };
+    let before = until("the directory to be looked at", PATIENCE, async || {
+        let browser = company.sign_in(&mallory).await?;
+        ensure!(teams(&browser).await? == (false, true), "not Mallory's teams");
+        Ok(Some(browser))
+    })
+    .await?;
+
+    // while Ada is away under another name, Mallory gets hers, and her address
+    rename(&scim, &ids[0], &company.email("ada.lovelace")).await?;
+    rename(&scim, &ids[1], &company.email("ada")).await?;
+    ensure!(teams(&before).await? == (false, true), "Mallory has Ada's teams");
+    ensure!(teams(&company.sign_in(&mallory).await?).await? == (false, true));
+    // Ada herself isn't taken for Mallory, though the directory has her name there
+    let page = {
+        let browser = company.visitor()?;
+        let answer = company.answer(&browser, &company.person("ada")).await?;
+        browser.post(&answer.acs, &answer.fields).await?
+    };
+    company.refused(&page, "LinkedToAnother")?;
+    // nor does Mallory become who the login says has another address
+    let mut as_ada = mallory.clone();
+    as_ada.attributes = vec![Attribute::new("email", &[&company.email("ada.lovelace")])];
+    ensure!(teams(&company.sign_in(&as_ada).await?).await? == (false, true));
+    Ok(())
+}
+
+async fn rename(scim: &Scim, id: &str, to: &str) -> anyhow::Result<()> {
+    let emails = json!([{"value": to, "primary": true}]);
+    let patch = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+        "Operations": [{"op": "replace", "value": {"userName": to, "emails": emails}}],
+    });
+    let path = format!("Users/{id}");
+    let (status, body) = scim.send(reqwest::Method::PATCH, &path, &patch).await?;
+    ensure!(status.is_success(), "{status}: {body}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_goes_with_its_domain_or_connection_and_with_nothing_else() -> anyhow::Result<()>
+{
+    let company = Company::found("moves", "").await?;
+    let (world, name) = (company.world, company.name);
+    world.make_one("VerifiedDomain", name, "labs", "{domain: moves-labs.test.example}").await?;
+    world.prove(name, "labs").await?;
+    company.connect(", domains: [{name: mail}, {name: labs}]").await?;
+    let (ada, linus) = (company.person("ada"), other("linus@moves-labs.test.example"));
+    let mail = company.sign_in(&ada).await?;
+    let labs = until("the second domain to lead there", PATIENCE, async || {
+        company.sign_in(&linus).await.map(Some)
+    })
+    .await?;
+
+    // a domain that the connection names is gone, and with it its people alone
+    world.kubectl(&format!("delete vd/labs -n {name}")).await?;
+    world.reason(name, "sso/company", "ResolvedRefs", "DomainNotFound").await?;
+    ensure!(!company.is_signed_in(&labs).await?, "a domain without proof");
+    ensure!(company.is_signed_in(&mail).await?, "a domain that is still there");
+    company.sign_in(&ada).await?;
+    let browser = company.visitor()?;
+    let answer = company.answer(&browser, &linus).await?;
+    company.refused(&browser.post(&answer.acs, &answer.fields).await?, "DomainNotOurs")?;
+
+    // so is the whole login, and made anew it knows no session of before
+    world.kubectl(&format!("delete sso/company -n {name}")).await?;
+    ensure!(!company.is_signed_in(&mail).await?, "a session of a deleted connection");
+    company.connect("").await?;
+    ensure!(!company.is_signed_in(&mail).await?);
+    company.sign_in(&ada).await.map(drop)
+}
+
+#[tokio::test]
+async fn metadata_that_is_lost_or_spoilt_takes_access_from_nobody() -> anyhow::Result<()> {
+    let company = Company::found("hiccups", "").await?;
+    let (world, name) = (company.world, company.name);
+    let put = async |metadata: &str| {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "rollcall.dev/saml-metadata",
+            "metadata": {"name": "idp", "namespace": name}, "stringData": {"metadata": metadata},
+        });
+        world.apply(&secret.to_string()).await
+    };
+    put(&company.idp.metadata()).await?;
+    let spec = "{saml: {metadata: {secretRef: {name: idp}}}, admit: JustInTime}";
+    world.kubectl(&format!("delete sso/company -n {name}")).await?;
+    world.make_one("SsoConnection", name, "company", spec).await?;
+    world.reason(name, "sso/company", "Ready", "Ready").await?;
+    let ada = company.person("ada");
+    let browser = company.sign_in(&ada).await?;
+
+    let last_good = async || {
+        world.nudge(name, "sso/company").await?;
+        until("the failure to be told", PATIENCE, async || {
+            let (reason, message) = world.condition(name, "sso/company", "Configured").await?;
+            ensure!(reason == "Configured" && message.contains("last good"), "{reason}: {message}");
+            Ok(Some(()))
+        })
+        .await?;
+        ensure!(company.is_signed_in(&browser).await?, "who has signed in is out");
+        company.sign_in(&ada).await.map(drop)
+    };
+    put("<xml").await?;
+    last_good().await?;
+    world.kubectl(&format!("delete secret/idp -n {name}")).await?;
+    last_good().await?;
+    world.reason(name, "sso/company", "ResolvedRefs", "SecretNotFound").await?;
+
+    // and a rollover after that needs nothing but the new document
+    company.idp.set_certificates(vec![new_certificate(SystemTime::now() + 400 * DAY)?]);
+    put(&company.idp.metadata()).await?;
+    world.nudge(name, "sso/company").await?;
+    world.reason(name, "sso/company", "Ready", "Ready").await?;
+    company.sign_in(&ada).await.map(drop)
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_told_to_the_administrator() -> anyhow::Result<()> {
+    let company = Company::found("clocks", "").await?;
+    let browser = company.visitor()?;
+    for (minutes, says) in [(10, "TooEarly"), (-10, "TooLate")] {
+        company.idp.configure(|sign_on| sign_on.clock = SignedDuration::from_mins(minutes));
+        let answer = company.answer(&browser, &company.person("ada")).await?;
+        let page = browser.post(&answer.acs, &answer.fields).await?;
+        ensure!(page.html.contains("Tell your administrator the reference"), "{}", page.html);
+        company.refused(&page, says)?;
+    }
+    Ok(())
+}
