@@ -6,6 +6,8 @@
 mod realm;
 
 use std::{
+    fs::{self, OpenOptions},
+    io::Write,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -56,7 +58,7 @@ pub struct Keycloak {
     process: Process,
     admin: Admin,
     ca_pem: String,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Keycloak {
@@ -77,15 +79,19 @@ impl Keycloak {
     /// If a part is missing (`tests/kit/parts --all`), or it ends or isn't ready in time: with its
     /// log's end.
     pub async fn start(authority: &Authority) -> anyhow::Result<Self> {
-        Self::start_with_clock(authority, 0).await
+        Self::start_by(authority, None).await
     }
 
     /// As [`start`](Self::start), with a clock that is `offset` seconds ahead of the true time, or
-    /// behind it if negative.
+    /// behind it if negative, and can be [set](Self::set_clock).
     ///
     /// # Errors
     /// As [`start`](Self::start), or without a C compiler.
     pub async fn start_with_clock(authority: &Authority, offset: i64) -> anyhow::Result<Self> {
+        Self::start_by(authority, Some(offset)).await
+    }
+
+    async fn start_by(authority: &Authority, clock: Option<i64>) -> anyhow::Result<Self> {
         let scratch = Scratch::take("keycloak")?;
         let (port, management_port) = (free_port()?, free_port()?);
         let url = format!("https://127.0.0.1:{port}");
@@ -93,9 +99,10 @@ impl Keycloak {
         let mut command = command(scratch.path(), authority, &url, port, management_port)?;
         command.env("KC_BOOTSTRAP_ADMIN_USERNAME", ADMIN);
         command.env("KC_BOOTSTRAP_ADMIN_PASSWORD", &password);
-        if offset != 0 {
-            command.env("LD_PRELOAD", compile_clock(scratch.path())?);
-            command.env("CLOCK_OFFSET", offset.to_string());
+        if let Some(offset) = clock {
+            let file = clock_file(scratch.path());
+            fs::write(&file, offset.to_ne_bytes())?;
+            command.env("LD_PRELOAD", compile_clock(scratch.path())?).env("CLOCK_OFFSET", file);
         }
         let mut process = Process::spawn(&command, &scratch.path().join("keycloak.log"))?;
         // Its data goes with it, so there is nothing to be tidied up first.
@@ -114,7 +121,7 @@ impl Keycloak {
             died = process.dies() => died?,
         }
         let admin = Admin::sign_in(client, url, &password).await?;
-        Ok(Self { process, admin, ca_pem, _scratch: scratch })
+        Ok(Self { process, admin, ca_pem, scratch })
     }
 
     /// Its URL, without a slash at the end.
@@ -130,6 +137,17 @@ impl Keycloak {
     /// By how many seconds its clock was ahead of ours when it had started.
     pub fn clock_offset(&self) -> i64 {
         self.admin.clock_offset
+    }
+
+    /// Puts its clock so many seconds ahead of the true time from now on.
+    ///
+    /// # Errors
+    /// If it wasn't started [with one](Self::start_with_clock) that can be set.
+    pub fn set_clock(&self, offset: i64) -> anyhow::Result<()> {
+        let file = clock_file(self.scratch.path());
+        // not anew: it looks at this very file
+        let mut file = OpenOptions::new().write(true).open(file).context("opening its clock")?;
+        file.write_all(&offset.to_ne_bytes()).context("setting its clock")
     }
 
     /// Its process.
@@ -285,6 +303,11 @@ fn home(folder: &Path, installed: &Path) -> anyhow::Result<PathBuf> {
             .with_context(|| format!("linking {part}"))?;
     }
     Ok(home)
+}
+
+/// Where its clock's offset is kept.
+fn clock_file(folder: &Path) -> PathBuf {
+    folder.join("clock")
 }
 
 /// The library that gives a program a wrong clock.
