@@ -139,11 +139,12 @@ pub(super) async fn answer(
     let continuation = Secret::new()?;
     let now = Timestamp::now();
     let hash = continuation.hash();
-    if gateway.ledger.answer_flow(awaited.id, seen, asserted, hash, now).await? {
+    if gateway.ledger.answer_flow(awaited, seen, asserted, hash, now).await? {
         let to = format!("/sso/continue?answer={}", continuation.as_text());
         return Ok(Redirect::to(&to).into_response());
     }
-    Err(Problem::new(Advice::StartAgain, "the answer was presented before"))
+    let detail = "the answer was presented before, or the sign-in was sent elsewhere meanwhile";
+    Err(Problem::new(Advice::StartAgain, detail))
 }
 
 /// Keep an answer that nobody here asked for, and ask its browser's person whether they want to be
@@ -151,7 +152,7 @@ pub(super) async fn answer(
 pub(super) async fn answer_unasked(
     gateway: &Gateway,
     jar: CookieJar,
-    route: &Route,
+    namespace: &str,
     seen: (Hash, Timestamp),
     asserted: &Asserted,
 ) -> Result<Response, Problem> {
@@ -159,9 +160,8 @@ pub(super) async fn answer_unasked(
     let continuation = Secret::new()?;
     let ends = ends(Timestamp::now());
     let hashes = (browser, continuation.hash());
-    if gateway.ledger.answer_unasked(route, seen, asserted, hashes, ends).await? {
-        let page =
-            pages::confirm(gateway, &asserted.email, &route.namespace, continuation.as_text());
+    if gateway.ledger.answer_unasked(seen, asserted, hashes, ends).await? {
+        let page = pages::confirm(gateway, &asserted.email, namespace, continuation.as_text());
         return Ok((jar, page).into_response());
     }
     Err(Problem::new(Advice::StartAgain, "the answer was presented before"))
@@ -218,7 +218,12 @@ async fn finish(
         .finish_flow(secret::hash(answer), browser, now)
         .await?
         .ok_or_else(|| start_again("the sign-in is finished, too old, or another browser's"))?;
-    let (organization, connection) = (&answered.organization, &answered.connection);
+    let asserted = &answered.asserted;
+    let problem = |detail: String| {
+        Problem::new(Advice::NotAdmitted, detail)
+            .of(&asserted.organization, format!("connection:{}", asserted.connection))
+            .about(&asserted.email)
+    };
     let cookie = Secret::new()?;
     let session = NewSession {
         hash: cookie.hash(),
@@ -226,18 +231,10 @@ async fn finish(
         browser: user_agent(headers),
         replaces: cookies::session(&jar),
     };
-    let asserted = &answered.asserted;
-    let admitted = gateway.ledger.admit(organization, connection, asserted, &session, now).await?;
-    let session = admitted.map_err(|refused| {
-        Problem::new(Advice::NotAdmitted, format!("{}: {refused}", refused.name()))
-            .of(organization, format!("connection:{connection}"))
-            .about(&asserted.email)
-    })?;
-    let standing = gateway.ledger.standing_of_session(session, now).await?.ok_or_else(|| {
-        Problem::new(Advice::NotAdmitted, "access ended during the sign-in")
-            .of(organization, format!("connection:{connection}"))
-            .about(&asserted.email)
-    })?;
+    let admitted = gateway.ledger.admit(asserted, &session, now).await?;
+    let session = admitted.map_err(|refused| problem(format!("{}: {refused}", refused.name())))?;
+    let standing = gateway.ledger.standing_of_session(session, now).await?;
+    let standing = standing.ok_or_else(|| problem("access ended during the sign-in".into()))?;
     let onward = match &answered.request {
         Some(request) => issuer::complete(gateway, request, &standing).await,
         None => Redirect::to("/").into_response(),

@@ -86,9 +86,13 @@ pub struct Route {
     pub connection: String,
 }
 
-/// What a company IdP said of somebody, verified.
+/// What a company IdP said of somebody, verified. It counts for the connection that it was verified
+/// for, and says itself which that is.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Asserted {
+    /// The organization's id.
+    pub organization: String,
+    pub connection: String,
     /// A lasting NameID or `sub`.
     pub subject: String,
     /// What they sign in by at their company: the subject if it is an e-mail address, else the
@@ -116,6 +120,8 @@ pub struct Flow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Awaited {
     pub id: Uuid,
+    /// SHA-256 of the state that the answer came with.
+    pub state: Hash,
     /// SHA-256 of the cookie of the browser that began.
     pub browser: Hash,
     /// The connection it was sent to.
@@ -129,8 +135,6 @@ pub struct Awaited {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
     pub request: Option<String>,
-    pub organization: String,
-    pub connection: String,
     pub asserted: Asserted,
 }
 

@@ -151,6 +151,8 @@ async fn two_sessions(ledger: &Ledger, email: &str) -> anyhow::Result<()> {
     };
     ledger.publish_connection(id, "okta", &rules, &[domain.to_owned()]).await?;
     let asserted = Asserted {
+        organization: id.into(),
+        connection: "okta".into(),
         subject: email.into(),
         sign_in_name: email.into(),
         email: email.into(),
@@ -165,7 +167,7 @@ async fn two_sessions(ledger: &Ledger, email: &str) -> anyhow::Result<()> {
             browser: "test".into(),
             replaces: None,
         };
-        let admitted = ledger.admit(id, "okta", &asserted, &session, now).await?;
+        let admitted = ledger.admit(&asserted, &session, now).await?;
         ensure!(admitted.is_ok(), "{admitted:?}");
     }
     Ok(())

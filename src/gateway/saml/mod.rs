@@ -227,7 +227,7 @@ async fn take(
     let seen = (presented(&open.route, &assertion), assertion.expires_at);
     match &awaited {
         Some(awaited) => sign_in::answer(gateway, awaited, Some(seen), &asserted).await,
-        None => sign_in::answer_unasked(gateway, jar, &open.route, seen, &asserted).await,
+        None => sign_in::answer_unasked(gateway, jar, namespace, seen, &asserted).await,
     }
     .map_err(|problem| problem.about(&asserted.email))
 }
@@ -259,6 +259,8 @@ fn asserted(assertion: &Assertion, open: &OpenConnection) -> Result<Asserted, Pr
     let subject = assertion.name_id.value.clone();
     let is_address = sign_in::email_domain(&subject).is_some();
     Ok(Asserted {
+        organization: open.route.organization.clone(),
+        connection: open.route.connection.clone(),
         sign_in_name: if is_address { subject.clone() } else { email.clone() },
         subject,
         email,

@@ -33,14 +33,13 @@ impl Ledger {
     /// the transaction that makes the session and its line of the audit log.
     pub async fn admit(
         &self,
-        organization: &str,
-        connection: &str,
         asserted: &Asserted,
         session: &NewSession,
         now: Timestamp,
     ) -> Result<Result<Uuid, NotAdmitted>> {
         let mut tx = self.begin().await?;
         // nobody else writes now, so what the readers see is how it is
+        let Asserted { organization, connection, .. } = asserted;
         let Some(open) = self.open_connection_of(organization, connection).await? else {
             return Ok(Err(NotAdmitted::ConnectionClosed));
         };
@@ -217,7 +216,6 @@ fn link(rules: &Rules, asserted: &Asserted, known: &Known) -> Result<Option<Uuid
 mod tests {
     use super::*;
     use crate::ledger::{
-        Connection, Protocol,
         fixture::{ACME, Acme, COMPANY, asserted, fresh, new_session},
         scim::PersonFields,
     };
@@ -315,14 +313,14 @@ mod tests {
         let (first, second) = (new_session(fresh(), acme.now), fresh());
         let admit = async |session: &NewSession| {
             let ada = asserted("ada");
-            acme.ledger.admit(ACME, COMPANY, &ada, session, acme.now).await.unwrap()
+            acme.ledger.admit(&ada, session, acme.now).await.unwrap()
         };
         let elsewhere = acme.sign_in(&asserted("ada")).await.unwrap();
         let had = admit(&first).await.unwrap();
         let again = NewSession { replaces: Some(first.hash), ..new_session(second, acme.now) };
         acme.set_active(acme.grace, "grace", false).await;
         let grace = asserted("grace");
-        let refused = acme.ledger.admit(ACME, COMPANY, &grace, &again, acme.now).await.unwrap();
+        let refused = acme.ledger.admit(&grace, &again, acme.now).await.unwrap();
         assert_eq!(refused, Err(NotAdmitted::Deactivated));
         assert!(acme.stands(had).await, "who isn't let in ends nothing");
         let has = admit(&again).await.unwrap();
@@ -401,23 +399,13 @@ mod tests {
     async fn connections_have_links_of_their_own() {
         let acme = Acme::new().await;
         acme.sign_in(&asserted("ada")).await.unwrap();
-        let metadata = Connection {
-            source: "inline:".into(),
-            issuer: "https://second.example".into(),
-            metadata: vec![],
-            fetched_at: acme.now,
-            request: None,
-            withdrawn: true,
-        };
-        acme.ledger.put_connection(ACME, "second", &metadata).await.unwrap();
         // a domain leads to one connection: the second gets it once the first lets go
+        acme.connect("second").await;
         acme.ledger.publish_connection(ACME, COMPANY, &acme.rules(), &[]).await.unwrap();
         let domains = ["acme.com".to_owned()];
-        let rules = Rules { protocol: Protocol::Saml, ..acme.rules() };
-        acme.ledger.publish_connection(ACME, "second", &rules, &domains).await.unwrap();
-        let session = new_session([9; 32], acme.now);
-        let other = Asserted { subject: "another".into(), ..asserted("ada") };
-        let admitted = acme.ledger.admit(ACME, "second", &other, &session, acme.now).await;
-        assert!(admitted.unwrap().is_ok());
+        acme.ledger.publish_connection(ACME, "second", &acme.rules(), &domains).await.unwrap();
+        let other =
+            Asserted { connection: "second".into(), subject: "another".into(), ..asserted("ada") };
+        assert!(acme.sign_in(&other).await.is_ok());
     }
 }

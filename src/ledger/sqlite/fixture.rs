@@ -77,6 +77,18 @@ impl Acme {
 
     /// Open the connection to this identity provider.
     pub async fn publish_for(&self, issuer: &str, rules: Rules) {
+        self.put(COMPANY, issuer).await;
+        let domains = ["acme.com".to_owned()];
+        self.ledger.publish_connection(ACME, COMPANY, &rules, &domains).await.unwrap();
+    }
+
+    /// Open another connection, which no domain leads to.
+    pub async fn connect(&self, connection: &str) {
+        self.put(connection, "https://another.example").await;
+        self.ledger.publish_connection(ACME, connection, &self.rules(), &[]).await.unwrap();
+    }
+
+    async fn put(&self, connection: &str, issuer: &str) {
         let metadata = Connection {
             source: "inline:".into(),
             issuer: issuer.into(),
@@ -85,9 +97,7 @@ impl Acme {
             request: None,
             withdrawn: true,
         };
-        self.ledger.put_connection(ACME, COMPANY, &metadata).await.unwrap();
-        let domains = ["acme.com".to_owned()];
-        self.ledger.publish_connection(ACME, COMPANY, &rules, &domains).await.unwrap();
+        self.ledger.put_connection(ACME, connection, &metadata).await.unwrap();
     }
 
     /// Somebody new in the directory: `<name>@acme.com`, externalId `ext-<name>`.
@@ -104,7 +114,7 @@ impl Acme {
     /// Sign somebody in. Returns the session.
     pub async fn sign_in(&self, asserted: &Asserted) -> Result<Uuid, NotAdmitted> {
         let session = new_session(fresh(), self.now);
-        self.ledger.admit(ACME, COMPANY, asserted, &session, self.now).await.unwrap()
+        self.ledger.admit(asserted, &session, self.now).await.unwrap()
     }
 
     /// Whether the session gives access now.
@@ -121,6 +131,8 @@ impl Acme {
 pub(crate) fn asserted(name: &str) -> Asserted {
     let email = format!("{name}@acme.com");
     Asserted {
+        organization: ACME.into(),
+        connection: COMPANY.into(),
         subject: format!("sub-{name}"),
         sign_in_name: email.clone(),
         email,

@@ -85,17 +85,18 @@ impl Ledger {
         .await?;
         row.map(|(id, browser, organization, connection, challenge)| {
             let browser = browser.try_into().map_err(|_| Error::Corrupt("flow"))?;
-            Ok(Awaited { id, browser, organization, connection, challenge })
+            Ok(Awaited { id, state, browser, organization, connection, challenge })
         })
         .transpose()
     }
 
     /// Take the answer to a flow, once. `seen` is the assertion that must not have been presented
     /// before, and until when that must be known; `continuation` is what the browser that brought
-    /// the answer is given. `false`: the flow is no longer awaited, or the assertion is not new.
+    /// the answer is given. `false`: the flow no longer awaits an answer with this state, having
+    /// perhaps been sent elsewhere while the answer was verified, or the assertion is not new.
     pub async fn answer_flow(
         &self,
-        flow: Uuid,
+        awaited: &Awaited,
         seen: Option<(Hash, Timestamp)>,
         asserted: &Asserted,
         continuation: Hash,
@@ -109,11 +110,12 @@ impl Ledger {
         }
         let answered = sqlx::query(
             "UPDATE flows SET state = NULL, challenge = NULL, asserted = ?, continuation = ?
-             WHERE id = ? AND state IS NOT NULL AND asserted IS NULL AND expires_at > ?",
+             WHERE id = ? AND state = ? AND asserted IS NULL AND expires_at > ?",
         )
         .bind(to_json(asserted)?)
         .bind(&continuation[..])
-        .bind(flow)
+        .bind(awaited.id)
+        .bind(&awaited.state[..])
         .bind(now.as_second())
         .execute(&mut *tx)
         .await?;
@@ -125,7 +127,6 @@ impl Ledger {
     /// assertion is not new.
     pub async fn answer_unasked(
         &self,
-        route: &Route,
         seen: (Hash, Timestamp),
         asserted: &Asserted,
         (browser, continuation): (Hash, Hash),
@@ -142,8 +143,8 @@ impl Ledger {
         )
         .bind(Uuid::new_v4())
         .bind(&browser[..])
-        .bind(&route.organization)
-        .bind(&route.connection)
+        .bind(&asserted.organization)
+        .bind(&asserted.connection)
         .bind(to_json(asserted)?)
         .bind(&continuation[..])
         .bind(expires_at.as_second())
@@ -161,20 +162,20 @@ impl Ledger {
         browser: Hash,
         now: Timestamp,
     ) -> Result<Option<Answered>> {
-        let row: Option<(Option<String>, String, String, String)> = sqlx::query_as(
+        let row: Option<(Option<String>, String)> = sqlx::query_as(
             "DELETE FROM flows
              WHERE continuation = ? AND browser = ? AND expires_at > ? AND asserted IS NOT NULL
-             RETURNING request, organization_id, connection, asserted",
+             RETURNING request, asserted",
         )
         .bind(&continuation[..])
         .bind(&browser[..])
         .bind(now.as_second())
         .fetch_optional(&self.write)
         .await?;
-        row.map(|(request, organization, connection, asserted)| {
+        row.map(|(request, asserted)| {
             let asserted =
                 serde_json::from_str(&asserted).map_err(|_| Error::Corrupt("assertion"))?;
-            Ok(Answered { request, organization, connection, asserted })
+            Ok(Answered { request, asserted })
         })
         .transpose()
     }
@@ -224,7 +225,7 @@ mod tests {
         assert_eq!((awaited.browser, awaited.challenge.as_str()), (browser, "request"));
         let ada = asserted("ada");
         let answer = async |continuation| {
-            acme.ledger.answer_flow(awaited.id, None, &ada, continuation, acme.now).await.unwrap()
+            acme.ledger.answer_flow(&awaited, None, &ada, continuation, acme.now).await.unwrap()
         };
         assert!(answer(continuation).await);
         assert!(!answer(fresh()).await, "it is answered once");
@@ -245,15 +246,12 @@ mod tests {
             let state = sent(&acme, fresh()).await;
             let awaited = acme.ledger.awaited(state, acme.now).await.unwrap().unwrap();
             let ada = asserted("ada");
-            let took =
-                acme.ledger.answer_flow(awaited.id, Some(seen), &ada, fresh(), acme.now).await;
+            let took = acme.ledger.answer_flow(&awaited, Some(seen), &ada, fresh(), acme.now).await;
             assert_eq!(took.unwrap(), fits, "{times}");
         }
         let hashes = (fresh(), fresh());
-        let unasked = acme
-            .ledger
-            .answer_unasked(&company(), seen, &asserted("ada"), hashes, acme.later(9))
-            .await;
+        let ada = asserted("ada");
+        let unasked = acme.ledger.answer_unasked(seen, &ada, hashes, acme.later(9)).await;
         assert!(!unasked.unwrap());
     }
 
@@ -266,13 +264,35 @@ mod tests {
         assert_eq!(acme.ledger.awaited(state, acme.later(900)).await.unwrap(), None);
         let awaited = acme.ledger.awaited(state, acme.now).await.unwrap().unwrap();
         let ada = asserted("ada");
-        let answered =
-            acme.ledger.answer_flow(awaited.id, None, &ada, continuation, acme.now).await;
+        let answered = acme.ledger.answer_flow(&awaited, None, &ada, continuation, acme.now).await;
         assert!(answered.unwrap());
         acme.ledger.delete_connection(ACME, COMPANY).await.unwrap();
         acme.publish(acme.rules()).await;
         let finished = acme.ledger.finish_flow(continuation, browser, acme.now).await.unwrap();
         assert_eq!(finished, None);
+    }
+
+    #[tokio::test]
+    async fn an_answer_doesnt_reach_a_flow_that_was_sent_elsewhere_meanwhile() {
+        let acme = Acme::new().await;
+        acme.connect("second").await;
+        let (browser, first, second) = (fresh(), fresh(), fresh());
+        let id = acme.ledger.begin_flow(browser, None, acme.later(900)).await.unwrap();
+        let send = async |connection: &str, state| {
+            let route = Route { connection: connection.into(), ..company() };
+            let sent = acme.ledger.route_flow(id, browser, &route, state, "r", acme.now).await;
+            assert!(sent.unwrap());
+            acme.ledger.awaited(state, acme.now).await.unwrap().unwrap()
+        };
+        let answer = async |awaited, asserted: &Asserted| {
+            acme.ledger.answer_flow(awaited, None, asserted, fresh(), acme.now).await.unwrap()
+        };
+        // an answer of the first connection is being verified while the flow goes to the second
+        let slow = send(COMPANY, first).await;
+        let awaited = send("second", second).await;
+        assert!(!answer(&slow, &asserted("ada")).await);
+        let ada = Asserted { connection: "second".into(), ..asserted("ada") };
+        assert!(answer(&awaited, &ada).await);
     }
 
     #[tokio::test]
@@ -302,7 +322,7 @@ mod tests {
             let state = sent(&acme, browser).await;
             let awaited = acme.ledger.awaited(state, acme.now).await.unwrap().unwrap();
             let seen = Some((hash, acme.later(300)));
-            acme.ledger.answer_flow(awaited.id, seen, &asserted("ada"), fresh(), acme.now).await
+            acme.ledger.answer_flow(&awaited, seen, &asserted("ada"), fresh(), acme.now).await
         };
         assert!(take().await.unwrap());
         let session = acme.sign_in(&asserted("ada")).await.unwrap();

@@ -30,6 +30,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, jwk::Jwk};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
 use crate::{background::background, tls::Authority};
 
@@ -102,6 +103,8 @@ pub enum Instead {
     Endless,
     /// Takes the request and never answers.
     Silent,
+    /// Answers as it should, once this is notified.
+    Held(Arc<Notify>),
 }
 
 /// A running provider, ended when dropped.
@@ -389,6 +392,10 @@ async fn misbehave(State(state): State<Shared>, request: Request, next: Next) ->
             let spaces =
                 stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 8192])));
             Body::from_stream(spaces).into_response()
+        }
+        Some(Instead::Held(released)) => {
+            released.notified().await;
+            next.run(request).await
         }
         Some(Instead::Silent) => std::future::pending().await,
     }

@@ -282,7 +282,7 @@ impl<'a> Connection<'a> {
             }
             _ => None,
         };
-        person::asserted(subject.clone(), &signed.claims, userinfo.as_ref(), rules)
+        person::asserted(subject.clone(), &signed.claims, userinfo.as_ref(), self.open)
             .map_err(|error| self.refuse(error).about(subject))
     }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::shown;
 use crate::{
     gateway::sign_in::email_domain,
-    ledger::{Asserted, Rules},
+    ledger::{Asserted, OpenConnection, Rules},
 };
 
 /// Characters of an e-mail address (RFC 5321, section 4.5.3.1.3).
@@ -40,7 +40,7 @@ pub(super) fn asserted(
     subject: String,
     claims: &Claims,
     userinfo: Option<&Claims>,
-    rules: &Rules,
+    OpenConnection { route, rules, .. }: &OpenConnection,
 ) -> Result<Asserted, NoPerson> {
     // OpenID Connect Core 1.0, section 5.3.2: userinfo may have been exchanged for another's
     if userinfo.is_some_and(|info| info.get("sub").and_then(Value::as_str) != Some(&*subject)) {
@@ -62,8 +62,16 @@ pub(super) fn asserted(
     let name = said(rules.name_attribute.as_deref().unwrap_or("name")).and_then(Value::as_str);
     let name = name.map(|name| name.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect());
     let display_name = name.filter(|name: &String| !name.trim().is_empty());
-    let (sign_in_name, session_until) = (email.clone(), None);
-    Ok(Asserted { subject, sign_in_name, email, email_domain, display_name, session_until })
+    Ok(Asserted {
+        organization: route.organization.clone(),
+        connection: route.connection.clone(),
+        subject,
+        sign_in_name: email.clone(),
+        email,
+        email_domain,
+        display_name,
+        session_until: None,
+    })
 }
 
 const EMAIL: &str = "email";

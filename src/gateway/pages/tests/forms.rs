@@ -86,8 +86,8 @@ async fn one_ends_ones_own_sessions_and_nobody_elses() {
     let server = Server::start().await;
     let (here, cookie) = server.ada().await;
     let (there, elsewhere) = server.ada().await;
-    let (bobs, bob) = server.sign_in("acme", &somebody("acme", "bob")).await;
-    let (theirs, globex) = server.sign_in("globex", &somebody("globex", "ada")).await;
+    let (bobs, bob) = server.sign_in(&somebody("acme", "bob")).await;
+    let (theirs, globex) = server.sign_in(&somebody("globex", "ada")).await;
     let end = async |session: &str, cookie: &str| {
         server.post(&format!("/sessions/{session}/end"), cookie, "").await.status.as_u16()
     };

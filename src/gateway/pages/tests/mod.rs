@@ -135,9 +135,8 @@ impl Server {
         self.send(post(path, cookie, form)).await
     }
 
-    /// Sign somebody in whom the company IdP of this organization vouches for; the session's id and
-    /// cookie.
-    async fn sign_in(&self, organization: &str, asserted: &Asserted) -> (Uuid, String) {
+    /// Sign somebody in whom their company IdP vouches for; the session's id and cookie.
+    async fn sign_in(&self, asserted: &Asserted) -> (Uuid, String) {
         let cookie = Secret::new().unwrap();
         let session = NewSession {
             hash: cookie.hash(),
@@ -146,14 +145,13 @@ impl Server {
                 .into(),
             replaces: None,
         };
-        let (organization, now) = (format!("id-{organization}"), Timestamp::now());
-        let admitted = self.ledger.admit(&organization, "okta", asserted, &session, now).await;
+        let admitted = self.ledger.admit(asserted, &session, Timestamp::now()).await;
         let id = admitted.unwrap().unwrap();
         (id, format!("__Host-rollcall-session={}", cookie.as_text()))
     }
 
     async fn ada(&self) -> (Uuid, String) {
-        self.sign_in("acme", &somebody("acme", "ada")).await
+        self.sign_in(&somebody("acme", "ada")).await
     }
 
     async fn is_signed_in(&self, cookie: &str) -> bool {
@@ -184,6 +182,8 @@ fn from(address: &str, mut request: Request<Body>) -> Request<Body> {
 fn somebody(organization: &str, name: &str) -> Asserted {
     let email = format!("{name}@{organization}.com");
     Asserted {
+        organization: format!("id-{organization}"),
+        connection: "okta".into(),
         subject: email.clone(),
         sign_in_name: email.clone(),
         email,

@@ -66,7 +66,7 @@ async fn who_has_signed_in_sees_where_they_are_and_what_they_may_reach() {
 #[tokio::test]
 async fn who_is_in_no_team_is_told_so() {
     let server = Server::start().await;
-    let (_, cookie) = server.sign_in("acme", &somebody("acme", "bob")).await;
+    let (_, cookie) = server.sign_in(&somebody("acme", "bob")).await;
     let answer = server.get("/", &cookie).await;
     assert!(answer.body.contains("You are in no team"), "{}", answer.body);
     assert!(!answer.body.contains("Directory Group<"));
@@ -96,7 +96,7 @@ async fn hostile_names_stay_text() {
     let bad = "\"'><script>alert(1)</script>";
     let asserted = Asserted { display_name: Some(bad.into()), ..somebody("acme", "ada") };
     server.grant("acme", "developers", &[(bad, bad)]).await;
-    let (_, cookie) = server.sign_in("acme", &asserted).await;
+    let (_, cookie) = server.sign_in(&asserted).await;
     let hint = "/sign-in?login_hint=%22%27%3E%3Cscript%3Ealert(1)%3C/script%3E";
     let typed = "email=%22%27%3E%3Cscript%3Ealert(1)%3C/script%3E";
     for answer in [

@@ -142,6 +142,8 @@ impl World {
         let (_, domain) = email.split_once('@').unwrap();
         let organization = if domain == "acme.com" { "a" } else { "b" };
         let asserted = Asserted {
+            organization: organization.into(),
+            connection: "okta".into(),
             subject: email.into(),
             sign_in_name: email.into(),
             email: email.into(),
@@ -156,7 +158,7 @@ impl World {
             browser: "test".into(),
             replaces: None,
         };
-        let admitted = self.ledger.admit(organization, "okta", &asserted, &session, now).await;
+        let admitted = self.ledger.admit(&asserted, &session, now).await;
         admitted.unwrap().unwrap();
         cookie
     }

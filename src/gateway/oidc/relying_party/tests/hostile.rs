@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use rollcall_kit::oidc_idp::Instead;
+use rollcall_kit::{oidc_idp::Instead, wait::until};
+use tokio::sync::Notify;
 
 use super::*;
 
@@ -234,6 +235,34 @@ async fn an_answer_counts_only_for_the_connection_that_was_asked() {
     url.query_pairs_mut().clear().append_pair("state", &state).append_pair("code", &code);
     let detail = world.refused("acme", &world.come_back(&url).await).await.detail.unwrap();
     assert!(detail.contains("HTTP status 400: \"invalid_grant\""), "{detail}");
+}
+
+#[tokio::test]
+async fn an_answer_that_takes_long_doesnt_count_where_the_sign_in_was_sent_meanwhile() {
+    let world = World::start().await;
+    let released = Arc::new(Notify::new());
+    let held = Instead::Held(released.clone());
+    let instead = HashMap::from([("/token".to_owned(), held)]);
+    world.idp.behave(Behaviour { instead, ..Behaviour::default() });
+    // the provider of one connection keeps its answer back until the browser is sent to another
+    let sent = world.depart("acme", "other", false).await;
+    let slow = world.sign_in(&sent).await;
+    let elsewhere = async {
+        let asked = async || Ok((world.idp.requests("/token") > 0).then_some(()));
+        until("the token endpoint to be asked", Duration::from_secs(5), asked).await.unwrap();
+        world.idp.behave(Behaviour::default());
+        let url = world.depart_again(sent.flow, "acme", "okta", false).await.unwrap();
+        released.notify_one();
+        url
+    };
+    let (reply, url) = tokio::join!(world.come_back(&slow), elsewhere);
+    let line = world.refused("acme", &reply).await;
+    assert!(line.detail.as_deref().unwrap().contains("sent elsewhere meanwhile"), "{line:?}");
+    assert_eq!(line.actor, "oidc:other");
+    // the other is still awaited, and vouches for itself alone
+    let url = world.sign_in(&Sent { url, ..sent }).await;
+    let answered = world.taken(&world.come_back(&url).await).await;
+    assert_eq!(answered.asserted.connection, "okta");
 }
 
 #[tokio::test]
