@@ -117,8 +117,9 @@ pub fn run(args: &SamlCheck, out: impl Write) -> anyhow::Result<bool> {
 enum NotAccepted {
     #[error("can't read the file: {0}")]
     File(#[from] io::Error),
-    /// With the name that the gateway's metrics and its audit log have.
-    #[error("{name}: {0}", name = .0.name())]
+    /// With the name that the gateway's metrics and its audit log have. Who checks here has the
+    /// decryption key, and may know all.
+    #[error("{words}", words = .0.in_full())]
     Refused(#[from] Refusal),
 }
 

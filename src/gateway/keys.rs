@@ -3,6 +3,7 @@
 //! so that every gateway has the same ones.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
 };
@@ -19,10 +20,15 @@ use super::problem::{Advice, Problem};
 use crate::{
     keys::{InstallationKey, KeySlot},
     ledger::{self, KeyPair, Ledger, Purpose},
-    saml::service_provider::NewKey,
+    saml::{
+        DecryptionKey,
+        service_provider::{NewKey, SigningKey},
+    },
 };
 
-const PURPOSES: [Purpose; 3] = [Purpose::IdToken, Purpose::SamlSigning, Purpose::SamlEncryption];
+/// What the installation itself has keys for. An organization's are made when they are first asked
+/// for.
+const PURPOSES: [Purpose; 2] = [Purpose::IdToken, Purpose::SamlSigning];
 /// How long a gateway goes by what it read: far shorter than a key is published before its use.
 const FRESH: Duration = Duration::from_secs(60);
 /// How often the installation key is looked for until it is known.
@@ -62,21 +68,11 @@ pub(super) struct OpenKey {
     expires_at: Option<Timestamp>,
 }
 
-/// A private key, ready for use: to parse one takes longer than to sign with it.
+/// A private key, ready for use: to parse one takes longer than to use it.
 pub(super) enum Private {
-    Es256(EcdsaKeyPair),
-    /// RSA, PKCS#8.
-    Rsa(Vec<u8>),
-}
-
-impl OpenKey {
-    /// The private key of an RSA key pair, PKCS#8.
-    pub fn rsa(&self) -> Option<&[u8]> {
-        match &self.private {
-            Private::Rsa(pkcs8) => Some(pkcs8),
-            Private::Es256(_) => None,
-        }
-    }
+    IdToken(EcdsaKeyPair),
+    SamlSigning(SigningKey),
+    SamlEncryption(DecryptionKey),
 }
 
 /// The key pairs of one purpose, the oldest first.
@@ -100,8 +96,6 @@ impl Keyring {
     }
 }
 
-type View = Option<(Instant, Arc<Keyring>)>;
-
 /// The gateway's key pairs, as read from the ledger a moment ago. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Keys(Arc<Shared>);
@@ -109,7 +103,8 @@ pub(super) struct Keys(Arc<Shared>);
 struct Shared {
     ledger: Ledger,
     key: KeySlot,
-    views: [RwLock<View>; PURPOSES.len()],
+    /// With when they were read.
+    views: RwLock<HashMap<Purpose, (Instant, Arc<Keyring>)>>,
     /// Held by who reads or makes keys: the others wait for what comes of it.
     reading: Mutex<()>,
 }
@@ -121,7 +116,7 @@ impl Keys {
     }
 
     /// The key pairs of this purpose. The first is made where there is none.
-    pub async fn ring(&self, purpose: Purpose) -> Result<Arc<Keyring>, Unavailable> {
+    pub async fn ring(&self, purpose: &Purpose) -> Result<Arc<Keyring>, Unavailable> {
         if let Some(ring) = self.seen(purpose) {
             return Ok(ring);
         }
@@ -132,40 +127,32 @@ impl Keys {
         }
     }
 
-    fn seen(&self, purpose: Purpose) -> Option<Arc<Keyring>> {
-        let view = self.view(purpose).read().unwrap_or_else(PoisonError::into_inner);
-        let (at, ring) = view.as_ref()?;
+    fn seen(&self, purpose: &Purpose) -> Option<Arc<Keyring>> {
+        let views = self.0.views.read().unwrap_or_else(PoisonError::into_inner);
+        let (at, ring) = views.get(purpose)?;
         (at.elapsed() < FRESH).then(|| ring.clone())
     }
 
     /// Read the key pairs of a purpose, and make what is due.
-    async fn read(&self, purpose: Purpose, now: Timestamp) -> Result<Arc<Keyring>, Unavailable> {
+    async fn read(&self, purpose: &Purpose, now: Timestamp) -> Result<Arc<Keyring>, Unavailable> {
         let Shared { ledger, key, .. } = &*self.0;
         let installation = key.get().ok_or(Unavailable::NoInstallationKey)?;
-        let mut pairs = ledger.keys(now).await?;
+        let mut pairs = ledger.keys(purpose, now).await?;
         if let Some(due) = due(&pairs, purpose, now) {
             let next = make(installation, purpose, due.active_at, now).await?;
             // where another gateway was faster, its key is as good
             ledger.add_key(&next, due.last.as_ref()).await?;
-            pairs = ledger.keys(now).await?;
+            pairs = ledger.keys(purpose, now).await?;
         }
-        let of_purpose = pairs.into_iter().filter(|pair| pair.purpose == purpose);
-        let ring = Keyring(of_purpose.filter_map(|pair| open(installation, pair)).collect());
+        let ring = Keyring(pairs.into_iter().filter_map(|pair| open(installation, pair)).collect());
         if ring.active(now).is_none() {
             return Err(Unavailable::NoKey(name(purpose)));
         }
         let ring = Arc::new(ring);
-        *self.view(purpose).write().unwrap_or_else(PoisonError::into_inner) =
-            Some((Instant::now(), ring.clone()));
+        let mut views = self.0.views.write().unwrap_or_else(PoisonError::into_inner);
+        views.retain(|_, (at, _)| at.elapsed() < FRESH);
+        views.insert(purpose.clone(), (Instant::now(), ring.clone()));
         Ok(ring)
-    }
-
-    fn view(&self, purpose: Purpose) -> &RwLock<View> {
-        &self.0.views[match purpose {
-            Purpose::IdToken => 0,
-            Purpose::SamlSigning => 1,
-            Purpose::SamlEncryption => 2,
-        }]
     }
 
     /// Make keys when they are due, and have the ledger forget what has expired, for as long as
@@ -175,7 +162,7 @@ impl Keys {
         let mut purged: Option<Instant> = None;
         loop {
             let mut problem = String::new();
-            for purpose in PURPOSES {
+            for purpose in &PURPOSES {
                 if let Err(error) = self.ring(purpose).await {
                     problem = error.to_string();
                 }
@@ -214,21 +201,20 @@ struct Schedule {
     behind: SignedDuration,
 }
 
-fn schedule(purpose: Purpose) -> Schedule {
+fn schedule(purpose: &Purpose) -> Schedule {
     match purpose {
         Purpose::IdToken => Schedule { lifetime: DAY * 30, ahead: DAY, behind: LONGEST_TOKEN },
         // administrators copy certificates by hand, and late
         Purpose::SamlSigning => Schedule { lifetime: DAY * 730, ahead: DAY * 90, behind: DAY },
-        Purpose::SamlEncryption => {
+        Purpose::SamlEncryption(_) => {
             Schedule { lifetime: DAY * 730, ahead: DAY * 90, behind: DAY * 365 }
         }
     }
 }
 
-/// The key pair of this purpose that is to be made now, if any.
-fn due(pairs: &[KeyPair], purpose: Purpose, now: Timestamp) -> Option<Due> {
-    let of_purpose = pairs.iter().filter(|pair| pair.purpose == purpose);
-    let Some(last) = of_purpose.max_by_key(|pair| (pair.active_at, &pair.id)) else {
+/// The key pair that is to be made now beside these of its purpose, if any.
+fn due(pairs: &[KeyPair], purpose: &Purpose, now: Timestamp) -> Option<Due> {
+    let Some(last) = pairs.iter().max_by_key(|pair| (pair.active_at, &pair.id)) else {
         return Some(Due { active_at: now, last: None });
     };
     let Schedule { lifetime, ahead, behind } = schedule(purpose);
@@ -247,29 +233,31 @@ fn due(pairs: &[KeyPair], purpose: Purpose, now: Timestamp) -> Option<Due> {
 
 async fn make(
     installation: &InstallationKey,
-    purpose: Purpose,
+    purpose: &Purpose,
     active_at: Timestamp,
     now: Timestamp,
 ) -> Result<KeyPair, Unavailable> {
     let not_made = || Unavailable::NotMade(name(purpose));
     // an RSA key takes a good part of a second
-    let made = tokio::task::spawn_blocking(move || generate(purpose)).await.ok().flatten();
+    let wanted = purpose.clone();
+    let made = tokio::task::spawn_blocking(move || generate(&wanted)).await.ok().flatten();
     let (private, public) = made.ok_or_else(not_made)?;
     let id = Uuid::now_v7().to_string();
     let sealed = installation.seal(&label(purpose, &id), &private).map_err(|_| not_made())?;
+    let purpose = purpose.clone();
     let (created_at, retired_at, expires_at) = (now, None, None);
     Ok(KeyPair { id, purpose, sealed, public, created_at, active_at, retired_at, expires_at })
 }
 
 /// A private key, PKCS#8, and what is public of it, DER.
-fn generate(purpose: Purpose) -> Option<(Vec<u8>, Vec<u8>)> {
+fn generate(purpose: &Purpose) -> Option<(Vec<u8>, Vec<u8>)> {
     match purpose {
         Purpose::IdToken => {
             let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).ok()?;
             let public = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).ok()?;
             Some((pair.to_pkcs8v1().ok()?.as_ref().to_vec(), public.as_ref().to_vec()))
         }
-        Purpose::SamlSigning | Purpose::SamlEncryption => {
+        Purpose::SamlSigning | Purpose::SamlEncryption(_) => {
             let NewKey { pkcs8, certificate } =
                 NewKey::generate(&format!("Rollcall {}", name(purpose))).ok()?;
             Some((pkcs8, certificate))
@@ -279,13 +267,14 @@ fn generate(purpose: Purpose) -> Option<(Vec<u8>, Vec<u8>)> {
 
 fn open(installation: &InstallationKey, pair: KeyPair) -> Option<OpenKey> {
     let KeyPair { id, purpose, sealed, public, active_at, expires_at, .. } = pair;
-    let private = installation.unseal(&label(purpose, &id), &sealed);
+    let private = installation.unseal(&label(&purpose, &id), &sealed);
     let private = private.and_then(|pkcs8| match purpose {
         Purpose::IdToken => {
             let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8);
-            pair.ok().map(Private::Es256)
+            pair.ok().map(Private::IdToken)
         }
-        Purpose::SamlSigning | Purpose::SamlEncryption => Some(Private::Rsa(pkcs8)),
+        Purpose::SamlSigning => SigningKey::new(&pkcs8).ok().map(Private::SamlSigning),
+        Purpose::SamlEncryption(_) => DecryptionKey::new(&pkcs8).ok().map(Private::SamlEncryption),
     });
     let Some(private) = private else {
         tracing::error!(id, "a key of the ledger doesn't open with the installation key");
@@ -294,15 +283,20 @@ fn open(installation: &InstallationKey, pair: KeyPair) -> Option<OpenKey> {
     Some(OpenKey { id, private, public, active_at, expires_at })
 }
 
-fn label(purpose: Purpose, id: &str) -> String {
-    format!("{} {id}", name(purpose))
+fn label(purpose: &Purpose, id: &str) -> String {
+    match purpose {
+        Purpose::IdToken | Purpose::SamlSigning => format!("{} {id}", name(purpose)),
+        Purpose::SamlEncryption(organization) => {
+            format!("{} {organization} {id}", name(purpose))
+        }
+    }
 }
 
-fn name(purpose: Purpose) -> &'static str {
+fn name(purpose: &Purpose) -> &'static str {
     match purpose {
         Purpose::IdToken => "ID-token key",
         Purpose::SamlSigning => "SAML signing key",
-        Purpose::SamlEncryption => "SAML encryption key",
+        Purpose::SamlEncryption(_) => "SAML encryption key",
     }
 }
 

@@ -45,7 +45,6 @@ pub struct Gateway {
     /// The installation key, once it is known. Nobody signs in before.
     pub key: KeySlot,
     keys: Keys,
-    saml_keys: saml::SamlKeyCache,
     providers: Providers,
     clock_skew: Duration,
 }
@@ -66,7 +65,6 @@ impl Gateway {
             observer,
             key,
             keys,
-            saml_keys: saml::SamlKeyCache::default(),
             providers: Providers::new(fetchers),
             clock_skew: crate::saml::response::SKEW,
         }

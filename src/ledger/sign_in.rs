@@ -271,11 +271,12 @@ pub struct Client {
 }
 
 /// What a key pair is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
     IdToken,
     SamlSigning,
-    SamlEncryption,
+    /// Of this organization (by id): what is encrypted for one is never opened for another.
+    SamlEncryption(String),
 }
 
 /// A key pair of the gateway's.

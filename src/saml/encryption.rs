@@ -3,6 +3,8 @@
 //! since otherwise whoever can send us responses could read them by how we refuse
 //! (xmlenc-core1, section 6.1.1).
 
+use std::sync::Arc;
+
 use aws_lc_rs::{
     aead::{self, AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
     cipher::{self, AES_128, AES_192, AES_256, DecryptionContext, PaddedBlockDecryptingKey},
@@ -24,7 +26,9 @@ use super::{DS, Refusal, XENC, XENC11};
 const MAX_KEYS: usize = 4;
 
 /// A private key of ours that assertions are encrypted for. It has no `Debug` and is never shown.
-pub struct DecryptionKey(OaepPrivateDecryptingKey);
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct DecryptionKey(Arc<OaepPrivateDecryptingKey>);
 
 /// It isn't an RSA private key of 2048 to 8192 bits in PKCS#8, DER or PEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,7 +43,7 @@ impl DecryptionKey {
     pub fn new(pkcs8: &[u8]) -> Result<Self, BadKey> {
         let der = pkcs8_der(pkcs8)?;
         let key = PrivateDecryptingKey::from_pkcs8(&der).map_err(|_| BadKey)?;
-        Ok(Self(OaepPrivateDecryptingKey::new(key).map_err(|_| BadKey)?))
+        Ok(Self(Arc::new(OaepPrivateDecryptingKey::new(key).map_err(|_| BadKey)?)))
     }
 }
 
@@ -101,6 +105,25 @@ impl Cipher {
     }
 }
 
+/// What an EncryptedAssertion holds.
+pub(super) struct Plaintext {
+    pub bytes: Vec<u8>,
+    /// Whether it may be another than was encrypted, put together from pieces.
+    malleable: bool,
+}
+
+impl Plaintext {
+    /// `refusal` of the plaintext, as it may be told.
+    pub fn refuse(&self, refusal: impl Into<Refusal>) -> Refusal {
+        let refusal = refusal.into();
+        if self.malleable {
+            Refusal::NotDecrypted { plaintext: Some(refusal.into()) }
+        } else {
+            refusal
+        }
+    }
+}
+
 /// The plaintext of an EncryptedAssertion of a shape that is accepted.
 ///
 /// `authenticated` says that a signature over it has been checked.
@@ -108,7 +131,7 @@ pub(super) fn decrypt(
     encrypted: Node<'_, '_>,
     keys: &[DecryptionKey],
     authenticated: bool,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Plaintext, Refusal> {
     let data = child(encrypted, "EncryptedData")?;
     match attribute(data, "Type") {
         None | Some("http://www.w3.org/2001/04/xmlenc#Element") => {}
@@ -134,12 +157,13 @@ pub(super) fn decrypt(
             if unwrapped.len() != cipher.key_length() {
                 continue;
             }
-            if let Some(plain) = cipher.decrypt(unwrapped, text.clone()) {
-                return Ok(plain);
+            if let Some(bytes) = cipher.decrypt(unwrapped, text.clone()) {
+                return Ok(Plaintext { bytes, malleable: matches!(cipher, Cipher::Cbc(..)) });
             }
         }
     }
-    Err(Refusal::NotDecrypted) // whatever of it failed: the difference would help to attack it
+    // whatever of it failed: the difference would help to attack it
+    Err(Refusal::NotDecrypted { plaintext: None })
 }
 
 /// The key of an assertion, itself encrypted.

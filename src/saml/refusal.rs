@@ -110,10 +110,13 @@ pub enum Refusal {
          response: use AES-GCM, or sign the response"
     )]
     CbcUnsigned,
+    /// What is wrong with the plaintext of something encrypted with AES-CBC is told by
+    /// [`Refusal::in_full`] alone: who may choose the ciphertext learns the plaintext by it
+    /// (xmlenc-core1, section 6.1.1).
     #[error(
         "the assertion can't be decrypted: it was encrypted for another key, or changed on its way"
     )]
-    NotDecrypted,
+    NotDecrypted { plaintext: Option<Box<Refusal>> },
 
     #[error("expected {expected:?} as {what}, found {found}")]
     WrongRecipient { what: &'static str, expected: String, found: String },
@@ -186,7 +189,7 @@ impl Refusal {
             Self::NoDecryptionKey => "NoDecryptionKey",
             Self::UnacceptedEncryption { .. } => "UnacceptedEncryption",
             Self::CbcUnsigned => "CbcUnsigned",
-            Self::NotDecrypted => "NotDecrypted",
+            Self::NotDecrypted { .. } => "NotDecrypted",
             Self::WrongRecipient { .. } => "WrongRecipient",
             Self::WrongRequest { .. } => "WrongRequest",
             Self::NoSuchRequest { .. } => "NoSuchRequest",
@@ -198,6 +201,19 @@ impl Refusal {
             Self::TransientNameId => "TransientNameId",
             Self::BadNameId { .. } => "BadNameId",
             Self::Replayed { .. } => "Replayed",
+        }
+    }
+}
+
+impl Refusal {
+    /// Name and sentence, with what only who holds the decryption key may know.
+    pub fn in_full(&self) -> String {
+        let told = format!("{}: {self}", self.name());
+        match self {
+            Self::NotDecrypted { plaintext: Some(refusal) } => {
+                format!("{told}; of what was decrypted: {}", refusal.in_full())
+            }
+            _ => told,
         }
     }
 }

@@ -94,11 +94,13 @@ pub fn verify(response: &[u8], expected: &Expected<'_>) -> Result<Assertion, Ref
         }
         ([], [encrypted]) => {
             let plain = encryption::decrypt(*encrypted, expected.sp.decryption_keys, signed)?;
-            let plain = self::text(&plain)?;
-            let document = xml::document(&plain, &xml::RESPONSE)?;
+            let text = self::text(&plain.bytes).map_err(|refusal| plain.refuse(refusal))?;
+            let document =
+                xml::document(&text, &xml::RESPONSE).map_err(|error| plain.refuse(error))?;
             let assertion = document.root_element();
-            shape::check(assertion, &shape::ASSERTION, &mut ids)?;
-            let trusted = Trusted::new(assertion, signed, expected, &mut buffer)?;
+            let trusted = shape::check(assertion, &shape::ASSERTION, &mut ids)
+                .and_then(|()| Trusted::new(assertion, signed, expected, &mut buffer))
+                .map_err(|refusal| plain.refuse(refusal))?;
             admitted(trusted, expected)
         }
         _ => Err(Refusal::NotOneAssertion { found: plain.len() + encrypted.len() }),

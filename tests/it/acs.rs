@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, ensure};
 use jiff::SignedDuration;
 use rollcall_kit::{
-    saml::{Attribute, Person, ServiceProvider},
+    saml::{Attribute, Person, ServiceProvider, authn_request::Trusted},
     saml_idp::{Answer, SamlIdp, new_certificate},
     scim::Scim,
     visitor::{Page, Visitor},
@@ -227,6 +227,32 @@ async fn what_one_organization_says_counts_nowhere_else() -> anyhow::Result<()> 
     }
     ensure!(!ours.is_signed_in(&browser).await? && !theirs.is_signed_in(&browser).await?);
     Ok(())
+}
+
+#[tokio::test]
+async fn what_is_encrypted_for_one_organization_opens_for_no_other() -> anyhow::Result<()> {
+    let (sealed, spied) = (Company::found("sealed", "").await?, Company::found("spied", "").await?);
+    let gateway = &sealed.world.stage.gateway;
+    let browser = sealed.visitor()?;
+    let metadata = async |organization: &str| {
+        let url = format!("{gateway}/sso/{organization}/company/saml/metadata");
+        Trusted::from_metadata(&browser.visit(&url).await?.html)
+    };
+    let (ours, theirs) = (metadata("sealed").await?, metadata("spied").await?);
+    ensure!(ours.signing == theirs.signing && ours.encryption != theirs.encryption);
+    ensure!(metadata("sealed").await? == ours, "it changes by being read");
+    // whoever isn't there has no key, and gets none by being asked for
+    ensure!(metadata("nobody-at-all").await?.encryption.is_empty());
+
+    sealed.idp.trust(ours.clone());
+    sealed.idp.configure(|sign_on| sign_on.encrypt = true);
+    sealed.sign_in(&sealed.person("ada")).await?;
+    // in a response of their own login's, signed and all, it is still not theirs to open
+    let mine = Trusted { encryption: ours.encryption, ..theirs };
+    spied.idp.trust(mine);
+    spied.idp.configure(|sign_on| sign_on.encrypt = true);
+    let answer = spied.answer(&browser, &spied.person("bob")).await?;
+    spied.refused(&browser.post(&answer.acs, &answer.fields).await?, "NotDecrypted")
 }
 
 /// Somebody with this e-mail.

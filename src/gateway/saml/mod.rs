@@ -1,10 +1,6 @@
 //! The SAML service provider's addresses, one set for each connection: its metadata, and where the
 //! company IdP's responses arrive (saml-profiles-2.0-os, section 4.1).
 
-mod keys;
-
-use std::sync::Arc;
-
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::{
     Form, Router,
@@ -17,18 +13,17 @@ use axum_extra::extract::CookieJar;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::keys::SamlKeyCache;
-use self::keys::SamlKeys;
 use super::{
     Gateway,
+    keys::{Keyring, Private, Unavailable},
     problem::{Advice, Problem},
     secret::Secret,
     sign_in::{self, Departure},
 };
 use crate::{
-    ledger::{Asserted, Hash, OpenConnection, Protocol, Route},
+    ledger::{Asserted, Hash, OpenConnection, Protocol, Purpose, Route},
     saml::{
-        self, Assertion, Expected, ServiceProvider, TrustedIdp,
+        self, Assertion, DecryptionKey, Expected, ServiceProvider, TrustedIdp,
         metadata::{self, IdentityProvider},
         request::{self, AuthnRequest, Sent},
         service_provider::Metadata,
@@ -41,10 +36,23 @@ pub(super) fn routes() -> Router<Gateway> {
         .route("/sso/{organization}/{connection}/saml/acs", post(consume))
 }
 
-impl Gateway {
-    async fn saml_keys(&self) -> Result<Arc<SamlKeys>, Problem> {
-        Ok(self.saml_keys.get(&self.keys).await?)
-    }
+/// The keys that may open an assertion for this organization.
+async fn decryption_keys(
+    gateway: &Gateway,
+    organization: &str,
+    now: Timestamp,
+) -> Result<Vec<DecryptionKey>, Problem> {
+    let ring = gateway.keys.ring(&Purpose::SamlEncryption(organization.to_owned())).await?;
+    let keys = ring.published(now).filter_map(|key| match &key.private {
+        Private::SamlEncryption(key) => Some(key.clone()),
+        Private::IdToken(_) | Private::SamlSigning(_) => None,
+    });
+    Ok(keys.collect())
+}
+
+/// The certificates of the present key and of those to come, DER.
+fn certificates(ring: &Keyring, now: Timestamp) -> Vec<&[u8]> {
+    ring.present_and_next(now).map(|key| key.public.as_slice()).collect()
 }
 
 /// Our entity id for a connection, which is also where our metadata for it is.
@@ -75,7 +83,10 @@ pub(super) async fn depart(
 ) -> Result<(Departure, String), Problem> {
     let now = Timestamp::now();
     let idp = identity_provider(open, now)?;
-    let keys = gateway.saml_keys().await?;
+    let ring = gateway.keys.ring(&Purpose::SamlSigning).await?;
+    let Some(Private::SamlSigning(signer)) = ring.active(now).map(|key| &key.private) else {
+        return Err(Unavailable::NoKey("SAML signing key").into());
+    };
     let Route { namespace, connection, .. } = &open.route;
     let id = request::new_id().map_err(|e| Problem::new(Advice::TryLater, e.to_string()))?;
     let request = AuthnRequest {
@@ -88,8 +99,7 @@ pub(super) async fn depart(
         force_authn: fresh,
         relay_state: state.as_text(),
     };
-    let sent =
-        request.sent(&keys.signer).map_err(|e| Problem::new(Advice::TryLater, e.to_string()))?;
+    let sent = request.sent(signer).map_err(|e| Problem::new(Advice::TryLater, e.to_string()))?;
     let departure = match sent {
         Sent::Redirect(url) => Departure::Redirect(url),
         Sent::Post { action, fields } => Departure::Post { action, fields: fields.into() },
@@ -101,7 +111,7 @@ pub(super) async fn depart(
 }
 
 /// Our metadata for a connection of this name. It is the same whether there is one: company IdPs
-/// want it before there can be.
+/// want it before there can be. Without the organization there is no key to encrypt for.
 async fn our_metadata(
     State(gateway): State<Gateway>,
     Path((namespace, connection)): Path<(String, String)>,
@@ -109,18 +119,31 @@ async fn our_metadata(
     if ![&namespace, &connection].into_iter().all(|name| is_name(name)) {
         return StatusCode::NOT_FOUND.into_response();
     }
-    let keys = match gateway.saml_keys().await {
-        Ok(keys) => keys,
-        Err(problem) => return problem.respond(&gateway).await,
+    match metadata_xml(&gateway, &namespace, &connection).await {
+        Ok(xml) => ([(header::CONTENT_TYPE, "application/samlmetadata+xml")], xml).into_response(),
+        Err(problem) => problem.respond(&gateway).await,
+    }
+}
+
+async fn metadata_xml(
+    gateway: &Gateway,
+    namespace: &str,
+    connection: &str,
+) -> Result<String, Problem> {
+    let signing = gateway.keys.ring(&Purpose::SamlSigning).await?;
+    let encryption = match gateway.ledger.organization_named(namespace).await? {
+        Some(id) => Some(gateway.keys.ring(&Purpose::SamlEncryption(id)).await?),
+        None => None,
     };
     let now = Timestamp::now();
+    let encryption = encryption.as_deref().map(|ring| certificates(ring, now));
     let metadata = Metadata {
-        entity_id: &entity_id(&gateway, &namespace, &connection),
-        acs_url: &acs_url(&gateway, &namespace, &connection),
-        signing_certificates: &keys.signing_certificates(now),
-        encryption_certificates: &keys.encryption_certificates(now),
+        entity_id: &entity_id(gateway, namespace, connection),
+        acs_url: &acs_url(gateway, namespace, connection),
+        signing_certificates: &certificates(&signing, now),
+        encryption_certificates: &encryption.unwrap_or_default(),
     };
-    ([(header::CONTENT_TYPE, "application/samlmetadata+xml")], metadata.xml()).into_response()
+    Ok(metadata.xml())
 }
 
 /// What an object of Kubernetes may be called.
@@ -189,14 +212,14 @@ async fn take(
         .transpose()
         .map_err(|_| Problem::new(Advice::StartAgain, "this sign-in didn't go out by SAML"))?;
     let idp = TrustedIdp::new(&identity_provider(open, now)?);
-    let keys = gateway.saml_keys().await?;
-    let Route { namespace, connection, .. } = &open.route;
+    let Route { organization, namespace, connection } = &open.route;
+    let keys = decryption_keys(gateway, organization, now).await?;
     let expected = Expected {
         idp: &idp,
         sp: ServiceProvider {
             entity_id: &entity_id(gateway, namespace, connection),
             acs_url: &acs_url(gateway, namespace, connection),
-            decryption_keys: &keys.openers,
+            decryption_keys: &keys,
         },
         request: challenge.as_ref().map(|challenge| challenge.id.as_str()),
         now,

@@ -10,6 +10,7 @@ use crate::ledger::{Error, KeyPair, Purpose, Result};
 struct Row {
     id: String,
     purpose: String,
+    organization_id: Option<String>,
     sealed: Vec<u8>,
     public: Vec<u8>,
     created_at: i64,
@@ -19,11 +20,16 @@ struct Row {
 }
 
 impl Ledger {
-    /// The key pairs that are published or will be, the oldest first.
-    pub async fn keys(&self, now: Timestamp) -> Result<Vec<KeyPair>> {
+    /// The key pairs for this that are published or will be, the oldest first.
+    pub async fn keys(&self, purpose: &Purpose, now: Timestamp) -> Result<Vec<KeyPair>> {
+        let (name, organization) = columns(purpose);
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT * FROM keys WHERE coalesce(expires_at > ?, 1) ORDER BY active_at, id",
+            "SELECT * FROM keys
+             WHERE purpose = ? AND organization_id IS ? AND coalesce(expires_at > ?, 1)
+             ORDER BY active_at, id",
         )
+        .bind(name)
+        .bind(organization)
         .bind(now.as_second())
         .fetch_all(&self.read)
         .await?;
@@ -33,22 +39,26 @@ impl Ledger {
     /// Add `next` after `last`, the newest of its purpose that the caller knew, and say when `last`
     /// is no longer used and published. `false`, and nothing is kept, if another gateway was faster.
     pub async fn add_key(&self, next: &KeyPair, last: Option<&KeyPair>) -> Result<bool> {
+        let (purpose, organization) = columns(&next.purpose);
         let mut tx = self.begin().await?;
         let newest: Option<String> = sqlx::query_scalar(
-            "SELECT id FROM keys WHERE purpose = ? ORDER BY active_at DESC, id DESC LIMIT 1",
+            "SELECT id FROM keys WHERE purpose = ? AND organization_id IS ?
+             ORDER BY active_at DESC, id DESC LIMIT 1",
         )
-        .bind(purpose_name(next.purpose))
+        .bind(purpose)
+        .bind(organization)
         .fetch_optional(&mut *tx)
         .await?;
         if newest.as_deref() != last.map(|last| last.id.as_str()) {
             return Ok(false);
         }
         sqlx::query(
-            "INSERT INTO keys (id, purpose, sealed, public, created_at, active_at)
-             VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO keys (id, purpose, organization_id, sealed, public, created_at, active_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(&next.id)
-        .bind(purpose_name(next.purpose))
+        .bind(purpose)
+        .bind(organization)
         .bind(&next.sealed)
         .bind(&next.public)
         .bind(next.created_at.as_second())
@@ -74,7 +84,12 @@ impl TryFrom<Row> for KeyPair {
     fn try_from(row: Row) -> Result<Self> {
         Ok(Self {
             id: row.id,
-            purpose: parse_purpose(&row.purpose)?,
+            purpose: match (&*row.purpose, row.organization_id) {
+                ("id-token", None) => Purpose::IdToken,
+                ("saml-signing", None) => Purpose::SamlSigning,
+                ("saml-encryption", Some(organization)) => Purpose::SamlEncryption(organization),
+                _ => return Err(Error::Corrupt("key")),
+            },
             sealed: row.sealed,
             public: row.public,
             created_at: seconds(row.created_at)?,
@@ -85,19 +100,11 @@ impl TryFrom<Row> for KeyPair {
     }
 }
 
-fn purpose_name(purpose: Purpose) -> &'static str {
+/// The columns `purpose` and `organization_id`.
+fn columns(purpose: &Purpose) -> (&'static str, Option<&str>) {
     match purpose {
-        Purpose::IdToken => "id-token",
-        Purpose::SamlSigning => "saml-signing",
-        Purpose::SamlEncryption => "saml-encryption",
-    }
-}
-
-fn parse_purpose(name: &str) -> Result<Purpose> {
-    match name {
-        "id-token" => Ok(Purpose::IdToken),
-        "saml-signing" => Ok(Purpose::SamlSigning),
-        "saml-encryption" => Ok(Purpose::SamlEncryption),
-        _ => Err(Error::Corrupt("key")),
+        Purpose::IdToken => ("id-token", None),
+        Purpose::SamlSigning => ("saml-signing", None),
+        Purpose::SamlEncryption(organization) => ("saml-encryption", Some(organization)),
     }
 }

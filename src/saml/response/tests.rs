@@ -448,6 +448,32 @@ fn the_clocks_may_differ_by_the_skew_and_no_more() {
     }
 }
 
+const NOT_DECRYPTED: Refusal = Refusal::NotDecrypted { plaintext: None };
+
+#[test]
+fn who_chooses_the_ciphertext_of_cbc_learns_nothing_of_the_plaintext_by_how_it_is_refused() {
+    let refusal = |plaintext: &str, key| {
+        let how = Encryption { cbc: true, ..GCM };
+        let response = response(&encrypted(plaintext, key, how));
+        check(&Signer::default().sign(&response, "_r")).unwrap_err()
+    };
+    let unreadable = refusal("?", &KEY);
+    let plain = assertion().replace("[[_a]]", "");
+    for (plaintext, in_full) in [
+        ("nonsense".to_owned(), "NotXml: "),
+        ("<!DOCTYPE x>".into(), "HasDtd: "),
+        ("<secret/>".into(), "NotTheElement: expected a SAML 2.0 Assertion, found secret"),
+        (plain.replace("Version=\"2.0\"", "Version=\"secret\""), "WrongVersion: "),
+        (plain.replace(IDP, "https://secret.example"), "WrongIssuer: "),
+    ] {
+        let refused = refusal(&plaintext, &OTHER_KEY);
+        assert_eq!(refused.name(), unreadable.name(), "{plaintext}");
+        assert_eq!(refused.to_string(), unreadable.to_string(), "{plaintext}");
+        let told = refused.in_full();
+        assert!(told.contains(&format!("of what was decrypted: {in_full}")), "{told}");
+    }
+}
+
 #[test]
 fn encrypted_assertions_are_opened_and_then_checked_like_others() {
     let inner = |signed| {
@@ -482,13 +508,13 @@ fn encrypted_assertions_are_opened_and_then_checked_like_others() {
 
     let refusal = |inside: &str| check(&outer(false, inside)).unwrap_err();
     let good = encrypted(&inner(true), &OTHER_KEY, GCM);
-    assert_eq!(refusal(&encrypted(&inner(true), &KEY, GCM)), Refusal::NotDecrypted);
+    assert_eq!(refusal(&encrypted(&inner(true), &KEY, GCM)), NOT_DECRYPTED);
     let (before, after) = good.rsplit_once("CipherValue>").unwrap();
     let changed = format!(
         "{}AAAA</xenc:CipherValue>{after}",
         before.trim_end_matches(|c| c != '=').trim_end_matches('=')
     );
-    assert!(matches!(refusal(&changed), Refusal::NotDecrypted | Refusal::BadBase64 { .. }));
+    assert!(matches!(refusal(&changed), NOT_DECRYPTED | Refusal::BadBase64 { .. }));
     let idp = trusted(&[&KEY.certificate]);
     let keyless = verify(outer(true, &good).as_bytes(), &expected(&idp, &[]));
     assert_eq!(keyless.unwrap_err(), Refusal::NoDecryptionKey);

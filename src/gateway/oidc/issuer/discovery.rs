@@ -50,6 +50,6 @@ pub(super) async fn configuration(State(gateway): State<Gateway>) -> Response {
 }
 
 pub(super) async fn jwks(State(gateway): State<Gateway>) -> Result<Response, Refused> {
-    let keys = gateway.keys.ring(Purpose::IdToken).await?;
+    let keys = gateway.keys.ring(&Purpose::IdToken).await?;
     Ok((CACHE, Json(jwt::key_set(&keys, Timestamp::now()))).into_response())
 }

@@ -84,7 +84,7 @@ pub(super) fn key_set(keys: &Keyring, now: Timestamp) -> Value {
 
 fn pair(key: &OpenKey) -> Option<&EcdsaKeyPair> {
     match &key.private {
-        Private::Es256(pair) => Some(pair),
-        Private::Rsa(_) => None,
+        Private::IdToken(pair) => Some(pair),
+        Private::SamlSigning(_) | Private::SamlEncryption(_) => None,
     }
 }

@@ -73,7 +73,7 @@ pub(super) async fn token(
 ) -> Result<Response, Refused> {
     let params = form(body)?;
     // first of all: a code is spent only where it can be paid for
-    let keys = gateway.keys.ring(Purpose::IdToken).await?;
+    let keys = gateway.keys.ring(&Purpose::IdToken).await?;
     let (id, clients) = authenticate(&gateway.ledger, &headers, &params).await?;
     let caller = Caller { id, clients, keys };
     match params.get("grant_type") {

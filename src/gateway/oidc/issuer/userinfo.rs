@@ -50,7 +50,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 async fn holder(gateway: &Gateway, token: &str) -> Result<Option<Standing>, Refused> {
     let now = Timestamp::now();
-    let keys = gateway.keys.ring(Purpose::IdToken).await?;
+    let keys = gateway.keys.ring(&Purpose::IdToken).await?;
     let issuer = issuer(gateway);
     let audience = claims::audience(&issuer);
     let verified = jwt::verify::<AccessToken>(&keys, ACCESS_TOKEN, &issuer, &audience, token, now);

@@ -329,7 +329,7 @@ async fn the_next_key_is_published_before_it_signs_and_the_last_one_verifies_sti
     let old = world.tokens().await;
     let old = old["id_token"].as_str().unwrap();
     let now = Timestamp::now();
-    let first = world.ledger.keys(now).await.unwrap().remove(0);
+    let first = world.ledger.keys(&Purpose::IdToken, now).await.unwrap().remove(0);
     assert_eq!(decode_header(old).unwrap().kid.as_ref(), Some(&first.id));
     // another gateway made a key of its own, which this one has not seen
     let key = InstallationKey::new(&[7; LENGTH]).unwrap();

@@ -39,7 +39,7 @@ async fn anything_but_an_access_token_of_ours_opens_nothing() {
     let forged = ledger().await;
     let slot = KeySlot::default();
     slot.set(InstallationKey::new(&[7; LENGTH]).unwrap());
-    let foreign = Keys::new(forged.1, slot).ring(Purpose::IdToken).await.unwrap();
+    let foreign = Keys::new(forged.1, slot).ring(&Purpose::IdToken).await.unwrap();
     let claims: Value =
         serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
     let foreign = super::super::jwt::sign(&foreign, "at+jwt", &claims, Timestamp::now()).unwrap();
