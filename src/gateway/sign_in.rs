@@ -227,7 +227,6 @@ async fn finish(
     let cookie = Secret::new()?;
     let session = NewSession {
         hash: cookie.hash(),
-        authenticated_at: now,
         browser: user_agent(headers),
         replaces: cookies::session(&jar),
     };

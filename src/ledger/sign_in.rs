@@ -103,6 +103,9 @@ pub struct Asserted {
     /// The domain of `email`, canonical.
     pub email_domain: String,
     pub display_name: Option<String>,
+    /// When they showed their company who they are, as it says; never later than when it said so.
+    /// In seconds since the Unix epoch.
+    pub authenticated_at: i64,
     /// When the company IdP wants a session that begins with this to end, in seconds since the Unix
     /// epoch (saml-core-2.0-os, section 2.7.2, SessionNotOnOrAfter).
     pub session_until: Option<i64>,
@@ -143,7 +146,6 @@ pub struct Answered {
 pub struct NewSession {
     /// SHA-256 of the cookie.
     pub hash: Hash,
-    pub authenticated_at: Timestamp,
     /// What the browser calls itself.
     pub browser: String,
     /// SHA-256 of the cookie of the session that the browser had until now, which ends.
@@ -199,6 +201,7 @@ pub struct Standing {
     pub class: String,
     pub email: String,
     pub display_name: Option<String>,
+    /// When they showed their company who they are: perhaps long before the session began.
     pub authenticated_at: Timestamp,
     pub expires_at: Timestamp,
     /// How long tokens live.
@@ -211,7 +214,7 @@ pub struct Standing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     pub id: Uuid,
-    pub authenticated_at: Timestamp,
+    pub began_at: Timestamp,
     pub expires_at: Timestamp,
     pub browser: String,
     /// The clients that hold a token of it, in order.

@@ -158,15 +158,11 @@ async fn two_sessions(ledger: &Ledger, email: &str) -> anyhow::Result<()> {
         email: email.into(),
         email_domain: domain.into(),
         display_name: None,
+        authenticated_at: now.as_second(),
         session_until: None,
     };
     for number in [1, 2] {
-        let session = NewSession {
-            hash: [number; 32],
-            authenticated_at: now,
-            browser: "test".into(),
-            replaces: None,
-        };
+        let session = NewSession { hash: [number; 32], browser: "test".into(), replaces: None };
         let admitted = ledger.admit(&asserted, &session, now).await?;
         ensure!(admitted.is_ok(), "{admitted:?}");
     }

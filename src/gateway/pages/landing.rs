@@ -149,7 +149,7 @@ fn sessions_of(standing: &Standing, sessions: &[Session]) -> Markup {
                                 @if own { span.badge { "This browser" } }
                             }
                             dl.small {
-                                dt { "Since" } dd { (time(session.authenticated_at)) }
+                                dt { "Since" } dd { (time(session.began_at)) }
                                 dt { "Until" } dd { (time(session.expires_at)) }
                                 @if !session.clients.is_empty() {
                                     dt { "Programs" } dd { (programs(&session.clients)) }
@@ -170,7 +170,7 @@ fn end_label(session: &Session, own: bool, browser: &str) -> String {
     match own {
         true => "End this browser’s session".into(),
         false => {
-            format!("End the session of {browser} since {}", in_words(session.authenticated_at))
+            format!("End the session of {browser} since {}", in_words(session.began_at))
         }
     }
 }

@@ -230,23 +230,18 @@ async fn take(
         .map_err(|refusal| {
             Problem::new(Advice::AskAdministrator, format!("{}: {refusal}", refusal.name()))
         })?;
-    if let Some(since) = challenge.and_then(|challenge| challenge.fresh_since) {
-        let at = assertion
-            .authn_instant
-            .as_second()
-            .saturating_add_unsigned(gateway.clock_skew.as_secs());
-        if at < since {
-            return Err(Problem::new(
-                Advice::AskAdministrator,
-                format!(
-                    "NotFresh: the client asked for a new sign-in (ForceAuthn), and AuthnInstant \
-                     is {}",
-                    assertion.authn_instant
-                ),
-            ));
-        }
+    let asserted = asserted(&assertion, open, now)?;
+    let skew = gateway.clock_skew.as_secs();
+    let at = asserted.authenticated_at.saturating_add_unsigned(skew);
+    if challenge.and_then(|challenge| challenge.fresh_since).is_some_and(|since| at < since) {
+        return Err(Problem::new(
+            Advice::AskAdministrator,
+            format!(
+                "NotFresh: the client asked for a new sign-in (ForceAuthn), and AuthnInstant is {}",
+                assertion.authn_instant
+            ),
+        ));
     }
-    let asserted = asserted(&assertion, open)?;
     let seen = (presented(&open.route, &assertion), assertion.expires_at);
     match &awaited {
         Some(awaited) => sign_in::answer(gateway, awaited, Some(seen), &asserted).await,
@@ -263,7 +258,11 @@ fn identity_provider(open: &OpenConnection, now: Timestamp) -> Result<IdentityPr
     })
 }
 
-fn asserted(assertion: &Assertion, open: &OpenConnection) -> Result<Asserted, Problem> {
+fn asserted(
+    assertion: &Assertion,
+    open: &OpenConnection,
+    now: Timestamp,
+) -> Result<Asserted, Problem> {
     let missing = || {
         let names: Vec<_> = assertion.attributes.iter().map(|a| a.name.escape_debug()).collect();
         let names: Vec<_> = names.into_iter().map(|name| name.to_string()).collect();
@@ -289,6 +288,7 @@ fn asserted(assertion: &Assertion, open: &OpenConnection) -> Result<Asserted, Pr
         email,
         email_domain,
         display_name: assertion.display_name(open.rules.name_attribute.as_deref()),
+        authenticated_at: assertion.authn_instant.min(now).as_second(),
         session_until: assertion.session_expires_at.map(Timestamp::as_second),
     })
 }

@@ -96,23 +96,23 @@ impl Ledger {
     /// The sessions of whoever holds this one, the newest first.
     pub async fn sessions_beside(&self, session: Uuid, now: Timestamp) -> Result<Vec<Session>> {
         let rows: Vec<(Uuid, i64, i64, String)> = sqlx::query_as(
-            "SELECT id, authenticated_at, expires_at, browser FROM sessions
+            "SELECT id, began_at, expires_at, browser FROM sessions
              WHERE identity_id = (SELECT identity_id FROM sessions WHERE id = ?) AND expires_at > ?
-             ORDER BY authenticated_at DESC, id DESC LIMIT 100",
+             ORDER BY began_at DESC, id DESC LIMIT 100",
         )
         .bind(session)
         .bind(now.as_second())
         .fetch_all(&self.read)
         .await?;
         let mut sessions = Vec::with_capacity(rows.len());
-        for (id, authenticated_at, expires_at, browser) in rows {
+        for (id, began_at, expires_at, browser) in rows {
             let clients = sqlx::query_scalar(
                 "SELECT DISTINCT client_id FROM refresh_tokens WHERE session_id = ? AND used = 0
                  ORDER BY client_id",
             );
             sessions.push(Session {
                 id,
-                authenticated_at: seconds(authenticated_at)?,
+                began_at: seconds(began_at)?,
                 expires_at: seconds(expires_at)?,
                 browser,
                 clients: clients.bind(id).fetch_all(&self.read).await?,

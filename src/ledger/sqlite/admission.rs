@@ -96,13 +96,15 @@ async fn admit(
     let ends = now.as_second().saturating_add(rules.session_seconds);
     let ends = asserted.session_until.map_or(ends, |until| ends.min(until));
     sqlx::query(
-        "INSERT INTO sessions (id, hash, identity_id, authenticated_at, expires_at, browser)
-         VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO sessions (id, hash, identity_id, authenticated_at, began_at, expires_at,
+             browser)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(id)
     .bind(&session.hash[..])
     .bind(identity)
-    .bind(session.authenticated_at.as_second())
+    .bind(asserted.authenticated_at)
+    .bind(now.as_second())
     .bind(ends)
     .bind(&session.browser)
     .execute(&mut *tx)
@@ -310,14 +312,14 @@ mod tests {
     #[tokio::test]
     async fn a_new_session_ends_the_one_that_the_browser_had() {
         let acme = Acme::new().await;
-        let (first, second) = (new_session(fresh(), acme.now), fresh());
+        let (first, second) = (new_session(fresh()), fresh());
         let admit = async |session: &NewSession| {
             let ada = asserted("ada");
             acme.ledger.admit(&ada, session, acme.now).await.unwrap()
         };
         let elsewhere = acme.sign_in(&asserted("ada")).await.unwrap();
         let had = admit(&first).await.unwrap();
-        let again = NewSession { replaces: Some(first.hash), ..new_session(second, acme.now) };
+        let again = NewSession { replaces: Some(first.hash), ..new_session(second) };
         acme.set_active(acme.grace, "grace", false).await;
         let grace = asserted("grace");
         let refused = acme.ledger.admit(&grace, &again, acme.now).await.unwrap();
@@ -339,6 +341,19 @@ mod tests {
             assert!(standing(acme.later(ends - 1)).await.is_some(), "{until:?}");
             assert!(standing(acme.later(ends)).await.is_none(), "{until:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_session_knows_when_the_company_last_asked_who_somebody_is() {
+        let acme = Acme::new().await;
+        let at = acme.later(-36_000);
+        let ada = Asserted { authenticated_at: at.as_second(), ..asserted("ada") };
+        let session = acme.sign_in(&ada).await.unwrap();
+        let standing = acme.ledger.standing_of_session(session, acme.now).await.unwrap().unwrap();
+        assert_eq!(standing.authenticated_at, at);
+        assert_eq!(standing.expires_at, acme.later(3600), "it lasts as long as any other");
+        let sessions = acme.ledger.sessions_beside(session, acme.now).await.unwrap();
+        assert_eq!(sessions[0].began_at, acme.now);
     }
 
     #[tokio::test]

@@ -27,13 +27,15 @@ pub(crate) struct Acme {
     _folder: TempDir,
 }
 
+/// When all of it is, in seconds since the Unix epoch.
+const NOW: i64 = 1_700_000_000;
 pub(crate) const ACME: &str = "id-acme";
 pub(crate) const COMPANY: &str = "company";
 
 impl Acme {
     pub async fn new() -> Self {
         let (folder, ledger) = ledger().await;
-        let now = Timestamp::from_second(1_700_000_000).unwrap();
+        let now = Timestamp::from_second(NOW).unwrap();
         ledger.name_organization(ACME, "acme", now).await.unwrap();
         ledger.claim(ACME, "acme.com", now).await.unwrap();
         ledger.record_proof(ACME, "acme.com", Proof::Seen, now).await.unwrap();
@@ -113,7 +115,7 @@ impl Acme {
 
     /// Sign somebody in. Returns the session.
     pub async fn sign_in(&self, asserted: &Asserted) -> Result<Uuid, NotAdmitted> {
-        let session = new_session(fresh(), self.now);
+        let session = new_session(fresh());
         self.ledger.admit(asserted, &session, self.now).await.unwrap()
     }
 
@@ -138,13 +140,14 @@ pub(crate) fn asserted(name: &str) -> Asserted {
         email,
         email_domain: "acme.com".into(),
         display_name: Some(name.to_owned()),
+        authenticated_at: NOW,
         session_until: None,
     }
 }
 
 /// A session in a browser that had none.
-pub(crate) fn new_session(hash: Hash, now: Timestamp) -> NewSession {
-    NewSession { hash, authenticated_at: now, browser: "a browser".into(), replaces: None }
+pub(crate) fn new_session(hash: Hash) -> NewSession {
+    NewSession { hash, browser: "a browser".into(), replaces: None }
 }
 
 /// A hash that no other call returns.

@@ -40,6 +40,15 @@ pub(super) struct Expected<'a> {
     pub authenticated_since: Option<i64>,
 }
 
+/// Who proved that they are it, and when.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Authenticated {
+    pub subject: String,
+    /// By `auth_time`, else by `iat`: a provider that doesn't say more vouches for that moment. In
+    /// seconds, and never in the future.
+    pub at: i64,
+}
+
 /// Why an ID token is refused: which rule, what was expected, what came. For the audit log.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
@@ -163,7 +172,7 @@ pub(super) fn check(
     signed: &Signed,
     expected: &Expected<'_>,
     now: Timestamp,
-) -> Result<String, Refusal> {
+) -> Result<Authenticated, Refusal> {
     let Signed { claims, algorithm } = signed;
     let issuer = text(claims, "iss")?;
     if issuer != expected.issuer {
@@ -171,7 +180,8 @@ pub(super) fn check(
         return Err(Refusal::Issuer { expected, came });
     }
     check_audience(claims, expected.client_id)?;
-    check_times(claims, expected.authenticated_since, now.as_second() as f64)?;
+    let now = now.as_second();
+    let at = check_times(claims, expected.authenticated_since, now as f64)?;
     if text(claims, "nonce")? != expected.nonce {
         return Err(Refusal::Nonce);
     }
@@ -186,7 +196,7 @@ pub(super) fn check(
     if subject.is_empty() || subject.len() > MAX_SUBJECT || !printable {
         return Err(Refusal::Subject);
     }
-    Ok(subject.to_owned())
+    Ok(Authenticated { subject: subject.to_owned(), at: (at as i64).clamp(0, now) })
 }
 
 fn check_audience(claims: &Map<String, Value>, client_id: &str) -> Result<(), Refusal> {
@@ -213,12 +223,13 @@ fn check_audience(claims: &Map<String, Value>, client_id: &str) -> Result<(), Re
     }
 }
 
-/// Seconds, which the specification allows to have fractions.
+/// Seconds, which the specification allows to have fractions. Returns when the person proved who
+/// they are.
 fn check_times(
     claims: &Map<String, Value>,
     authenticated_since: Option<i64>,
     now: f64,
-) -> Result<(), Refusal> {
+) -> Result<f64, Refusal> {
     let time = |name: &'static str| match claims.get(name) {
         None => Ok(None),
         Some(value) => value.as_f64().map(Some).ok_or(Refusal::Claim(name)),
@@ -234,12 +245,13 @@ fn check_times(
         }
     }
     // Entra and Google leave `auth_time` out even where it is asked for
-    if let (Some(since), Some(at)) = (authenticated_since, time("auth_time")?)
-        && at < since as f64 - SKEW
-    {
-        return Err(Refusal::NotFresh((since as f64 - at) as i64));
+    let authenticated = time("auth_time")?.unwrap_or(issued);
+    match authenticated_since {
+        Some(since) if authenticated < since as f64 - SKEW => {
+            Err(Refusal::NotFresh((since as f64 - authenticated) as i64))
+        }
+        _ => Ok(authenticated),
     }
-    Ok(())
 }
 
 fn text<'a>(claims: &'a Map<String, Value>, name: &'static str) -> Result<&'a str, Refusal> {

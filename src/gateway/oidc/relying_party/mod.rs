@@ -271,7 +271,7 @@ impl<'a> Connection<'a> {
             access_token,
             authenticated_since: challenge.fresh_since,
         };
-        let subject = id_token::check(&signed, &expected, Timestamp::now())
+        let authenticated = id_token::check(&signed, &expected, Timestamp::now())
             .map_err(|refusal| self.refuse(refusal))?;
 
         let rules = &self.open.rules;
@@ -282,8 +282,8 @@ impl<'a> Connection<'a> {
             }
             _ => None,
         };
-        person::asserted(subject.clone(), &signed.claims, userinfo.as_ref(), self.open)
-            .map_err(|error| self.refuse(error).about(subject))
+        person::asserted(&authenticated, &signed.claims, userinfo.as_ref(), self.open)
+            .map_err(|error| self.refuse(error).about(authenticated.subject))
     }
 
     /// A signature that fits no key we know may be by a new one.

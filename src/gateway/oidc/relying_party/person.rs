@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::shown;
+use super::{id_token::Authenticated, shown};
 use crate::{
     gateway::sign_in::email_domain,
     ledger::{Asserted, OpenConnection, Rules},
@@ -37,13 +37,13 @@ pub(super) fn lacks_email(claims: &Claims, rules: &Rules) -> bool {
 
 /// Who it is. What the ID token says goes before what userinfo says.
 pub(super) fn asserted(
-    subject: String,
+    Authenticated { subject, at }: &Authenticated,
     claims: &Claims,
     userinfo: Option<&Claims>,
     OpenConnection { route, rules, .. }: &OpenConnection,
 ) -> Result<Asserted, NoPerson> {
     // OpenID Connect Core 1.0, section 5.3.2: userinfo may have been exchanged for another's
-    if userinfo.is_some_and(|info| info.get("sub").and_then(Value::as_str) != Some(&*subject)) {
+    if userinfo.is_some_and(|info| info.get("sub").and_then(Value::as_str) != Some(subject)) {
         return Err(NoPerson::OtherSubject);
     }
     let said =
@@ -65,11 +65,12 @@ pub(super) fn asserted(
     Ok(Asserted {
         organization: route.organization.clone(),
         connection: route.connection.clone(),
-        subject,
+        subject: subject.clone(),
         sign_in_name: email.clone(),
         email,
         email_domain,
         display_name,
+        authenticated_at: *at,
         session_until: None,
     })
 }

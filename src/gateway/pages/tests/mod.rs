@@ -140,7 +140,6 @@ impl Server {
         let cookie = Secret::new().unwrap();
         let session = NewSession {
             hash: cookie.hash(),
-            authenticated_at: Timestamp::now(),
             browser: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
                 .into(),
             replaces: None,
@@ -189,6 +188,7 @@ fn somebody(organization: &str, name: &str) -> Asserted {
         email,
         email_domain: format!("{organization}.com"),
         display_name: Some("Ada Lovelace".into()),
+        authenticated_at: Timestamp::now().as_second(),
         session_until: None,
     }
 }

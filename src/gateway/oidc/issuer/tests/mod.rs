@@ -13,7 +13,7 @@ use axum::{
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::Value;
 use tower::ServiceExt;
@@ -141,6 +141,7 @@ impl World {
         let cookie = format!("cookie-{}", Uuid::new_v4());
         let (_, domain) = email.split_once('@').unwrap();
         let organization = if domain == "acme.com" { "a" } else { "b" };
+        let now = Timestamp::now();
         let asserted = Asserted {
             organization: organization.into(),
             connection: "okta".into(),
@@ -149,15 +150,11 @@ impl World {
             email: email.into(),
             email_domain: domain.into(),
             display_name: Some("Somebody".into()),
+            authenticated_at: now.as_second() - seconds_ago,
             session_until: None,
         };
-        let now = Timestamp::now();
-        let session = NewSession {
-            hash: secret::hash(&cookie),
-            authenticated_at: now - SignedDuration::from_secs(seconds_ago),
-            browser: "test".into(),
-            replaces: None,
-        };
+        let session =
+            NewSession { hash: secret::hash(&cookie), browser: "test".into(), replaces: None };
         let admitted = self.ledger.admit(&asserted, &session, now).await;
         admitted.unwrap().unwrap();
         cookie

@@ -101,11 +101,20 @@ async fn a_person_who_should_sign_in_anew_must_have_done_so() {
     let an_hour_ago = Timestamp::now().as_second() - 3600;
     let claims = json!({"auth_time": an_hour_ago});
     world.idp.behave(Behaviour { claims, ..Behaviour::default() });
-    world.taken(&world.round_trip().await).await;
+    let asserted = world.taken(&world.round_trip().await).await.asserted;
+    assert_eq!(asserted.authenticated_at, an_hour_ago, "the session isn't fresher than that");
     let sent = world.depart("acme", "okta", true).await;
     let reply = world.come_back(&world.sign_in(&sent).await).await;
     let detail = world.refused("acme", &reply).await.detail.unwrap();
     assert!(detail.contains("asked to have the person sign in anew"), "{detail}");
+    // nor is anybody's clock believed to be ahead of ours, or to tell more than a time
+    let now = Timestamp::now().as_second();
+    for (auth_time, fits) in [(json!(1e300), now..=now + 5), (json!(-1e300), 0..=0)] {
+        let claims = json!({"auth_time": auth_time});
+        world.idp.behave(Behaviour { claims, ..Behaviour::default() });
+        let asserted = world.taken(&world.round_trip().await).await.asserted;
+        assert!(fits.contains(&asserted.authenticated_at), "{auth_time}: {asserted:?}");
+    }
 }
 
 #[tokio::test]
