@@ -92,7 +92,10 @@ fn bounded(text: &[u8], limits: &Limits) -> Result<(), XmlError> {
             [b'<', b'?', ..] => end(rest, 2, b"?>"),
             _ if rest.starts_with(b"<![CDATA[") => end(rest, 9, b"]]>"),
             [b'<', b'!', ..] => return Err(XmlError::HasDtd),
-            [b'<', b'/', ..] => {
+            [b'<', b'/', name @ ..] => {
+                if !is_qualified(first_name(name)) {
+                    return Err(XmlError::NotXml);
+                }
                 in_scope.pop();
                 end(rest, 2, b">")
             }
@@ -133,6 +136,9 @@ struct Tag {
 impl Tag {
     fn read(text: &[u8]) -> Result<Self, XmlError> {
         let mut tag = Self { length: text.len(), namespaces: 0, empty: false };
+        if !is_qualified(first_name(&text[1..])) {
+            return Err(XmlError::NotXml);
+        }
         let mut attributes = 0;
         let mut default_namespace = false;
         let mut at = 1;
@@ -151,6 +157,10 @@ impl Tag {
                     at = end(text, at, &[*byte]);
                     before = at;
                     attributes += 1;
+                    // the parser takes any prefix's xmlns for a default namespace declaration
+                    if !is_qualified(name) || name.ends_with(b":xmlns") {
+                        return Err(XmlError::NotXml);
+                    }
                     if name.starts_with(b"xmlns") {
                         tag.namespaces += 1;
                         if name.len() + (at - value) > MAX_NAMESPACE {
@@ -170,6 +180,24 @@ impl Tag {
         }
         if attributes > MAX_ATTRIBUTES { Err(XmlError::TooComplex) } else { Ok(tag) }
     }
+}
+
+/// Whether a prefix and a local name are there, if there is a colon (Namespaces in XML 1.0, section
+/// 4). The parser takes a prefix of no letters for none.
+fn is_qualified(name: &[u8]) -> bool {
+    let mut parts = name.splitn(2, |b| *b == b':');
+    match (parts.next(), parts.next()) {
+        (Some(prefix), Some(local)) => {
+            !prefix.is_empty() && !local.is_empty() && !local.contains(&b':')
+        }
+        _ => true,
+    }
+}
+
+/// The name that a tag begins with.
+fn first_name(tag: &[u8]) -> &[u8] {
+    let ends = |b: &u8| matches!(b, b'/' | b'>') || b.is_ascii_whitespace();
+    &tag[..tag.iter().position(ends).unwrap_or(tag.len())]
 }
 
 /// `name` of ` name = `, and of `Tag name=`.

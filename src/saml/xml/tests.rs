@@ -32,6 +32,30 @@ fn what_is_read_is_bounded_before_it_is_parsed() {
     assert_eq!(document("<!DOCTYPE r []><r/>", &METADATA).err(), Some(XmlError::HasDtd));
 }
 
+/// The parser would give the child a namespace by each of the first four.
+#[test]
+fn names_that_are_no_qualified_ones_are_refused() {
+    for text in [
+        "<a:b xmlns:a='urn:a' a:xmlns='urn:x'><c/></a:b>",
+        "<b xmlns:a='urn:a'\n\ta:xmlns = \"urn:x\"><c/></b>",
+        "<b :xmlns='urn:x'><c/></b>",
+        "<b nope:xmlns='urn:x'><c/></b>",
+        "<b xmlns:xmlns='urn:x'/>",
+        "<b xmlns:='urn:x'/>",
+        "<b :c='d'/>",
+        "<b c:='d'/>",
+        "<b xmlns:c='urn:c' c:d:e='f'/>",
+        "<:b/>",
+        "<b><:c></c></b>",
+        "<b></:b>",
+        "<c:/>",
+        "<b><c::d/></b>",
+    ] {
+        assert_eq!(document(text, &METADATA).err(), Some(XmlError::NotXml), "{text}");
+    }
+    assert!(document("<a:b xmlns:a='urn:a' a:c=':xmlns' xmlns='urn:x'/>", &METADATA).is_ok());
+}
+
 /// The worst of 2 MiB that was thought of. An unoptimised build is some 20 times slower than what
 /// the module promises.
 #[test]

@@ -10,7 +10,7 @@ use rollcall::saml::c14n::canonicalize;
 use rollcall_kit::saml::{
     Attribute,
     hostile::{Mode, Parties, Shape, Signed},
-    xmlsec::Xmlsec,
+    xmlsec::{Xmlsec, exclusive_canonical_form},
 };
 use roxmltree::Document;
 
@@ -100,6 +100,29 @@ fn random_responses_that_xmlsec1_verifies_are_accepted_with_what_they_say() -> a
         ensure!(line.attributes == Some(attributes), "seed {seed}: {line:?}");
     }
     ensure!(all_accepted);
+    Ok(())
+}
+
+#[test]
+fn names_that_libxml2_reads_in_another_way_than_our_parser_are_refused() -> anyhow::Result<()> {
+    let parties = Parties::new()?;
+    let checker = Checker::new(&parties)?;
+    // what is a default namespace to our parser, is an attribute or part of a name to libxml2
+    for (number, text) in [
+        "<a:b xmlns:a=\"urn:a\" a:xmlns=\"urn:x\"><c></c></a:b>",
+        "<b :xmlns=\"urn:x\"><c></c></b>",
+        "<b a:xmlns=\"urn:x\"><c></c></b>",
+        "<:b></:b>",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let file = checker.file(&format!("name-{number}.xml"), text.as_bytes())?;
+        ensure!(exclusive_canonical_form(&file)? == text.as_bytes(), "{text}");
+        let (_, lines) = checker.check(Mode::Unsolicited, &[file])?;
+        let error = lines[0].error.as_deref().unwrap_or_default();
+        ensure!(error.starts_with("NotXml"), "{text}: {error}");
+    }
     Ok(())
 }
 

@@ -96,6 +96,18 @@ fn forms() -> Vec<(&'static str, Words, TextChange)> {
         ("an attribute twice", NOT_XML, |d| {
             swap(d, " Version=\"2.0\"", " Version=\"2.0\" Version=\"2.0\"")
         }),
+        ("another prefix's xmlns", NOT_XML, |d| {
+            swap(d, "<samlp:Status>", "<samlp:Status samlp:xmlns=\"urn:x\">")
+        }),
+        ("a prefix's xmlns that nobody declared", NOT_XML, |d| {
+            swap(d, "<samlp:Status>", "<samlp:Status x:xmlns=\"urn:x\">")
+        }),
+        ("an xmlns whose prefix is empty", NOT_XML, |d| {
+            swap(d, "<samlp:Status>", "<samlp:Status :xmlns=\"urn:x\">")
+        }),
+        ("an element whose prefix is empty", NOT_XML, |d| {
+            swap(d, "<samlp:Status>", "<samlp:Status><:x></:x>")
+        }),
         ("a NUL", NOT_XML, |d| swap(d, "<samlp:Status>", "<samlp:Status>\0")),
         ("a NUL as a character reference", NOT_XML, |d| {
             swap(d, "<samlp:Status>", "<samlp:Status>&#0;")
