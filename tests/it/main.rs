@@ -11,6 +11,7 @@ mod domains;
 mod fuzz_seeds;
 mod generated;
 mod issuer;
+mod keycloak;
 mod login;
 mod operations;
 mod plugin;
