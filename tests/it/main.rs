@@ -5,6 +5,8 @@ mod acs;
 mod api;
 mod authn_config;
 mod chart;
+mod clients;
+mod company;
 mod connections;
 mod directories;
 mod domains;
