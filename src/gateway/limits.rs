@@ -1,5 +1,5 @@
-//! How often one may ask: by address for all that belongs to signing in, and by person for the
-//! address they type. Each gateway counts by itself.
+//! How often one may ask: by address for all that belongs to signing in, by person for the address
+//! they type, and by address for what is refused. Each gateway counts by itself.
 
 use std::{
     hash::Hash,
@@ -28,6 +28,9 @@ const ADDRESS: (u32, u32) = (10, 200);
 /// Of one typed address from one address, per minute and at once. Not by the typed address alone:
 /// anybody could then keep anybody out.
 const PERSON: (u32, u32) = (10, 10);
+/// Refused requests of one address, per minute and at once: anybody can make one, and each leaves a
+/// line in the audit log, which is kept for long.
+const REFUSED: (u32, u32) = (30, 60);
 /// How often those who are back at zero are forgotten.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -37,6 +40,7 @@ pub(super) struct Limits(Arc<Counters>);
 
 struct Counters {
     addresses: Counter<IpAddr>,
+    refused: Counter<IpAddr>,
     people: Counter<(Option<IpAddr>, [u8; 32])>,
 }
 
@@ -48,8 +52,12 @@ impl Limits {
     pub fn new() -> Self {
         let nonzero = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
         let address = Quota::per_second(nonzero(ADDRESS.0)).allow_burst(nonzero(ADDRESS.1));
-        let person = Quota::per_minute(nonzero(PERSON.0)).allow_burst(nonzero(PERSON.1));
-        Self(Arc::new(Counters { addresses: Counter::new(address), people: Counter::new(person) }))
+        let per_minute = |(n, burst)| Quota::per_minute(nonzero(n)).allow_burst(nonzero(burst));
+        Self(Arc::new(Counters {
+            addresses: Counter::new(address),
+            refused: Counter::new(per_minute(REFUSED)),
+            people: Counter::new(per_minute(PERSON)),
+        }))
     }
 
     /// Count a request from there.
@@ -63,6 +71,19 @@ impl Limits {
         let email = secret::hash(&email.trim().to_lowercase());
         self.0.people.count(&(address.map(ClientAddress::network), email))
     }
+}
+
+tokio::task_local! {
+    /// The counters, and where the request comes from that the task answers.
+    static CALLER: (Limits, ClientAddress);
+}
+
+/// Count that the request that this task answers is refused.
+pub(super) fn refusal() -> Result<(), TooMany> {
+    let count =
+        |(limits, address): &(Limits, ClientAddress)| limits.0.refused.count(&address.network());
+    // without an address nobody is at the other end
+    CALLER.try_with(count).unwrap_or(Ok(()))
 }
 
 /// What one kind of key did lately.
@@ -123,14 +144,17 @@ pub(super) async fn limit(
     let program = path.starts_with("/oauth2/") && path != "/oauth2/authorize";
     let limited = path == "/sign-in" || path.starts_with("/sso/") || path.starts_with("/oauth2/");
     // the address is that of the socket: without one nobody is at the other end
-    if let Some(&address) = request.extensions().get::<ClientAddress>()
-        && limited
+    let address = request.extensions().get::<ClientAddress>().copied();
+    if let Some(address) = address.filter(|_| limited)
         && let Err(refused) = limits.address(address)
     {
         return if program { refused.json() } else { refused.page(&gateway) };
     }
-    request.extensions_mut().insert(limits);
-    next.run(request).await
+    request.extensions_mut().insert(limits.clone());
+    match address {
+        Some(address) => CALLER.scope((limits, address), next.run(request)).await,
+        None => next.run(request).await,
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use axum::{
 };
 use jiff::Timestamp;
 
-use super::{Gateway, pages, secret::NoRandomness};
+use super::{Gateway, limits, pages, secret::NoRandomness};
 use crate::{
     keys,
     ledger::{self, AuditLine},
@@ -66,8 +66,11 @@ impl Problem {
         self
     }
 
-    /// Keep it in the audit log, and show the page.
+    /// Keep it in the audit log, and show the page. Who is refused too often is told that instead.
     pub async fn respond(self, gateway: &Gateway) -> Response {
+        if let Err(too_many) = limits::refusal() {
+            return too_many.page(gateway);
+        }
         let reference = reference();
         let line = AuditLine {
             at: Timestamp::now(),

@@ -44,6 +44,8 @@ struct Shared {
 pub struct Conduct {
     /// Claims over the usual ones; `null` takes one away.
     pub claims: Value,
+    /// How it signs, where that isn't as it should be.
+    pub forgery: Option<Forgery>,
     /// What it says of itself in the answer, where that isn't the truth.
     pub answers_as: Option<String>,
     /// The error it sends people back with.
@@ -58,6 +60,19 @@ pub struct Conduct {
     pub revoked: Vec<String>,
     codes: HashMap<String, Parameters>,
     refresh_token: Option<String>,
+}
+
+/// How a token is signed that nobody may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgery {
+    /// By a key of the published one's name.
+    ForeignKey,
+    /// By its key, under a name that isn't published.
+    UnknownKey,
+    /// Not at all: `alg` is `none`.
+    Nothing,
+    /// As an HMAC whose key is the public one.
+    HmacOfPublicKey,
 }
 
 impl Issuer {
@@ -101,7 +116,7 @@ impl Issuer {
 
     /// The same by a key that isn't its own.
     pub fn forged(&self) -> anyhow::Result<String> {
-        self.shared.sign(&self.shared.claims(&Value::Null), &signing_key()?)
+        self.shared.forge(&self.shared.claims(&Value::Null), Forgery::ForeignKey)
     }
 }
 
@@ -139,6 +154,25 @@ impl Shared {
         encode(&header, claims, key).context("signing a token")
     }
 
+    fn forge(&self, claims: &Value, how: Forgery) -> anyhow::Result<String> {
+        let header =
+            |algorithm, kid: &str| Header { kid: Some(kid.into()), ..Header::new(algorithm) };
+        Ok(match how {
+            Forgery::ForeignKey => self.sign(claims, &signing_key()?)?,
+            Forgery::UnknownKey => encode(&header(Algorithm::ES256, "two"), claims, &self.key)?,
+            Forgery::Nothing => {
+                let signed = self.sign(claims, &self.key)?;
+                let claims = signed.split('.').nth(1).context("no claims")?;
+                let none = BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
+                format!("{none}.{claims}.")
+            }
+            Forgery::HmacOfPublicKey => {
+                let public = EncodingKey::from_secret(self.jwk.to_string().as_bytes());
+                encode(&header(Algorithm::HS256, "one"), claims, &public)?
+            }
+        })
+    }
+
     /// New tokens, and the refresh token that is good from now on.
     fn tokens(&self, nonce: Option<&String>) -> Response {
         let mut conduct = self.conduct();
@@ -146,7 +180,11 @@ impl Shared {
         if let (Some(nonce), None) = (nonce, claims.get("nonce")) {
             claims["nonce"] = json!(nonce);
         }
-        let Ok(id_token) = self.sign(&claims, &self.key) else {
+        let signed = match conduct.forgery {
+            None => self.sign(&claims, &self.key),
+            Some(how) => self.forge(&claims, how),
+        };
+        let Ok(id_token) = signed else {
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         };
         let refresh_token = uuid::Uuid::new_v4().to_string();

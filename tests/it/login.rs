@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use url::Url;
 
-use crate::issuer::{Issuer, now};
+use crate::issuer::{Forgery, Issuer, now};
 
 const SOON: Duration = Duration::from_secs(60);
 const INTERACTIVE: &str =
@@ -246,6 +246,16 @@ async fn only_the_answer_that_is_awaited_signs_anybody_in() -> anyhow::Result<()
         refused(&ada, says).await?;
     }
     ada.issuer.conduct().claims = Value::Null;
+    for (forgery, says) in [
+        (Forgery::ForeignKey, "its signature is wrong"),
+        (Forgery::UnknownKey, "a key that the issuer doesn't publish"),
+        (Forgery::Nothing, "it is not a JWT"),
+        (Forgery::HmacOfPublicKey, "another algorithm than ES256 and RS256"),
+    ] {
+        ada.issuer.conduct().forgery = Some(forgery);
+        refused(&ada, says).await?;
+    }
+    ada.issuer.conduct().forgery = None;
     ada.issuer.conduct().answers_as = Some("https://login.example".into());
     refused(&ada, "another issuer than was asked").await?;
     ada.issuer.conduct().answers_as = None;

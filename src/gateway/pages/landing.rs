@@ -115,9 +115,12 @@ fn kubectl(gateway: &Gateway, teams: &[Team]) -> Markup {
     html! {
         section.card aria-labelledby="kubectl" {
             h2 #kubectl { "Set up kubectl" }
-            p { "With the " code { "kubectl-rollcall" } " plugin installed, sign in once. It opens your browser, and sees to your kubeconfig’s user:" }
-            pre tabindex="0" aria-label="Command to sign in" {
-                code { "kubectl rollcall login --issuer " (issuer) }
+            p { "With the " code { "kubectl-rollcall" } " plugin installed, once: sign in, which makes a user of your kubeconfig, and have your context use it." }
+            pre tabindex="0" aria-label="Commands to sign in" {
+                code {
+                    "kubectl rollcall login --issuer " (issuer) " --set-credentials\n"
+                    "kubectl config set-context --current --user=rollcall"
+                }
             }
             p { "Then use kubectl as always. When a sign-in has run out, a browser opens by itself." }
             @if let Some(namespace) = first {

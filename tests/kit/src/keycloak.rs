@@ -206,18 +206,33 @@ impl Admin {
         Ok(id.to_owned())
     }
 
+    /// Has Keycloak make JSON of XML.
+    async fn convert(&self, path: &str, xml: &str) -> anyhow::Result<Value> {
+        let url = format!("{}/admin/{path}", self.url);
+        let request = self.client.post(&url).header("content-type", "application/xml");
+        Ok(self.answered(request.body(xml.to_owned())).await?.json().await?)
+    }
+
     async fn request(
         &self,
         method: Method,
         path: &str,
         body: &Value,
     ) -> anyhow::Result<reqwest::Response> {
-        let url = format!("{}/admin/{path}", self.url);
-        let mut request = self.client.request(method.clone(), &url).bearer_auth(&self.token);
+        let mut request = self.client.request(method, format!("{}/admin/{path}", self.url));
         if !body.is_null() {
             request = request.json(body);
         }
-        let answer = request.send().await.with_context(|| format!("asking {url}"))?;
+        self.answered(request).await
+    }
+
+    async fn answered(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> anyhow::Result<reqwest::Response> {
+        let request = request.bearer_auth(&self.token).build()?;
+        let (method, url) = (request.method().clone(), request.url().clone());
+        let answer = self.client.execute(request).await.with_context(|| format!("asking {url}"))?;
         let status = answer.status();
         if !status.is_success() {
             bail!("{method} {url}: {status} {}", answer.text().await?);

@@ -6,6 +6,8 @@
 //! it leaves `azp` unchecked, knows no clock skew, gives up where two keys might fit, and verifies
 //! by crates of its own.
 
+use std::time::Duration;
+
 use aws_lc_rs::digest;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -17,8 +19,6 @@ use serde_json::{Map, Value};
 
 use super::shown;
 
-/// How far the provider's clock may be off, in seconds.
-const SKEW: f64 = 60.0;
 /// Characters of a subject (section 2, `sub`).
 const MAX_SUBJECT: usize = 255;
 
@@ -36,6 +36,8 @@ pub(super) struct Expected<'a> {
     pub nonce: &'a str,
     /// What came along with the ID token.
     pub access_token: Option<&'a str>,
+    /// How far the provider's clock may be off.
+    pub skew: Duration,
     /// Since when somebody must have proved who they are, if they were asked to, as seconds.
     pub authenticated_since: Option<i64>,
 }
@@ -81,13 +83,13 @@ pub(super) enum Refusal {
     #[error("the ID token was issued to (azp) {came}, not {expected}")]
     AuthorizedParty { expected: String, came: String },
     #[error(
-        "the ID token expired {0} s ago: the clocks of provider and gateway may differ by 60 s"
+        "the ID token expired {ago} s ago: the clocks of provider and gateway may differ by {allowed} s"
     )]
-    Expired(i64),
+    Expired { ago: i64, allowed: u64 },
     #[error(
-        "the ID token's {0} is {1} s ahead: the clocks of provider and gateway may differ by 60 s"
+        "the ID token's {claim} is {ahead} s ahead: the clocks of provider and gateway may differ by {allowed} s"
     )]
-    Early(&'static str, i64),
+    Early { claim: &'static str, ahead: i64, allowed: u64 },
     #[error("the ID token's nonce isn't that of this sign-in")]
     Nonce,
     #[error("the ID token's at_hash doesn't fit the access token")]
@@ -181,7 +183,7 @@ pub(super) fn check(
     }
     check_audience(claims, expected.client_id)?;
     let now = now.as_second();
-    let at = check_times(claims, expected.authenticated_since, now as f64)?;
+    let at = check_times(claims, expected, now as f64)?;
     if text(claims, "nonce")? != expected.nonce {
         return Err(Refusal::Nonce);
     }
@@ -227,27 +229,28 @@ fn check_audience(claims: &Map<String, Value>, client_id: &str) -> Result<(), Re
 /// they are.
 fn check_times(
     claims: &Map<String, Value>,
-    authenticated_since: Option<i64>,
+    expected: &Expected<'_>,
     now: f64,
 ) -> Result<f64, Refusal> {
+    let (skew, allowed) = (expected.skew.as_secs_f64(), expected.skew.as_secs());
     let time = |name: &'static str| match claims.get(name) {
         None => Ok(None),
         Some(value) => value.as_f64().map(Some).ok_or(Refusal::Claim(name)),
     };
     let expires = time("exp")?.ok_or(Refusal::Claim("exp"))?;
-    if now >= expires + SKEW {
-        return Err(Refusal::Expired((now - expires) as i64));
+    if now >= expires + skew {
+        return Err(Refusal::Expired { ago: (now - expires) as i64, allowed });
     }
     let issued = time("iat")?.ok_or(Refusal::Claim("iat"))?;
     for (name, begins) in [("iat", Some(issued)), ("nbf", time("nbf")?)] {
-        if let Some(begins) = begins.filter(|begins| now < begins - SKEW) {
-            return Err(Refusal::Early(name, (begins - now) as i64));
+        if let Some(begins) = begins.filter(|begins| now < begins - skew) {
+            return Err(Refusal::Early { claim: name, ahead: (begins - now) as i64, allowed });
         }
     }
     // Entra and Google leave `auth_time` out even where it is asked for
     let authenticated = time("auth_time")?.unwrap_or(issued);
-    match authenticated_since {
-        Some(since) if authenticated < since as f64 - SKEW => {
+    match expected.authenticated_since {
+        Some(since) if authenticated < since as f64 - skew => {
             Err(Refusal::NotFresh((since as f64 - authenticated) as i64))
         }
         _ => Ok(authenticated),

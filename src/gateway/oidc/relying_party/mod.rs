@@ -269,6 +269,7 @@ impl<'a> Connection<'a> {
             client_id: self.client_id,
             nonce: &challenge.nonce,
             access_token,
+            skew: self.gateway.clock_skew,
             authenticated_since: challenge.fresh_since,
         };
         let authenticated = id_token::check(&signed, &expected, Timestamp::now())

@@ -144,6 +144,26 @@ async fn an_address_that_asks_too_often_is_told_to_wait() {
 }
 
 #[tokio::test]
+async fn nobody_fills_the_audit_log_by_being_refused() {
+    let server = Server::start().await;
+    let ask = async |address: &str| {
+        let request = Request::get("/sso/continue").body(Body::empty()).unwrap();
+        server.send(from(address, request)).await
+    };
+    for _ in 0..60 {
+        assert_eq!(ask("192.0.2.1").await.status, 400);
+    }
+    let lines = server.ledger.audit_for_tests().await.len();
+    let refused = ask("192.0.2.1").await;
+    assert_eq!(refused.status, 429);
+    assert!(!refused.body.contains("Reference"), "{}", refused.body);
+    assert_eq!(server.ledger.audit_for_tests().await.len(), lines);
+    assert_eq!(ask("192.0.2.2").await.status, 400, "another address");
+    let request = Request::get("/sign-in").body(Body::empty()).unwrap();
+    assert_eq!(server.send(from("192.0.2.1", request)).await.status, 200, "what isn't refused");
+}
+
+#[tokio::test]
 async fn an_email_typed_too_often_is_told_to_wait_wherever_it_leads() {
     let server = Server::start().await;
     let typed = async |address: &str, email: &str| {

@@ -184,23 +184,27 @@ impl Realm {
     /// # Errors
     /// If there is one with that entity id.
     pub async fn create_saml_client(&self, client: &SamlClient<'_>) -> anyhow::Result<()> {
-        let properties = ["email", "firstName", "lastName"].map(|name| {
-            saml_mapper(name, "saml-user-property-mapper", &json!({"user.attribute": name}))
-        });
-        let groups = saml_mapper(
-            "groups",
-            "saml-group-membership-mapper",
-            &json!({"single": "true", "full.path": "false"}),
-        );
         let client = json!({
             "protocol": "saml",
             "clientId": client.entity_id,
             "redirectUris": [client.acs_url],
             "frontchannelLogout": true,
             "fullScopeAllowed": false,
-            "protocolMappers": properties.into_iter().chain([groups]).collect::<Value>(),
+            "protocolMappers": saml_mappers(),
             "attributes": saml_attributes(client),
         });
+        self.admin.send(Method::POST, &self.path("clients"), &client).await
+    }
+
+    /// Tells Keycloak of a SAML service provider by its metadata (XML), as its console's "Import
+    /// client" does, and has it send the same attributes.
+    ///
+    /// # Errors
+    /// If Keycloak can't read the metadata, or knows that service provider.
+    pub async fn import_saml_client(&self, metadata: &str) -> anyhow::Result<()> {
+        let path = self.path("client-description-converter");
+        let mut client = self.admin.convert(&path, metadata).await?;
+        client["protocolMappers"] = saml_mappers();
         self.admin.send(Method::POST, &self.path("clients"), &client).await
     }
 
@@ -323,6 +327,19 @@ fn saml_attributes(client: &SamlClient<'_>) -> Value {
         attributes["saml_idp_initiated_sso_url_name"] = name.into();
     }
     attributes
+}
+
+/// Sends `email`, `firstName`, `lastName` and `groups`.
+fn saml_mappers() -> Value {
+    let properties = ["email", "firstName", "lastName"].map(|name| {
+        saml_mapper(name, "saml-user-property-mapper", &json!({"user.attribute": name}))
+    });
+    let groups = saml_mapper(
+        "groups",
+        "saml-group-membership-mapper",
+        &json!({"single": "true", "full.path": "false"}),
+    );
+    properties.into_iter().chain([groups]).collect()
 }
 
 fn saml_mapper(attribute: &str, mapper: &str, more: &Value) -> Value {

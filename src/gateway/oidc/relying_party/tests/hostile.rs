@@ -96,6 +96,20 @@ async fn an_id_token_that_is_wrong_signs_nobody_in() {
 }
 
 #[tokio::test]
+async fn how_far_the_clocks_may_differ_is_a_setting() {
+    let mut world = World::start().await;
+    let now = Timestamp::now().as_second();
+    let claims = json!({"exp": now - 30, "iat": now - 330});
+    world.idp.behave(Behaviour { claims, ..Behaviour::default() });
+    world.taken(&world.round_trip().await).await;
+    world.gateway = world.gateway.clone().with_clock_skew(Duration::from_secs(10));
+    world.router = router(world.gateway.clone());
+    let reply = world.round_trip().await;
+    let detail = world.refused("acme", &reply).await.detail.unwrap();
+    assert!(detail.contains("may differ by 10 s"), "{detail}");
+}
+
+#[tokio::test]
 async fn a_person_who_should_sign_in_anew_must_have_done_so() {
     let world = World::start().await;
     let an_hour_ago = Timestamp::now().as_second() - 3600;
