@@ -170,6 +170,10 @@ pub enum NotAdmitted {
     LinkedToAnother { field: &'static str },
     #[error("the directory says that the person is not active")]
     Deactivated,
+    #[error(
+        "the asserted e-mail address is another person's, {0}: let the company's login and the directory say the same address of each"
+    )]
+    AddressOfAnother(&'static str),
 }
 
 impl NotAdmitted {
@@ -183,6 +187,7 @@ impl NotAdmitted {
             Self::SeveralInDirectory { .. } => "SeveralInDirectory",
             Self::LinkedToAnother { .. } => "LinkedToAnother",
             Self::Deactivated => "Deactivated",
+            Self::AddressOfAnother(_) => "AddressOfAnother",
         }
     }
 }

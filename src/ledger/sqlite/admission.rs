@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{Ledger, audit, connections::note_sign_in};
+use super::{Ledger, audit, connections::note_sign_in, email_owner};
 use crate::ledger::{
     Admit, Asserted, AuditLine, Matching, NewSession, NotAdmitted, OpenConnection, Result, Route,
     Rules,
@@ -66,6 +66,9 @@ async fn admit(
         Ok(person) => person,
         Err(refused) => return Ok(Err(refused)),
     };
+    if let Err(refused) = email_owner::take(tx, rules, asserted, person).await? {
+        return Ok(Err(refused));
+    }
     let identity: Uuid = sqlx::query_scalar(
         "INSERT INTO identities (id, organization_id, connection, subject, person_id, email,
              email_domain, display_name, created_at)
@@ -229,7 +232,7 @@ mod tests {
         let standing = acme.ledger.standing_of_session(session, acme.now).await.unwrap().unwrap();
         assert_eq!((standing.subject, standing.email.as_str()), (acme.ada, "ada@acme.com"));
         // the subject counts from then on, whatever name it comes by
-        let renamed = Asserted { subject: "sub-ada".into(), ..asserted("grace") };
+        let renamed = Asserted { subject: "sub-ada".into(), ..asserted("countess") };
         let session = acme.sign_in(&renamed).await.unwrap();
         let standing = acme.ledger.standing_of_session(session, acme.now).await.unwrap().unwrap();
         assert_eq!(standing.subject, acme.ada);

@@ -7,6 +7,7 @@ mod audit;
 mod clients;
 mod connections;
 mod directories;
+mod email_owner;
 mod domains;
 #[cfg(test)]
 pub(crate) mod fixture;
