@@ -31,7 +31,7 @@ use super::{
     secret::{self, Secret},
 };
 use crate::{
-    dns::DomainName,
+    email::Email,
     ledger::{Asserted, Awaited, Hash, NewSession, OpenConnection, Protocol, Route, Standing},
 };
 
@@ -81,7 +81,7 @@ pub(super) async fn connection_of(
     gateway: &Gateway,
     email: &str,
 ) -> Result<Option<OpenConnection>, Problem> {
-    let Some(domain) = email_domain(email) else { return Ok(None) };
+    let Some(Email { domain, .. }) = Email::parse(email.trim()) else { return Ok(None) };
     let Some(Route { organization, connection, .. }) = gateway.ledger.route(&domain).await? else {
         return Ok(None);
     };
@@ -247,13 +247,6 @@ fn start_again(detail: &str) -> Problem {
 
 fn ends(now: Timestamp) -> Timestamp {
     now.checked_add(PATIENCE).unwrap_or(Timestamp::MAX)
-}
-
-/// The canonical domain of an e-mail address.
-pub(super) fn email_domain(email: &str) -> Option<String> {
-    let (local, domain) = email.trim().rsplit_once('@')?;
-    let domain = DomainName::parse(domain).ok()?;
-    (!local.is_empty()).then(|| domain.as_str().to_owned())
 }
 
 /// What the browser calls itself, cut, without what could disturb a page or a terminal.

@@ -4,9 +4,11 @@
 use jiff::Timestamp;
 use roxmltree::Node;
 
+use super::refusal::shown;
 use super::signature::required;
 use super::xml::{attribute, children, content};
 use super::{Refusal, SAML};
+use crate::text::unseen;
 
 /// Bytes of a NameID: the key of a person in the ledger.
 const MAX_NAME_ID: usize = 1024;
@@ -17,6 +19,7 @@ const MAX_EMAIL: usize = 254;
 const MAX_DISPLAY_NAME: usize = 256;
 
 const TRANSIENT: &str = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient";
+const PERSISTENT: &str = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent";
 const EMAIL_ADDRESS: &str = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress";
 
 /// Where an e-mail is looked for, the best first: the claim of Entra and AD FS, the two object
@@ -93,7 +96,7 @@ struct Verified;
 /// A lasting name of a person (saml-core-2.0-os, section 2.2.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameId {
-    /// 1 to 1024 bytes without control characters.
+    /// 1 to 1024 bytes without characters that nobody sees.
     pub value: String,
     pub format: Option<String>,
     pub name_qualifier: Option<String>,
@@ -117,16 +120,22 @@ pub(super) struct Validity {
     pub expires_at: Timestamp,
 }
 
-/// Reads an Assertion that may be believed, of a shape that is accepted.
-pub(super) fn read(assertion: Node<'_, '_>, validity: Validity) -> Result<Assertion, Refusal> {
+/// Reads an Assertion that may be believed, of a shape that is accepted, for the service provider
+/// of this entity ID.
+pub(super) fn read(
+    assertion: Node<'_, '_>,
+    service_provider: &str,
+    validity: Validity,
+) -> Result<Assertion, Refusal> {
     let text =
         |name| children(assertion, (SAML, name)).next().and_then(content).unwrap_or_default();
     let statements = children(assertion, (SAML, "AttributeStatement"));
     let attributes = statements.flat_map(|statement| children(statement, (SAML, "Attribute")));
+    let issuer = text("Issuer");
     Ok(Assertion {
         id: required(assertion, "ID")?.to_owned(),
-        issuer: text("Issuer"),
-        name_id: name_id(assertion)?,
+        name_id: name_id(assertion, &issuer, service_provider)?,
+        issuer,
         session_index: validity.session_index,
         attributes: attributes.map(read_attribute).collect::<Result<_, _>>()?,
         authn_instant: validity.authn_instant,
@@ -136,7 +145,11 @@ pub(super) fn read(assertion: Node<'_, '_>, validity: Validity) -> Result<Assert
     })
 }
 
-fn name_id(assertion: Node<'_, '_>) -> Result<NameId, Refusal> {
+fn name_id(
+    assertion: Node<'_, '_>,
+    issuer: &str,
+    service_provider: &str,
+) -> Result<NameId, Refusal> {
     let subject = children(assertion, (SAML, "Subject")).next();
     let node = subject.and_then(|subject| children(subject, (SAML, "NameID")).next());
     let bad = Refusal::BadNameId { limit: MAX_NAME_ID };
@@ -144,7 +157,7 @@ fn name_id(assertion: Node<'_, '_>) -> Result<NameId, Refusal> {
     let value = content(node).unwrap_or_default();
     // the value is compared as it is (saml-core-2.0-os, section 1.3.1), so one that only looks like
     // another isn't let in
-    let plain = !value.is_empty() && value.trim() == value && !value.chars().any(char::is_control);
+    let plain = !value.is_empty() && value.trim() == value && !value.chars().any(unseen);
     if !plain || value.len() > MAX_NAME_ID {
         return Err(bad);
     }
@@ -153,12 +166,20 @@ fn name_id(assertion: Node<'_, '_>) -> Result<NameId, Refusal> {
     if format.as_deref() == Some(TRANSIENT) {
         return Err(Refusal::TransientNameId);
     }
-    Ok(NameId {
-        value,
-        format,
-        name_qualifier: owned("NameQualifier"),
-        sp_name_qualifier: owned("SPNameQualifier"),
-    })
+    let (name_qualifier, sp_name_qualifier) = (owned("NameQualifier"), owned("SPNameQualifier"));
+    // the same value of another qualifier is another person (saml-core-2.0-os, section 8.3.7)
+    if format.as_deref() == Some(PERSISTENT) {
+        for (attribute, found, expected) in [
+            ("NameQualifier", &name_qualifier, issuer),
+            ("SPNameQualifier", &sp_name_qualifier, service_provider),
+        ] {
+            if let Some(found) = found.as_deref().filter(|found| *found != expected) {
+                let (expected, found) = (expected.to_owned(), shown(found));
+                return Err(Refusal::WrongQualifier { attribute, expected, found });
+            }
+        }
+    }
+    Ok(NameId { value, format, name_qualifier, sp_name_qualifier })
 }
 
 fn read_attribute(node: Node<'_, '_>) -> Result<Attribute, Refusal> {

@@ -145,9 +145,13 @@ pub enum Refusal {
     TransientNameId,
     #[error(
         "the NameID is empty, longer than {limit} bytes, begins or ends with white space, or has \
-         control characters"
+         characters that nobody sees"
     )]
     BadNameId { limit: usize },
+    #[error(
+        "expected {expected:?} as the {attribute} of the persistent NameID, or none; found {found:?}"
+    )]
+    WrongQualifier { attribute: &'static str, expected: String, found: String },
     #[error("the assertion {id:?} was presented before")]
     Replayed { id: String },
 }
@@ -200,6 +204,7 @@ impl Refusal {
             Self::NotBearer => "NotBearer",
             Self::TransientNameId => "TransientNameId",
             Self::BadNameId { .. } => "BadNameId",
+            Self::WrongQualifier { .. } => "WrongQualifier",
             Self::Replayed { .. } => "Replayed",
         }
     }

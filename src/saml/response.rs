@@ -246,6 +246,7 @@ fn admitted(
     let last = until.into_iter().chain(session_until).fold(confirmed_until, Timestamp::min);
     assertion::read(
         assertion,
+        expected.sp.entity_id,
         Validity {
             authn_instant: time(*statement, "AuthnInstant")?,
             session_index: attribute(*statement, "SessionIndex").map(str::to_owned),

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::layout::{Width, page, page_with_head};
 use crate::{
+    email::Email,
     gateway::{
         Gateway,
         address::ClientAddress,
@@ -111,7 +112,7 @@ async fn depart(gateway: &Gateway, jar: CookieJar, typed: &Typed) -> Result<Resp
         let page = form_page(gateway, flow.as_ref(), email, Some(mistake));
         Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
     };
-    if !is_address(email) {
+    if Email::parse(email).is_none() {
         return again(Mistake::NotAnAddress);
     }
     let Some(open) = sign_in::connection_of(gateway, email).await? else {
@@ -243,12 +244,6 @@ fn client(flow: &Flow) -> Option<String> {
 
 fn waiting(flow: &Flow) -> Option<Waiting> {
     Waiting::read(flow.request.as_deref()?)
-}
-
-fn is_address(email: &str) -> bool {
-    email.len() <= MAX_EMAIL
-        && !email.contains(|c: char| c.is_whitespace() || c.is_control())
-        && sign_in::email_domain(email).is_some()
 }
 
 fn start_again(detail: &str) -> Problem {

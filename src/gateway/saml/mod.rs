@@ -21,6 +21,7 @@ use super::{
     sign_in::{self, Departure},
 };
 use crate::{
+    email::Email,
     ledger::{Asserted, Hash, OpenConnection, Protocol, Purpose, Route},
     saml::{
         self, Assertion, DecryptionKey, Expected, ServiceProvider, TrustedIdp,
@@ -29,6 +30,10 @@ use crate::{
         service_provider::Metadata,
     },
 };
+
+/// Names of attributes that the audit log keeps of an assertion, and characters of each.
+const MAX_NAMES: usize = 20;
+const MAX_SHOWN: usize = 100;
 
 pub(super) fn routes() -> Router<Gateway> {
     Router::new()
@@ -264,8 +269,12 @@ fn asserted(
     now: Timestamp,
 ) -> Result<Asserted, Problem> {
     let missing = || {
-        let names: Vec<_> = assertion.attributes.iter().map(|a| a.name.escape_debug()).collect();
-        let names: Vec<_> = names.into_iter().map(|name| name.to_string()).collect();
+        let names = assertion.attributes.iter().take(MAX_NAMES);
+        let mut names: Vec<_> = names.map(|attribute| shown(&attribute.name)).collect();
+        let more = assertion.attributes.len() - names.len();
+        if more > 0 {
+            names.push(format!("{more} more"));
+        }
         let expected = open.rules.email_attribute.as_deref().unwrap_or("one of the usual ones");
         Problem::new(
             Advice::AskAdministrator,
@@ -276,21 +285,26 @@ fn asserted(
             ),
         )
     };
-    let email = assertion.email(open.rules.email_attribute.as_deref()).ok_or_else(missing)?;
-    let email_domain = sign_in::email_domain(&email).ok_or_else(missing)?;
+    let email = assertion.email(open.rules.email_attribute.as_deref());
+    let email = email.and_then(|email| Email::parse(&email)).ok_or_else(missing)?;
     let subject = assertion.name_id.value.clone();
-    let is_address = sign_in::email_domain(&subject).is_some();
+    let is_address = Email::parse(&subject).is_some();
     Ok(Asserted {
         organization: open.route.organization.clone(),
         connection: open.route.connection.clone(),
-        sign_in_name: if is_address { subject.clone() } else { email.clone() },
+        sign_in_name: if is_address { subject.clone() } else { email.text.clone() },
         subject,
-        email,
-        email_domain,
+        email: email.text,
+        email_domain: email.domain,
         display_name: assertion.display_name(open.rules.name_attribute.as_deref()),
         authenticated_at: assertion.authn_instant.min(now).as_second(),
         session_until: assertion.session_expires_at.map(Timestamp::as_second),
     })
+}
+
+/// What somebody else wrote, cut, in quotes, with what could disturb a terminal escaped.
+fn shown(text: &str) -> String {
+    format!("{:?}", text.chars().take(MAX_SHOWN).collect::<String>())
 }
 
 /// What stands for an assertion, wherever it is presented again.

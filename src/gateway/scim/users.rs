@@ -18,6 +18,7 @@ use super::{
     resource::{self, Object, USER},
 };
 use crate::{
+    email::Email,
     gateway::Gateway,
     ledger::scim::{PersonFields, PersonFilter, StoredPerson},
 };
@@ -123,11 +124,14 @@ fn read(body: Object, otherwise: Option<bool>) -> Result<(Object, PersonFields)>
     Ok((resource, fields))
 }
 
-/// The primary address, or the only one, with ASCII in lower case. Of several none may stand for
+/// The primary address, or the only one, as an asserted one is written, if it is one. Of several none may stand for
 /// the person unless it is said which: somebody may be let in by it.
 fn email(resource: &Object) -> Option<String> {
     let emails = resource.get("emails")?.as_array()?;
-    let address = |email: &Value| Some(email.get("value")?.as_str()?.to_ascii_lowercase());
+    let address = |email: &Value| {
+        let written = email.get("value")?.as_str()?;
+        Some(Email::parse(written).map_or_else(|| written.to_ascii_lowercase(), |email| email.text))
+    };
     match (emails.iter().find(|email| resource::is_primary(email)), &emails[..]) {
         (Some(email), _) | (None, [email]) => address(email),
         (None, _) => None,

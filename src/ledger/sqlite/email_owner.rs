@@ -171,7 +171,8 @@ mod tests {
         let acme = Acme::new().await;
         acme.publish(Rules { matching: Matching::ExternalId, ..acme.rules() }).await;
         for (id, name) in [(acme.ada, "ada"), (acme.grace, "grace")] {
-            let fields = PersonFields { external_id: Some(format!("sub-{name}")), ..fields(name, None) };
+            let fields =
+                PersonFields { external_id: Some(format!("sub-{name}")), ..fields(name, None) };
             let change = |_: &_| Ok::<_, Refused>(Some(fields.clone()));
             acme.ledger.change_person(&acme.scim, id, "test", acme.now, change).await.unwrap();
         }
@@ -203,10 +204,8 @@ mod tests {
         let acme = Acme::new().await;
         acme.account("adm-ada@acme.com", Some("ada@acme.com")).await;
         assert!(acme.sign_in(&asserted("ada")).await.is_ok());
-        let second = Asserted {
-            sign_in_name: "adm-ada@acme.com".into(),
-            ..under("adm-ada", "ada")
-        };
+        let second =
+            Asserted { sign_in_name: "adm-ada@acme.com".into(), ..under("adm-ada", "ada") };
         assert_eq!(acme.sign_in(&second).await, Err(BY_DIRECTORY));
         // of two whose userName it isn't, neither has it
         for name in ["one", "two"] {

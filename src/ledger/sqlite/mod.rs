@@ -7,8 +7,8 @@ mod audit;
 mod clients;
 mod connections;
 mod directories;
-mod email_owner;
 mod domains;
+mod email_owner;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod flows;

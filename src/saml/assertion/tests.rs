@@ -26,8 +26,6 @@ fn says(format: &str, attributes: &[(&str, &[&str])]) -> Assertion {
     }
 }
 
-const PERSISTENT: &str = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent";
-
 /// The e-mail and name found in what each of them sends without being told otherwise.
 #[test]
 fn the_big_identity_providers_need_no_setting() {

@@ -268,6 +268,25 @@ fn an_id_is_plain_and_there_once() {
     }
 }
 
+const EMAIL_ADDRESS: &str = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress";
+const PERSISTENT: &str = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent";
+
+#[test]
+fn a_persistent_name_may_say_whose_and_for_whom_it_is() {
+    for qualifiers in [
+        String::new(),
+        format!("\" NameQualifier=\"{IDP}"),
+        format!("\" NameQualifier=\"{IDP}\" SPNameQualifier=\"{SP}"),
+    ] {
+        let named = format!("{PERSISTENT}{qualifiers}");
+        let xml = edited(Signed::Both, |xml| xml.replace(EMAIL_ADDRESS, &named));
+        assert_eq!(check(&xml).unwrap().name_id.value, "ada@acme.com", "{qualifiers}");
+    }
+    // of other formats it says nothing
+    let named = format!("{EMAIL_ADDRESS}\" NameQualifier=\"acme.com");
+    assert!(check(&edited(Signed::Both, |xml| xml.replace(EMAIL_ADDRESS, &named))).is_ok());
+}
+
 #[test]
 fn every_rule_of_the_protocol_is_kept() {
     let bearer = "urn:oasis:names:tc:SAML:2.0:cm:bearer";
@@ -285,6 +304,7 @@ fn every_rule_of_the_protocol_is_kept() {
     let request = format!("InResponseTo=\"{REQUEST}\"");
     let data_request = format!("<saml:SubjectConfirmationData {request}");
     let long = format!(">{}<", "a".repeat(1025));
+    let qualified = |name: &str, value: &str| format!("{PERSISTENT}\" {name}=\"{value}");
     refused(&[
         ("Version=\"2.0\"", "Version=\"1.1\"", "WrongVersion", "samlp:Response, found \"1.1\""),
         ("ID=\"_a\" Version=\"2.0\"", "ID=\"_a\" Version=\"\"", "WrongVersion", "saml:Assertion"),
@@ -335,7 +355,11 @@ fn every_rule_of_the_protocol_is_kept() {
         ),
         (">ada@acme.com<", "><", "BadNameId", "empty"),
         (">ada@acme.com<", ">ada@acme.com&#xA0;<", "BadNameId", "white space"),
-        (">ada@acme.com<", ">ada&#x9;@acme.com<", "BadNameId", "control"),
+        (">ada@acme.com<", ">ada&#x9;@acme.com<", "BadNameId", "nobody sees"),
+        (">ada@acme.com<", ">ada&#x200B;@acme.com<", "BadNameId", "nobody sees"),
+        (">ada@acme.com<", ">&#xFEFF;ada@acme.com<", "BadNameId", "nobody sees"),
+        (EMAIL_ADDRESS, &qualified("NameQualifier", "urn:b"), "WrongQualifier", " NameQualifier"),
+        (EMAIL_ADDRESS, &qualified("SPNameQualifier", IDP), "WrongQualifier", " SPNameQualifier"),
         (">ada@acme.com<", &long, "BadNameId", "1024"),
         ("AuthnInstant=\"2026-03-01T11:59:00Z\"", "", "MissingAttribute", "AuthnInstant"),
         ("Name=\"groups\"", "", "MissingAttribute", "Name"),

@@ -4,12 +4,10 @@ use serde_json::{Map, Value};
 
 use super::{id_token::Authenticated, shown};
 use crate::{
-    gateway::sign_in::email_domain,
+    email::Email,
     ledger::{Asserted, OpenConnection, Rules},
 };
 
-/// Characters of an e-mail address (RFC 5321, section 4.5.3.1.3).
-const MAX_EMAIL: usize = 254;
 /// Characters that are kept of a name.
 const MAX_NAME: usize = 256;
 
@@ -52,12 +50,10 @@ pub(super) fn asserted(
     let written = said(claim).ok_or_else(|| NoPerson::NoEmail(claim.to_owned()))?;
     let not_an_email =
         || NoPerson::NotAnEmail { claim: claim.to_owned(), came: shown(&written.to_string()) };
-    let email = written.as_str().filter(|email| plausible(email)).ok_or_else(not_an_email)?;
-    let email_domain = email_domain(email).ok_or_else(not_an_email)?;
-    let email = email.to_ascii_lowercase();
+    let email = written.as_str().and_then(Email::parse).ok_or_else(not_an_email)?;
     let sources = [Some(claims), userinfo].into_iter().flatten();
     if claim == EMAIL && sources.filter_map(|claims| claims.get("email_verified")).any(denied) {
-        return Err(NoPerson::NotVerified(shown(&email)));
+        return Err(NoPerson::NotVerified(shown(&email.text)));
     }
     let name = said(rules.name_attribute.as_deref().unwrap_or("name")).and_then(Value::as_str);
     let name = name.map(|name| name.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect());
@@ -66,9 +62,9 @@ pub(super) fn asserted(
         organization: route.organization.clone(),
         connection: route.connection.clone(),
         subject: subject.clone(),
-        sign_in_name: email.clone(),
-        email,
-        email_domain,
+        sign_in_name: email.text.clone(),
+        email: email.text,
+        email_domain: email.domain,
         display_name,
         authenticated_at: *at,
         session_until: None,
@@ -79,10 +75,6 @@ const EMAIL: &str = "email";
 
 fn email_claim(rules: &Rules) -> &str {
     rules.email_attribute.as_deref().unwrap_or(EMAIL)
-}
-
-fn plausible(email: &str) -> bool {
-    email.len() <= MAX_EMAIL && !email.chars().any(|c| c.is_control() || c.is_whitespace())
 }
 
 /// Some send the truth as text. Entra sends none at all: whoever owns the domain decides there who
