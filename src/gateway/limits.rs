@@ -1,5 +1,5 @@
 //! How often one may ask: by address for all that belongs to signing in, by person for the address
-//! they type, and by address for what is refused. Each gateway counts by itself.
+//! they type, by address for what is refused, and by connection for answers that nobody awaits. Each gateway counts by itself.
 
 use std::{
     hash::Hash,
@@ -31,6 +31,9 @@ const PERSON: (u32, u32) = (10, 10);
 /// Refused requests of one address, per minute and at once: anybody can make one, and each leaves a
 /// line in the audit log, which is kept for long.
 const REFUSED: (u32, u32) = (30, 60);
+/// Answers that nobody awaits and that leave a line in the audit log, of one connection, per minute
+/// and at once: anybody can send them, from wherever they like.
+const UNASKED: (u32, u32) = (1, 10);
 /// How often those who are back at zero are forgotten.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -41,6 +44,7 @@ pub(super) struct Limits(Arc<Counters>);
 struct Counters {
     addresses: Counter<IpAddr>,
     refused: Counter<IpAddr>,
+    unasked: Counter<(String, String)>,
     people: Counter<(Option<IpAddr>, [u8; 32])>,
 }
 
@@ -56,6 +60,7 @@ impl Limits {
         Self(Arc::new(Counters {
             addresses: Counter::new(address),
             refused: Counter::new(per_minute(REFUSED)),
+            unasked: Counter::new(per_minute(UNASKED)),
             people: Counter::new(per_minute(PERSON)),
         }))
     }
@@ -84,6 +89,12 @@ pub(super) fn refusal() -> Result<(), TooMany> {
         |(limits, address): &(Limits, ClientAddress)| limits.0.refused.count(&address.network());
     // without an address nobody is at the other end
     CALLER.try_with(count).unwrap_or(Ok(()))
+}
+
+/// Count an answer that nobody awaits, for a connection of this organization, if it has one.
+pub(super) fn unasked(organization: Option<&str>, connection: &str) -> Result<(), TooMany> {
+    let key = (organization.unwrap_or_default().to_owned(), connection.to_owned());
+    CALLER.try_with(|(limits, _)| limits.0.unasked.count(&key)).unwrap_or(Ok(()))
 }
 
 /// What one kind of key did lately.

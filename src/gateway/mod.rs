@@ -45,6 +45,7 @@ pub struct Gateway {
     /// The installation key, once it is known. Nobody signs in before.
     pub key: KeySlot,
     keys: Keys,
+    idps: saml::Idps,
     providers: Providers,
     clock_skew: Duration,
 }
@@ -65,6 +66,7 @@ impl Gateway {
             observer,
             key,
             keys,
+            idps: saml::Idps::default(),
             providers: Providers::new(fetchers),
             clock_skew: crate::saml::response::SKEW,
         }

@@ -41,6 +41,8 @@ pub(super) struct Problem {
     pub actor: String,
     /// Whom it is about, where that is known.
     pub subject: String,
+    /// Whether it came of an answer that nobody awaits, which anybody can send.
+    unasked: bool,
 }
 
 impl Problem {
@@ -51,6 +53,7 @@ impl Problem {
             organization: None,
             actor: "gateway".into(),
             subject: String::new(),
+            unasked: false,
         }
     }
 
@@ -66,10 +69,21 @@ impl Problem {
         self
     }
 
+    /// Of an answer that nobody awaits. Few of them are kept in the audit log: enough for an
+    /// administrator to see that they come.
+    pub fn unasked(mut self) -> Self {
+        self.unasked = true;
+        self
+    }
+
     /// Keep it in the audit log, and show the page. Who is refused too often is told that instead.
     pub async fn respond(self, gateway: &Gateway) -> Response {
         if let Err(too_many) = limits::refusal() {
             return too_many.page(gateway);
+        }
+        if self.unasked && limits::unasked(self.organization.as_deref(), &self.actor).is_err() {
+            let page = pages::problem(gateway, self.advice, None, None);
+            return (self.advice.status(), page).into_response();
         }
         let reference = reference();
         let line = AuditLine {

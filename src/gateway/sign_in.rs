@@ -128,6 +128,15 @@ pub(super) async fn awaited(
     }))
 }
 
+/// Count an answer that is refused: each costs something, and whoever has a state could bring any
+/// number.
+pub(super) async fn refused(gateway: &Gateway, awaited: &Awaited, problem: Problem) -> Problem {
+    match gateway.ledger.refuse_answer(awaited).await {
+        Ok(()) => problem,
+        Err(error) => error.into(),
+    }
+}
+
 /// Keep the answer to a flow, and send the browser that brought it on to our own site. `seen` is
 /// the assertion that must be new, and until when that must be known.
 pub(super) async fn answer(
@@ -156,7 +165,7 @@ pub(super) async fn answer_unasked(
     seen: (Hash, Timestamp),
     asserted: &Asserted,
 ) -> Result<Response, Problem> {
-    let (jar, browser) = cookies::browser(jar)?;
+    let (jar, browser) = cookies::unasked(jar)?;
     let continuation = Secret::new()?;
     let ends = ends(Timestamp::now());
     let hashes = (browser, continuation.hash());
@@ -182,7 +191,8 @@ async fn resume(
     let Ok(Query(Continuation { answer })) = query else {
         return start_again("the link is not whole").respond(&gateway).await;
     };
-    match finish(&gateway, jar, &headers, &answer).await {
+    let browser = cookies::known_browser(&jar);
+    match finish(&gateway, jar, browser, &headers, &answer).await {
         Ok(response) => response,
         Err(problem) => problem.respond(&gateway).await,
     }
@@ -198,20 +208,23 @@ async fn confirm(
     let Ok(Form(Continuation { answer })) = form else {
         return start_again("the form is not whole").respond(&gateway).await;
     };
-    match finish(&gateway, jar, &headers, &answer).await {
+    let browser = cookies::known_unasked(&jar);
+    match finish(&gateway, jar, browser, &headers, &answer).await {
         Ok(response) => response,
         Err(problem) => problem.respond(&gateway).await,
     }
 }
 
+/// `browser` is what tells the browser that began, or that brought what nobody asked for.
 async fn finish(
     gateway: &Gateway,
     jar: CookieJar,
+    browser: Option<Hash>,
     headers: &HeaderMap,
     answer: &str,
 ) -> Result<Response, Problem> {
     let now = Timestamp::now();
-    let browser = cookies::known_browser(&jar)
+    let browser = browser
         .ok_or_else(|| start_again("the browser that came back is not the one that began"))?;
     let answered = gateway
         .ledger

@@ -56,29 +56,28 @@ async fn an_answer_counts_once_and_in_the_browser_that_began() -> anyhow::Result
 #[tokio::test]
 async fn a_response_that_nobody_asked_for_is_taken_where_allowed_and_by_who_wants_it()
 -> anyhow::Result<()> {
-    let company = Company::found("unasked", "").await?;
+    let closed = Company::found("asked-alone", "").await?;
+    let browser = closed.visitor()?;
+    let unsolicited = closed.idp.unsolicited(&closed.service_provider(), &closed.person("ada"))?;
+    let page = browser.post(&unsolicited.acs, &unsolicited.fields).await?;
+    closed.refused(&page, "the connection takes no others (signIn.idpInitiated)")?;
+
+    let company = Company::found("unasked", ", signIn: {idpInitiated: true}").await?;
     let (ada, to) = (company.person("ada"), company.service_provider());
-    let browser = company.visitor()?;
+    let begun = company.answer(&browser, &ada).await?;
     let unsolicited = company.idp.unsolicited(&to, &ada)?;
     let page = browser.post(&unsolicited.acs, &unsolicited.fields).await?;
-    company.refused(&page, "the connection takes no others (signIn.idpInitiated)")?;
-
-    company.connect(", signIn: {idpInitiated: true}").await?;
-    let page = until("the connection to take it", PATIENCE, async || {
-        let page = browser.post(&unsolicited.acs, &unsolicited.fields).await?;
-        page.says("Sign in as")?;
-        Ok(Some(page))
-    })
-    .await?;
-    page.says(&company.email("ada"))?;
+    page.says(&format!("Sign in as {}", company.email("ada")))?;
     ensure!(!company.is_signed_in(&browser).await?, "nobody asked the person");
 
     // the same question is of no use in another browser, which a link may have led there
     let other = company.visitor()?;
     company.begin(&other).await?;
     let stolen = other.submit(&page, &[]).await?;
-    company.refused(&stolen, "another browser's")?;
+    company.refused(&stolen, "not the one that began")?;
     ensure!(!company.is_signed_in(&other).await?);
+    // a sign-in that is under way there goes on
+    browser.post(&begun.acs, &begun.fields).await?.says(&company.welcome())?;
     browser.submit(&page, &[]).await?.says(&company.welcome())?;
     // neither the answer nor the assertion serves again
     ensure!(browser.submit(&page, &[]).await?.status.is_client_error());

@@ -27,7 +27,14 @@ pub(in crate::gateway) fn problem(
         Advice::AskAdministrator => (
             "Your company’s login didn’t work",
             "What your company’s login sent, or how it is connected here, is not as it must be. You did nothing wrong.",
-            "Tell your administrator the reference below. It leads them to what is wrong.",
+            match reference {
+                Some(_) => {
+                    "Tell your administrator the reference below. It leads them to what is wrong."
+                }
+                None => {
+                    "Sign in from this site’s start page. If it stays like this, tell your administrator."
+                }
+            },
         ),
         Advice::NotAdmitted => (
             "You don’t have access",

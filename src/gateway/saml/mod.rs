@@ -1,6 +1,10 @@
 //! The SAML service provider's addresses, one set for each connection: its metadata, and where the
 //! company IdP's responses arrive (saml-profiles-2.0-os, section 4.1).
 
+mod idps;
+
+use std::sync::Arc;
+
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::{
     Form, Router,
@@ -13,6 +17,8 @@ use axum_extra::extract::CookieJar;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use self::idps::Idp;
+pub(super) use self::idps::Idps;
 use super::{
     Gateway,
     keys::{Keyring, Private, Unavailable},
@@ -24,8 +30,7 @@ use crate::{
     email::Email,
     ledger::{Asserted, Hash, OpenConnection, Protocol, Purpose, Route},
     saml::{
-        self, Assertion, DecryptionKey, Expected, ServiceProvider, TrustedIdp,
-        metadata::{self, IdentityProvider},
+        self, Assertion, DecryptionKey, Expected, ServiceProvider,
         request::{self, AuthnRequest, Sent},
         service_provider::Metadata,
     },
@@ -87,7 +92,7 @@ pub(super) async fn depart(
     fresh: bool,
 ) -> Result<(Departure, String), Problem> {
     let now = Timestamp::now();
-    let idp = identity_provider(open, now)?;
+    let idp = identity_provider(gateway, open, now)?;
     let ring = gateway.keys.ring(&Purpose::SamlSigning).await?;
     let Some(Private::SamlSigning(signer)) = ring.active(now).map(|key| &key.private) else {
         return Err(Unavailable::NoKey("SAML signing key").into());
@@ -99,8 +104,8 @@ pub(super) async fn depart(
         issued_at: now,
         issuer: &entity_id(gateway, namespace, connection),
         acs_url: &acs_url(gateway, namespace, connection),
-        sign_on_url: &idp.sign_on_url,
-        binding: idp.sign_on_binding,
+        sign_on_url: &idp.described.sign_on_url,
+        binding: idp.described.sign_on_binding,
         force_authn: fresh,
         relay_state: state.as_text(),
     };
@@ -177,12 +182,14 @@ async fn consume(
     let taken = async {
         let Form(posted) = form.map_err(|rejection| {
             Problem::new(Advice::AskAdministrator, format!("not a SAML form: {rejection}"))
+                .unasked()
         })?;
         let open = gateway.ledger.open_connection(&namespace, &connection).await?;
         let open = open.filter(|open| open.rules.protocol == Protocol::Saml).ok_or_else(|| {
             Problem::new(Advice::AskAdministrator, "no such connection, or it is suspended")
+                .unasked()
         })?;
-        take(&gateway, jar, &open, &posted).await.map_err(|problem| match problem.organization {
+        take(&gateway, jar, &open, posted).await.map_err(|problem| match problem.organization {
             Some(_) => problem,
             None => problem.of(&open.route.organization, actor(&open)),
         })
@@ -197,48 +204,85 @@ async fn take(
     gateway: &Gateway,
     jar: CookieJar,
     open: &OpenConnection,
-    posted: &Posted,
+    posted: Posted,
 ) -> Result<Response, Problem> {
-    let now = Timestamp::now();
     let awaited = match &posted.relay_state {
         Some(state) => sign_in::awaited(gateway, &open.route, state).await?,
         None => None,
     };
-    if awaited.is_none() && !open.rules.idp_initiated {
-        return Err(Problem::new(
-            Advice::StartAgain,
-            "no sign-in that began here awaits this response (RelayState), and the connection \
-             takes no others (signIn.idpInitiated)",
-        ));
-    }
-    let challenge: Option<Challenge> = awaited
-        .as_ref()
-        .map(|awaited| serde_json::from_str(&awaited.challenge))
-        .transpose()
+    let Some(awaited) = awaited else {
+        if !open.rules.idp_initiated {
+            return Err(Problem::new(
+                Advice::StartAgain,
+                "no sign-in that began here awaits this response (RelayState), and the connection \
+                 takes no others (signIn.idpInitiated)",
+            )
+            .unasked());
+        }
+        let Identified { asserted, seen } =
+            identify(gateway, open, None, posted.response).await.map_err(Problem::unasked)?;
+        return sign_in::answer_unasked(gateway, jar, &open.route.namespace, seen, &asserted)
+            .await
+            .map_err(|problem| problem.about(&asserted.email).unasked());
+    };
+    let challenge = serde_json::from_str(&awaited.challenge)
         .map_err(|_| Problem::new(Advice::StartAgain, "this sign-in didn't go out by SAML"))?;
-    let idp = TrustedIdp::new(&identity_provider(open, now)?);
+    match identify(gateway, open, Some(challenge), posted.response).await {
+        Ok(Identified { asserted, seen }) => {
+            sign_in::answer(gateway, &awaited, Some(seen), &asserted)
+                .await
+                .map_err(|problem| problem.about(&asserted.email))
+        }
+        Err(problem) => Err(sign_in::refused(gateway, &awaited, problem).await),
+    }
+}
+
+/// Whom a response vouches for.
+struct Identified {
+    asserted: Asserted,
+    /// The assertion that must be new, and until when that must be known.
+    seen: (Hash, Timestamp),
+}
+
+/// Check a response, which must answer the challenge, or no request if there is none.
+async fn identify(
+    gateway: &Gateway,
+    open: &OpenConnection,
+    challenge: Option<Challenge>,
+    response: String,
+) -> Result<Identified, Problem> {
+    let now = Timestamp::now();
+    let idp = identity_provider(gateway, open, now)?;
     let Route { organization, namespace, connection } = &open.route;
     let keys = decryption_keys(gateway, organization, now).await?;
-    let expected = Expected {
-        idp: &idp,
-        sp: ServiceProvider {
-            entity_id: &entity_id(gateway, namespace, connection),
-            acs_url: &acs_url(gateway, namespace, connection),
-            decryption_keys: &keys,
-        },
-        request: challenge.as_ref().map(|challenge| challenge.id.as_str()),
-        now,
-        skew: gateway.clock_skew,
-    };
-    let assertion = saml::decode(&posted.response)
-        .and_then(|xml| saml::verify(&xml, &expected))
+    let (entity_id, acs_url) =
+        (entity_id(gateway, namespace, connection), acs_url(gateway, namespace, connection));
+    let fresh_since = challenge.as_ref().and_then(|challenge| challenge.fresh_since);
+    let skew = gateway.clock_skew;
+    // what somebody makes as dear as they can isn't worked on where everybody's requests are
+    let verified = tokio::task::spawn_blocking(move || {
+        let expected = Expected {
+            idp: &idp.trusted,
+            sp: ServiceProvider {
+                entity_id: &entity_id,
+                acs_url: &acs_url,
+                decryption_keys: &keys,
+            },
+            request: challenge.as_ref().map(|challenge| challenge.id.as_str()),
+            now,
+            skew,
+        };
+        saml::decode(&response).and_then(|xml| saml::verify(&xml, &expected))
+    });
+    let assertion = verified
+        .await
+        .map_err(|_| Problem::new(Advice::TryLater, "the check of a response didn't end"))?
         .map_err(|refusal| {
             Problem::new(Advice::AskAdministrator, format!("{}: {refusal}", refusal.name()))
         })?;
     let asserted = asserted(&assertion, open, now)?;
-    let skew = gateway.clock_skew.as_secs();
-    let at = asserted.authenticated_at.saturating_add_unsigned(skew);
-    if challenge.and_then(|challenge| challenge.fresh_since).is_some_and(|since| at < since) {
+    let at = asserted.authenticated_at.saturating_add_unsigned(skew.as_secs());
+    if fresh_since.is_some_and(|since| at < since) {
         return Err(Problem::new(
             Advice::AskAdministrator,
             format!(
@@ -248,16 +292,16 @@ async fn take(
         ));
     }
     let seen = (presented(&open.route, &assertion), assertion.expires_at);
-    match &awaited {
-        Some(awaited) => sign_in::answer(gateway, awaited, Some(seen), &asserted).await,
-        None => sign_in::answer_unasked(gateway, jar, namespace, seen, &asserted).await,
-    }
-    .map_err(|problem| problem.about(&asserted.email))
+    Ok(Identified { asserted, seen })
 }
 
 /// What the kept metadata says, as long as it may be used.
-fn identity_provider(open: &OpenConnection, now: Timestamp) -> Result<IdentityProvider, Problem> {
-    metadata::parse(&open.metadata, now).map_err(|error| {
+fn identity_provider(
+    gateway: &Gateway,
+    open: &OpenConnection,
+    now: Timestamp,
+) -> Result<Arc<Idp>, Problem> {
+    gateway.idps.of(open, now).map_err(|error| {
         Problem::new(Advice::AskAdministrator, error.to_string())
             .of(&open.route.organization, actor(open))
     })

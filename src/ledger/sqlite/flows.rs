@@ -9,6 +9,9 @@ use uuid::Uuid;
 use super::Ledger;
 use crate::ledger::{Answered, Asserted, Awaited, Error, Flow, Hash, Result, Route};
 
+/// Refused answers to one flow.
+const MAX_REFUSALS: i64 = 5;
+
 impl Ledger {
     /// Begin a sign-in in the browser with this cookie. `request` is where it shall lead, if not
     /// to the landing page.
@@ -88,6 +91,23 @@ impl Ledger {
             Ok(Awaited { id, state, browser, organization, connection, challenge })
         })
         .transpose()
+    }
+
+    /// Count an answer to a flow that was refused. After the fifth the flow is over.
+    pub async fn refuse_answer(&self, awaited: &Awaited) -> Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query("UPDATE flows SET refusals = refusals + 1 WHERE id = ? AND state = ?")
+            .bind(awaited.id)
+            .bind(&awaited.state[..])
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query("DELETE FROM flows WHERE id = ? AND refusals >= ?")
+            .bind(awaited.id)
+            .bind(MAX_REFUSALS)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Take the answer to a flow, once. `seen` is the assertion that must not have been presented
@@ -293,6 +313,18 @@ mod tests {
         assert!(!answer(&slow, &asserted("ada")).await);
         let ada = Asserted { connection: "second".into(), ..asserted("ada") };
         assert!(answer(&awaited, &ada).await);
+    }
+
+    #[tokio::test]
+    async fn a_flow_ends_after_some_answers_that_are_refused() {
+        let acme = Acme::new().await;
+        let state = sent(&acme, fresh()).await;
+        for refused in 0..MAX_REFUSALS {
+            let awaited = acme.ledger.awaited(state, acme.now).await.unwrap();
+            let awaited = awaited.unwrap_or_else(|| panic!("after {refused}"));
+            acme.ledger.refuse_answer(&awaited).await.unwrap();
+        }
+        assert_eq!(acme.ledger.awaited(state, acme.now).await.unwrap(), None);
     }
 
     #[tokio::test]

@@ -124,13 +124,12 @@ async fn callback(
     jar: CookieJar,
     answer: Result<Query<Answer>, QueryRejection>,
 ) -> Response {
+    let nobodys = |detail: &str| Problem::new(Advice::StartAgain, detail).unasked();
     let taken = async {
-        let Query(answer) = answer
-            .map_err(|_| Problem::new(Advice::StartAgain, "the provider's answer is malformed"))?;
+        let Query(answer) = answer.map_err(|_| nobodys("the provider's answer is malformed"))?;
         let open = gateway.ledger.open_connection(&organization, &connection).await?;
-        let open = open.ok_or_else(|| {
-            Problem::new(Advice::StartAgain, "an answer came for a connection that isn't open")
-        })?;
+        let open =
+            open.ok_or_else(|| nobodys("an answer came for a connection that isn't open"))?;
         take(&gateway, &open, &jar, &answer).await
     };
     match taken.await {
@@ -146,14 +145,18 @@ async fn take(
     jar: &CookieJar,
     answer: &Answer,
 ) -> Result<Response, Problem> {
+    let nobodys = |detail: &str| {
+        Problem::new(Advice::StartAgain, detail)
+            .of(&open.route.organization, actor(&open.route.connection))
+            .unasked()
+    };
+    let state = answer.state.as_deref().ok_or_else(|| nobodys("the answer has no state"))?;
+    let awaited = sign_in::awaited(gateway, &open.route, state).await?.ok_or_else(|| {
+        nobodys("no sign-in by this connection awaits an answer with this state: it was answered, is too old, or was sent elsewhere")
+    })?;
     let connection = Connection::read(gateway, open)?;
     let again = |detail: &str| connection.problem(Advice::StartAgain, detail);
     let administrator = |detail: String| connection.problem(Advice::AskAdministrator, detail);
-
-    let state = answer.state.as_deref().ok_or_else(|| again("the answer has no state"))?;
-    let awaited = sign_in::awaited(gateway, &open.route, state).await?.ok_or_else(|| {
-        again("no sign-in by this connection awaits an answer with this state: it was answered, is too old, or was sent elsewhere")
-    })?;
     if cookies::known_browser(jar) != Some(awaited.browser) {
         return Err(again("the browser that brings the answer is not the one that began"));
     }
@@ -169,7 +172,10 @@ async fn take(
     let code = answer.code.as_deref().filter(|code| !code.is_empty());
     let code = code.ok_or_else(|| administrator("the answer has no code".into()))?;
 
-    let asserted = connection.identify(code, &challenge).await?;
+    let asserted = match connection.identify(code, &challenge).await {
+        Ok(asserted) => asserted,
+        Err(problem) => return Err(sign_in::refused(gateway, &awaited, problem).await),
+    };
     sign_in::answer(gateway, &awaited, None, &asserted)
         .await
         .map_err(|problem| problem.of(&open.route.organization, connection.actor()))

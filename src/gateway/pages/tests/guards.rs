@@ -164,6 +164,33 @@ async fn nobody_fills_the_audit_log_by_being_refused() {
 }
 
 #[tokio::test]
+async fn nobody_fills_the_audit_log_with_answers_that_nobody_awaits() {
+    let server = Server::start().await;
+    let send = async |number: u8, organization: &str| {
+        let path = format!("/sso/{organization}/okta/saml/acs");
+        let request = post(&path, "", "SAMLResponse=x&RelayState=y");
+        let answer = server.send(from(&format!("192.0.2.{number}"), request)).await;
+        assert_eq!(answer.status, 400);
+        answer.body.contains("Reference")
+    };
+    let mut kept = 0;
+    for number in 1..=20 {
+        kept += usize::from(send(number, "acme").await);
+    }
+    assert_eq!(kept, 10);
+    assert_eq!(server.ledger.audit_for_tests().await.len(), kept);
+    assert!(send(1, "globex").await, "another organization's administrator sees that they come");
+    // nor by what leads to no connection
+    let mut kept = 0;
+    for number in 1..=20 {
+        let request = post("/sso/acme/nobody/saml/acs", "", "SAMLResponse=x");
+        let answer = server.send(from(&format!("192.0.2.{number}"), request)).await;
+        kept += usize::from(answer.body.contains("Reference"));
+    }
+    assert_eq!(kept, 10);
+}
+
+#[tokio::test]
 async fn an_email_typed_too_often_is_told_to_wait_wherever_it_leads() {
     let server = Server::start().await;
     let typed = async |address: &str, email: &str| {

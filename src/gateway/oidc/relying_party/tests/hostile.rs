@@ -350,6 +350,25 @@ async fn an_answer_counts_once() {
 }
 
 #[tokio::test]
+async fn a_sign_in_is_over_after_five_answers_that_are_refused() {
+    let world = World::start().await;
+    let sent = world.depart("acme", "okta", false).await;
+    world.idp.behave(Behaviour { claims: json!({"exp": 0}), ..Behaviour::default() });
+    for _ in 0..5 {
+        let reply = world.come_back(&world.sign_in(&sent).await).await;
+        let detail = world.refused("acme", &reply).await.detail.unwrap();
+        assert!(detail.contains("expired"), "{detail}");
+    }
+    let asked = world.idp.requests("/token");
+    world.idp.behave(Behaviour::default());
+    let reply = world.come_back(&world.sign_in(&sent).await).await;
+    let detail = world.refused("acme", &reply).await.detail.unwrap();
+    assert!(detail.contains("no sign-in by this connection awaits"), "{detail}");
+    assert_eq!(world.idp.requests("/token"), asked, "nothing is done for it any more");
+    world.taken(&world.round_trip().await).await;
+}
+
+#[tokio::test]
 async fn nonsense_at_the_callback_is_refused() {
     let world = World::start().await;
     let base: Url = "https://gateway.example/sso/acme/okta/oidc/callback".parse().unwrap();
