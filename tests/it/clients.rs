@@ -117,7 +117,7 @@ async fn an_independent_client_signs_people_in_refreshes_and_gives_back() -> any
     offer(world, true).await?;
     world.kubectl("create namespace programs").await?;
     world.kubectl(&format!("annotate namespace programs rollcall.dev/class={CLASS}")).await?;
-    let company = Company::found("programs", "").await?;
+    let company = Company::found("programs").await?;
     company.idp.sign_in_as(Some(company.person("ada")));
     let people = People { browser: company.visitor()?, company };
     let argocd = people.client("argocd", Some(SECRET))?;
