@@ -191,7 +191,23 @@ impl<'a> Company<'a> {
             let answer = self.workstation.kubectl(&question).await?.printed;
             ensure!(answer.trim().ends_with(expected), "{question:?}: {answer}");
         }
+        self.another_kubectl_is_hers(&browser).await?;
         Ok(browser)
+    }
+
+    /// The browser knows her by now, but not whose the program is that asks.
+    async fn another_kubectl_is_hers(&self, browser: &Browser) -> anyhow::Result<()> {
+        let machine = workstation(self.world, &format!("{}-another", self.name))?;
+        let done = machine.kubectl_signing_in(&["auth", "whoami"], async |url| {
+            browser.visit(&url).await?;
+            browser.wait_for_text("Continue to kubectl?").await?;
+            self.show(browser, "go-on").await?;
+            browser.click("Continue").await?;
+            self.arrives(browser).await
+        });
+        let who = done.await?.ok()?;
+        ensure!(who.contains(&self.in_directory), "{who}");
+        Ok(())
     }
 
     /// From the sign-in page on, as far as Keycloak lets her.
