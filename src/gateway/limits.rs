@@ -153,7 +153,7 @@ pub(super) async fn limit(
 ) -> Response {
     let path = request.uri().path();
     let program = path.starts_with("/oauth2/") && path != "/oauth2/authorize";
-    let limited = path == "/sign-in" || path.starts_with("/sso/") || path.starts_with("/oauth2/");
+    let limited = ["/sign-in", "/sso/", "/oauth2/"].iter().any(|start| path.starts_with(start));
     // the address is that of the socket: without one nobody is at the other end
     let address = request.extensions().get::<ClientAddress>().copied();
     if let Some(address) = address.filter(|_| limited)

@@ -21,7 +21,7 @@ use crate::{
 
 #[tokio::test]
 async fn an_answer_counts_once_and_in_the_browser_that_began() -> anyhow::Result<()> {
-    let company = Company::found("answers", "").await?;
+    let company = Company::found("answers").await?;
     let ada = company.person("ada");
     let (own, other) = (company.visitor()?, company.visitor()?);
 
@@ -56,13 +56,14 @@ async fn an_answer_counts_once_and_in_the_browser_that_began() -> anyhow::Result
 #[tokio::test]
 async fn a_response_that_nobody_asked_for_is_taken_where_allowed_and_by_who_wants_it()
 -> anyhow::Result<()> {
-    let closed = Company::found("asked-alone", "").await?;
+    let closed = Company::found("asked-alone").await?;
     let browser = closed.visitor()?;
     let unsolicited = closed.idp.unsolicited(&closed.service_provider(), &closed.person("ada"))?;
     let page = browser.post(&unsolicited.acs, &unsolicited.fields).await?;
     closed.refused(&page, "the connection takes no others (signIn.idpInitiated)")?;
 
-    let company = Company::found("unasked", ", signIn: {idpInitiated: true}").await?;
+    let company = Company::found("unasked").await?;
+    company.connect(", signIn: {idpInitiated: true}").await?;
     let (ada, to) = (company.person("ada"), company.service_provider());
     let begun = company.answer(&browser, &ada).await?;
     let unsolicited = company.idp.unsolicited(&to, &ada)?;
@@ -97,7 +98,7 @@ async fn a_response_that_nobody_asked_for_is_taken_where_allowed_and_by_who_want
 
 #[tokio::test]
 async fn what_one_organization_says_counts_nowhere_else() -> anyhow::Result<()> {
-    let (ours, theirs) = (Company::found("ours", "").await?, Company::found("theirs", "").await?);
+    let (ours, theirs) = (Company::found("ours").await?, Company::found("theirs").await?);
     let ada = ours.person("ada");
     let browser = ours.visitor()?;
 
@@ -134,7 +135,7 @@ async fn what_one_organization_says_counts_nowhere_else() -> anyhow::Result<()> 
 
 #[tokio::test]
 async fn what_is_encrypted_for_one_organization_opens_for_no_other() -> anyhow::Result<()> {
-    let (sealed, spied) = (Company::found("sealed", "").await?, Company::found("spied", "").await?);
+    let (sealed, spied) = (Company::found("sealed").await?, Company::found("spied").await?);
     let gateway = &sealed.world.stage.gateway;
     let browser = sealed.visitor()?;
     let metadata = async |organization: &str| {
@@ -160,7 +161,7 @@ async fn what_is_encrypted_for_one_organization_opens_for_no_other() -> anyhow::
 
 #[tokio::test]
 async fn who_is_renamed_to_somebody_else_stays_who_they_are() -> anyhow::Result<()> {
-    let company = Company::found("renamed", "").await?;
+    let company = Company::found("renamed").await?;
     let world = company.world;
     world.make_one("DirectorySync", company.name, "people", "{source: {scim: {}}}").await?;
     world.reason(company.name, "dsync/people", "Configured", "AwaitingFirstRequest").await?;
@@ -227,7 +228,7 @@ async fn rename(scim: &Scim, id: &str, to: &str) -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_session_goes_with_its_domain_or_connection_and_with_nothing_else() -> anyhow::Result<()>
 {
-    let company = Company::found("moves", "").await?;
+    let company = Company::found("moves").await?;
     let (world, name) = (company.world, company.name);
     world.make_one("VerifiedDomain", name, "labs", "{domain: moves-labs.test.example}").await?;
     world.prove(name, "labs").await?;
@@ -259,7 +260,7 @@ async fn a_session_goes_with_its_domain_or_connection_and_with_nothing_else() ->
 
 #[tokio::test]
 async fn metadata_that_is_lost_or_spoilt_takes_access_from_nobody() -> anyhow::Result<()> {
-    let company = Company::found("hiccups", "").await?;
+    let company = Company::found("hiccups").await?;
     let (world, name) = (company.world, company.name);
     let put = async |metadata: &str| {
         let secret = json!({
@@ -305,7 +306,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 #[tokio::test]
 async fn a_clock_that_is_wrong_is_told_to_the_administrator() -> anyhow::Result<()> {
-    let company = Company::found("clocks", "").await?;
+    let company = Company::found("clocks").await?;
     let browser = company.visitor()?;
     for (minutes, says) in [(10, "TooEarly"), (-10, "TooLate")] {
         company.idp.configure(|sign_on| sign_on.clock = SignedDuration::from_mins(minutes));

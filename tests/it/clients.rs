@@ -84,12 +84,24 @@ impl People {
     async fn return_at_once(
         &self,
         client: &OpenidClient,
-        to: &str,
         parameters: &Value,
     ) -> anyhow::Result<Back> {
-        let begun = client.begin(to, parameters).await?;
-        let back = |url: &url::Url| url.as_str().starts_with(to);
+        let begun = client.begin(BACK, parameters).await?;
+        let back = |url: &url::Url| url.as_str().starts_with(BACK);
         let callback = self.browser.visit_until(&begun.url, back).await?.into();
+        Ok(Back { begun, callback })
+    }
+
+    /// kubectl's request of somebody who has signed in: they say that it is theirs.
+    async fn go_on(&self, kubectl: &OpenidClient) -> anyhow::Result<Back> {
+        let begun = kubectl.begin(LOOPBACK, &json!({})).await?;
+        let page = self.browser.visit(&begun.url).await?;
+        page.says("Continue to kubectl?")?;
+        let link = page.html.split("href=\"/sign-in/go-on?").nth(1).context("no link")?;
+        let link = link.split('"').next().context("no link")?;
+        let link = page.url.join(&format!("/sign-in/go-on?{link}"))?;
+        let back = |url: &url::Url| url.as_str().starts_with(LOOPBACK);
+        let callback = self.browser.visit_until(link.as_str(), back).await?.into();
         Ok(Back { begun, callback })
     }
 }
@@ -117,7 +129,7 @@ async fn an_independent_client_signs_people_in_refreshes_and_gives_back() -> any
     offer(world, true).await?;
     world.kubectl("create namespace programs").await?;
     world.kubectl(&format!("annotate namespace programs rollcall.dev/class={CLASS}")).await?;
-    let company = Company::found("programs", "").await?;
+    let company = Company::found("programs").await?;
     company.idp.sign_in_as(Some(company.person("ada")));
     let people = People { browser: company.visitor()?, company };
     let argocd = people.client("argocd", Some(SECRET))?;
@@ -144,7 +156,7 @@ async fn an_independent_client_signs_people_in_refreshes_and_gives_back() -> any
     refused(argocd.refresh(token(&next, "refresh_token")?).await, "invalid_grant")?;
 
     // the session is still there; a refresh token used twice ends it
-    let got = people.return_at_once(&argocd, BACK, &scope).await?.finish(&argocd).await?;
+    let got = people.return_at_once(&argocd, &scope).await?.finish(&argocd).await?;
     let next = argocd.refresh(token(&got, "refresh_token")?).await?;
     refused(argocd.refresh(token(&got, "refresh_token")?).await, "invalid_grant")?;
     refused(argocd.refresh(token(&next, "refresh_token")?).await, "invalid_grant")?;
@@ -166,7 +178,7 @@ async fn an_independent_client_signs_people_in_refreshes_and_gives_back() -> any
 async fn impostors(people: &People, argocd: &OpenidClient) -> anyhow::Result<()> {
     let none = json!({});
     let guesser = people.client("argocd", Some("a guess"))?;
-    let back = people.return_at_once(argocd, BACK, &none).await?;
+    let back = people.return_at_once(argocd, &none).await?;
     // told by a header, as who authenticates by a header is (RFC 6749, section 5.2)
     let challenged: Refused = back.finish(&guesser).await.err().context("a guess")?.downcast()?;
     ensure!(challenged.code == "OAUTH_WWW_AUTHENTICATE_CHALLENGE", "{challenged}");
@@ -175,7 +187,7 @@ async fn impostors(people: &People, argocd: &OpenidClient) -> anyhow::Result<()>
     back.finish(argocd).await.context("others who tried have spent the code")?;
 
     let kubectl = people.client("kubernetes", None)?;
-    let back = people.return_at_once(&kubectl, LOOPBACK, &none).await?;
+    let back = people.go_on(&kubectl).await?;
     let got = back.finish(&kubectl).await?;
     ensure!(got.claims["aud"] == "kubernetes", "{}", got.claims);
     let refresh_token = token(&got, "refresh_token").context("kubectl always gets one")?;
@@ -183,7 +195,7 @@ async fn impostors(people: &People, argocd: &OpenidClient) -> anyhow::Result<()>
     kubectl.refresh(refresh_token).await.context("somebody else's try ended it")?;
 
     let plain = json!({ "code_challenge_method": "plain" });
-    let back = people.return_at_once(argocd, BACK, &plain).await?;
+    let back = people.return_at_once(argocd, &plain).await?;
     let answer: Refused = back.finish(argocd).await.err().context("PKCE downgraded")?.downcast()?;
     ensure!(answer.error.as_deref() == Some("invalid_request"), "{answer}");
     for near in ["https://argocd.example/auth/callback/", "https://argocd.example/auth/Callback"] {
@@ -202,7 +214,7 @@ async fn withheld(people: &People, argocd: &OpenidClient) -> anyhow::Result<()> 
     let page = people.browser.visit(&begun.url).await?;
     people.company.refused(&page, "there is no client \"argocd\"")?;
     let kubectl = people.client("kubernetes", None)?;
-    people.return_at_once(&kubectl, LOOPBACK, &none).await?.finish(&kubectl).await?;
+    people.go_on(&kubectl).await?.finish(&kubectl).await?;
     offer(world, true).await?;
-    people.return_at_once(argocd, BACK, &none).await?.finish(argocd).await.map(drop)
+    people.return_at_once(argocd, &none).await?.finish(argocd).await.map(drop)
 }

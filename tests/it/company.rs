@@ -1,4 +1,4 @@
-//! An organization with a login of its own, as tests of signing in need it.
+//! What tests of signing in share.
 
 use anyhow::{Context, ensure};
 use rollcall_kit::{
@@ -18,9 +18,8 @@ pub struct Company {
 }
 
 impl Company {
-    /// Has one move in that admits whom its login vouches for. `more` goes into its connection's
-    /// spec, in flow style.
-    pub async fn found(name: &'static str, more: &str) -> anyhow::Result<Self> {
+    /// Has one move in that admits whom its login vouches for.
+    pub async fn found(name: &'static str) -> anyhow::Result<Self> {
         let world = World::shared().await?;
         let idp = SamlIdp::start(&world.stage.authority)?;
         world.organization(name).await?;
@@ -29,14 +28,18 @@ impl Company {
             .await?;
         world.prove(name, "mail").await?;
         let company = Self { world, name, idp };
-        company.connect(more).await?;
+        company.connect("").await?;
         Ok(company)
     }
 
+    /// Connects its login anew; `more` goes into the connection's spec, in flow style.
     pub async fn connect(&self, more: &str) -> anyhow::Result<()> {
         let url = self.idp.metadata_url();
         let spec = format!("{{saml: {{metadataURL: '{url}'}}, admit: JustInTime{more}}}");
         self.world.make_one("SsoConnection", self.name, "company", &spec).await?;
+        let generation = self.world.get(self.name, "sso/company", "{.metadata.generation}").await?;
+        let seen = "{.status.observedGeneration}";
+        self.world.field(self.name, "sso/company", seen, &generation).await?;
         self.world.reason(self.name, "sso/company", "Ready", "Ready").await.map(drop)
     }
 

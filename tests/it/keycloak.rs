@@ -19,6 +19,7 @@ const REFUSED: &str = "they are not let in";
 /// How far Keycloak's clock is off, in seconds.
 const OFF: i64 = 600;
 const PASSWORD: &str = "analytical engine";
+const CLIENT_SECRET: &str = "hush: & more";
 
 #[tokio::test]
 async fn people_sign_in_at_their_companys_keycloak_and_kubectl_goes_on() -> anyhow::Result<()> {
@@ -45,6 +46,7 @@ async fn people_sign_in_at_their_companys_keycloak_and_kubectl_goes_on() -> anyh
     for company in &companies {
         company.disables_somebody_at_keycloak().await?;
     }
+    companies[1].loses_its_client_secret().await?;
     for (offset, by_saml, by_oidc) in
         [(OFF, "TooEarly", "s ahead: the clocks"), (-OFF, "TooLate", "s ago: the clocks")]
     {
@@ -100,21 +102,25 @@ impl<'a> Company<'a> {
 
     async fn connect_by_oidc(world: &'a World, keycloak: &Keycloak) -> anyhow::Result<Self> {
         let company = Self::new(world, keycloak, "oidc").await?;
-        let secret = serde_json::json!({
-            "apiVersion": "v1", "kind": "Secret", "type": "rollcall.dev/oidc-client",
-            "metadata": {"name": "company", "namespace": company.name},
-            "stringData": {"clientSecret": "hush & more"},
-        });
-        world.apply(&secret.to_string()).await?;
+        company.make_client_secret().await?;
         let issuer = company.realm.issuer();
         let oidc =
             format!("issuer: '{issuer}', clientID: rollcall, clientSecretRef: {{name: company}}");
         company.connect(&format!("{{oidc: {{{oidc}}}}}")).await?;
         let redirect_uri = company.told("redirectURL").await?;
         let client =
-            OidcClient { id: "rollcall", secret: "hush & more", redirect_uri: &redirect_uri };
+            OidcClient { id: "rollcall", secret: CLIENT_SECRET, redirect_uri: &redirect_uri };
         company.realm.create_oidc_client(&client).await?;
         Ok(company)
+    }
+
+    async fn make_client_secret(&self) -> anyhow::Result<()> {
+        let secret = serde_json::json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "rollcall.dev/oidc-client",
+            "metadata": {"name": "company", "namespace": self.name},
+            "stringData": {"clientSecret": CLIENT_SECRET},
+        });
+        self.world.apply(&secret.to_string()).await
     }
 
     /// With Ada in its realm and in its directory, in Engineering.
@@ -185,7 +191,23 @@ impl<'a> Company<'a> {
             let answer = self.workstation.kubectl(&question).await?.printed;
             ensure!(answer.trim().ends_with(expected), "{question:?}: {answer}");
         }
+        self.another_kubectl_is_hers(&browser).await?;
         Ok(browser)
+    }
+
+    /// The browser knows her by now, but not whose the program is that asks.
+    async fn another_kubectl_is_hers(&self, browser: &Browser) -> anyhow::Result<()> {
+        let machine = workstation(self.world, &format!("{}-another", self.name))?;
+        let done = machine.kubectl_signing_in(&["auth", "whoami"], async |url| {
+            browser.visit(&url).await?;
+            browser.wait_for_text("Continue to kubectl?").await?;
+            self.show(browser, "go-on").await?;
+            browser.click("Continue").await?;
+            self.arrives(browser).await
+        });
+        let who = done.await?.ok()?;
+        ensure!(who.contains(&self.in_directory), "{who}");
+        Ok(())
     }
 
     /// From the sign-in page on, as far as Keycloak lets her.
@@ -254,15 +276,42 @@ impl<'a> Company<'a> {
         self.realm.set_enabled(&self.at_keycloak, true).await
     }
 
+    /// Without it nobody can sign in, and who has goes on.
+    async fn loses_its_client_secret(&self) -> anyhow::Result<()> {
+        let (world, name) = (self.world, self.name);
+        world.kubectl(&format!("delete secret/company -n {name}")).await?;
+        world.nudge(name, "sso/company").await?;
+        world.reason(name, "sso/company", "ResolvedRefs", "SecretNotFound").await?;
+        self.workstation.let_token_expire()?;
+        let who = self.workstation.kubectl(&["auth", "whoami"]).await?.ok()?;
+        ensure!(who.contains(&self.in_directory), "{who}");
+        let browser = self.browser().await?;
+        browser.visit(&format!("{}/sign-in", world.stage.gateway)).await?;
+        self.sign_in(&browser, false).await?;
+        self.is_told_that_the_login_fails(&browser, "NoClientSecret").await?;
+        self.make_client_secret().await?;
+        world.nudge(name, "sso/company").await?;
+        world.reason(name, "sso/company", "Ready", "Ready").await.map(drop)
+    }
+
     async fn is_refused_for_its_clock(&self, says: &str) -> anyhow::Result<()> {
         let browser = self.browser().await?;
         browser.visit(&format!("{}/sign-in", self.world.stage.gateway)).await?;
         self.sign_in(&browser, true).await?;
+        self.is_told_that_the_login_fails(&browser, says).await
+    }
+
+    /// The page gives a reference, and the audit log the reason.
+    async fn is_told_that_the_login_fails(
+        &self,
+        browser: &Browser,
+        says: &str,
+    ) -> anyhow::Result<()> {
         browser.wait_for_text("Your company’s login didn’t work").await?;
-        self.show(&browser, "wrong-clock").await?;
+        self.show(browser, "login-fails").await?;
         let log = self.log(&browser.text().await?)?.context("no reference")?;
         ensure!(log.contains(says), "not {says:?}: {log}");
-        self.is_out(&browser).await
+        self.is_out(browser).await
     }
 
     /// The directory says that Ada has left, while Keycloak vouches for her still.

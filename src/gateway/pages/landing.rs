@@ -8,7 +8,10 @@ use axum_extra::extract::CookieJar;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::layout::{Width, page};
+use super::{
+    layout::{Width, page},
+    sign_in::called,
+};
 use crate::{
     gateway::{Gateway, problem::Problem, sign_in},
     ledger::{Grant, Session, Standing},
@@ -179,11 +182,7 @@ fn end_label(session: &Session, own: bool, browser: &str) -> String {
 }
 
 fn programs(clients: &[String]) -> String {
-    let name = |client: &String| match client.as_str() {
-        "kubernetes" => "kubectl".to_owned(),
-        other => other.to_owned(),
-    };
-    clients.iter().map(name).collect::<Vec<_>>().join(", ")
+    clients.iter().map(|client| called(client)).collect::<Vec<_>>().join(", ")
 }
 
 fn time(at: Timestamp) -> Markup {

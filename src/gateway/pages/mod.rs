@@ -2,6 +2,7 @@
 
 mod assets;
 mod confirm;
+mod go_on;
 mod landing;
 mod layout;
 mod problem;
@@ -11,6 +12,7 @@ mod sign_out;
 mod tests;
 
 pub(super) use confirm::confirm;
+pub(super) use go_on::go_on;
 pub(super) use problem::{nothing_here, problem};
 
 use axum::{
@@ -29,6 +31,7 @@ pub(super) fn routes(gateway: &Gateway) -> Router<Gateway> {
     Router::new()
         .route("/", get(landing::show))
         .route("/sign-in", get(sign_in::show).post(sign_in::submit))
+        .route("/sign-in/go-on", get(go_on::go))
         .route("/sign-out", get(sign_out::ask).post(sign_out::sign_out))
         .route("/sessions/{id}/end", post(sign_out::end))
         .route("/assets/{name}", get(assets::get))

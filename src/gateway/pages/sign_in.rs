@@ -129,7 +129,7 @@ async fn depart(gateway: &Gateway, jar: CookieJar, typed: &Typed) -> Result<Resp
 }
 
 /// The flow that this browser is in.
-async fn flow_of(gateway: &Gateway, jar: &CookieJar, id: &str) -> Result<Flow, Problem> {
+pub(super) async fn flow_of(gateway: &Gateway, jar: &CookieJar, id: &str) -> Result<Flow, Problem> {
     let (Ok(id), Some(browser)) = (id.parse::<Uuid>(), cookies::known_browser(jar)) else {
         return Err(start_again("the sign-in is not of this browser"));
     };
@@ -238,14 +238,18 @@ pub(super) fn departure_page(
 
 /// What the client that asked is called.
 fn client(flow: &Flow) -> Option<String> {
-    let Waiting { client, .. } = waiting(flow)?;
-    Some(if client == "kubernetes" { "kubectl".to_owned() } else { client })
+    Some(called(&waiting(flow)?.client).to_owned())
 }
 
-fn waiting(flow: &Flow) -> Option<Waiting> {
+/// What people call the client of this id.
+pub(super) fn called(client: &str) -> &str {
+    if client == "kubernetes" { "kubectl" } else { client }
+}
+
+pub(super) fn waiting(flow: &Flow) -> Option<Waiting> {
     Waiting::read(flow.request.as_deref()?)
 }
 
-fn start_again(detail: &str) -> Problem {
+pub(super) fn start_again(detail: &str) -> Problem {
     Problem::new(Advice::StartAgain, detail)
 }

@@ -124,8 +124,9 @@ fn read(body: Object, otherwise: Option<bool>) -> Result<(Object, PersonFields)>
     Ok((resource, fields))
 }
 
-/// The primary address, or the only one, as an asserted one is written, if it is one. Of several none may stand for
-/// the person unless it is said which: somebody may be let in by it.
+/// The primary address, or the only one; in the way of writing of asserted ones, where it is an
+/// address at all. Of several none may stand for the person unless it is said which: somebody may
+/// be let in by it.
 fn email(resource: &Object) -> Option<String> {
     let emails = resource.get("emails")?.as_array()?;
     let address = |email: &Value| {

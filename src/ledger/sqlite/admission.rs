@@ -4,10 +4,9 @@ use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{Ledger, audit, connections::note_sign_in, email_owner};
+use super::{Ledger, connections::note_sign_in, email_owner};
 use crate::ledger::{
-    Admit, Asserted, AuditLine, Matching, NewSession, NotAdmitted, OpenConnection, Result, Route,
-    Rules,
+    Admit, Asserted, AuditLine, Matching, NewSession, NotAdmitted, OpenConnection, Result, Rules,
 };
 
 /// A person of the directory that a subject is linked to, or that its assertion names.
@@ -59,7 +58,7 @@ async fn admit(
     now: Timestamp,
 ) -> Result<Result<Uuid, NotAdmitted>> {
     let OpenConnection { route, rules, .. } = open;
-    if !has_domain(tx, route, &asserted.email_domain).await? {
+    if !is_still(tx, open, &asserted.email_domain).await? {
         return Ok(Err(NotAdmitted::DomainNotOurs(asserted.email_domain.clone())));
     }
     let person = match link(rules, asserted, &known(tx, open, asserted).await?) {
@@ -120,22 +119,27 @@ async fn admit(
         detail: None,
         reference: None,
     };
-    audit::write(&mut *tx, &route.organization, &line).await?;
+    super::audit::write(&mut *tx, &route.organization, &line).await?;
     note_sign_in(tx, &route.organization, &route.connection, now).await?;
     Ok(Ok(id))
 }
 
-/// Whether the connection is for this domain, and its organization owns that.
-async fn has_domain(tx: &mut SqliteConnection, route: &Route, domain: &str) -> Result<bool> {
+/// Whether the connection is still open for the domain, now that nobody else writes.
+async fn is_still(tx: &mut SqliteConnection, open: &OpenConnection, domain: &str) -> Result<bool> {
     let found: Option<i64> = sqlx::query_scalar(
-        "SELECT 1 FROM connection_domains cd
-         JOIN domains d ON d.organization_id = cd.organization_id AND d.domain = cd.domain
+        "SELECT 1 FROM connections c
+         JOIN connection_domains cd ON cd.organization_id = c.organization_id
+             AND cd.connection = c.name AND cd.domain = ?
+         JOIN domains d ON d.organization_id = c.organization_id AND d.domain = cd.domain
              AND d.owns = 1
-         WHERE cd.organization_id = ? AND cd.connection = ? AND cd.domain = ?",
+         WHERE c.organization_id = ? AND c.name = ? AND c.issuer = ? AND c.withdrawn = 0
+             AND c.directory_id IS ?",
     )
-    .bind(&route.organization)
-    .bind(&route.connection)
     .bind(domain)
+    .bind(&open.route.organization)
+    .bind(&open.route.connection)
+    .bind(&open.issuer)
+    .bind(open.rules.directory)
     .fetch_optional(tx)
     .await?;
     Ok(found.is_some())

@@ -76,6 +76,17 @@ impl Ledger {
         Ok(routed.rows_affected() > 0)
     }
 
+    /// End a flow that needs no answer. `false`: it has ended already, or has its answer.
+    pub async fn end_flow(&self, id: Uuid, now: Timestamp) -> Result<bool> {
+        let ended =
+            sqlx::query("DELETE FROM flows WHERE id = ? AND expires_at > ? AND asserted IS NULL")
+                .bind(id)
+                .bind(now.as_second())
+                .execute(&self.write)
+                .await?;
+        Ok(ended.rows_affected() > 0)
+    }
+
     /// The flow that awaits an answer with this state.
     pub async fn awaited(&self, state: Hash, now: Timestamp) -> Result<Option<Awaited>> {
         let row: Option<(Uuid, Vec<u8>, String, String, String)> = sqlx::query_as(

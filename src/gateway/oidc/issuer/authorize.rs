@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     gateway::{
-        Gateway,
+        Gateway, pages,
         problem::{Advice, Problem},
         secret::Secret,
         sign_in,
@@ -131,21 +131,32 @@ async fn authorize(gateway: &Gateway, jar: CookieJar, query: &str) -> Result<Res
     let age = |s: &Standing| Timestamp::now().as_second() - s.authenticated_at.as_second();
     let recent = |s: &Standing| manner.max_age.is_none_or(|max| age(s) <= max);
     if let Some(standing) = standing.filter(|standing| !request.fresh && recent(standing)) {
-        return answer(gateway, &clients, &request, &standing).await;
+        if !clients.anybody_at(uri) {
+            return answer(gateway, &clients, &request, &standing).await;
+        }
+        if manner.silent {
+            return refuse(Fault("interaction_required", "the person must say that it is theirs"));
+        }
+        let (jar, flow) = sign_in::begin(gateway, jar, Some(&kept(&request)?)).await?;
+        return Ok((jar, pages::go_on(gateway, &request.client, &standing, flow)).into_response());
     }
     // the company IdP may have known the browser for longer
     request.fresh |= manner.max_age.is_some();
     if manner.silent {
         return refuse(Fault("login_required", "nobody is signed in, or not recently enough"));
     }
-    let kept = serde_json::to_string(&request).map_err(|error| bad(&error.to_string()))?;
-    let (jar, flow) = sign_in::begin(gateway, jar, Some(&kept)).await?;
+    let (jar, flow) = sign_in::begin(gateway, jar, Some(&kept(&request)?)).await?;
     let mut to = format!("/sign-in?flow={flow}");
     if let Some(hint) = &manner.login_hint {
         let hint: String = form_urlencoded::byte_serialize(hint.as_bytes()).collect();
         to = format!("{to}&login_hint={hint}");
     }
     Ok((jar, Redirect::to(&to)).into_response())
+}
+
+/// As it waits in the ledger.
+fn kept(request: &Request) -> Result<String, Problem> {
+    serde_json::to_string(request).map_err(|error| bad(&error.to_string()))
 }
 
 /// What the pages may know of a request that waits.

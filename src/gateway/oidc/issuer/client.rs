@@ -54,6 +54,18 @@ impl Clients {
         }
     }
 
+    /// Whether any program on the person's own machine could be who is answered there: nothing
+    /// tells one from another (RFC 8252, section 8.6).
+    pub fn anybody_at(&self, uri: &str) -> bool {
+        let anybody = |client: &Client| {
+            client.secret_hash.is_none() && redirects_to(client, uri) && loopback(uri).is_some()
+        };
+        match self {
+            Self::Builtin(client) => anybody(client),
+            Self::Listed(listed) => listed.iter().any(|(_, client)| anybody(client)),
+        }
+    }
+
     /// Only those that a caller with this secret, or none, may be. Takes as long for a wrong secret
     /// as for the right one.
     fn authenticated(self, secret: Option<&str>) -> Option<Self> {

@@ -194,6 +194,21 @@ async fn a_program_that_asks_is_named() {
 }
 
 #[tokio::test]
+async fn who_has_signed_in_is_asked_whether_the_program_on_their_machine_is_theirs() {
+    let server = Server::start().await;
+    let (_, cookie) = server.ada().await;
+    let (uri, challenge) = ("http://127.0.0.1:8000/", "x".repeat(43));
+    let query = format!("response_type=code&scope=openid&client_id=kubernetes&redirect_uri={uri}");
+    let pkce = format!("code_challenge_method=S256&code_challenge={challenge}");
+    let answer = server.get(&format!("/oauth2/authorize?{query}&{pkce}"), &cookie).await;
+    assert_eq!(answer.status, 200);
+    assert_accessible(&answer.body);
+    for shown in ["<h1>Continue to kubectl?</h1>", "ada@acme.com", "Sign in as somebody else"] {
+        assert!(answer.body.contains(shown), "{shown} in {}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_there_says_so() {
     let server = Server::start().await;
     for path in ["/nothing", "/assets/nothing.css", "/sso/acme"] {

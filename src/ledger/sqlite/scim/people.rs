@@ -303,12 +303,12 @@ fn narrow(query: &mut QueryBuilder<Sqlite>, access: &Access, filter: &PersonFilt
         }
         PersonFilter::Email(address) => {
             // the index has the primary address alone
-            query.push(" AND (p.email = ").push_bind(address.to_ascii_lowercase());
+            query.push(" AND (p.email = ").push_bind(address.to_lowercase());
             query.push(
                 " OR EXISTS (SELECT 1 FROM json_each(p.attributes, '$.emails') e
                      WHERE lower(e.value ->> '$.value') = ",
             );
-            query.push_bind(address.to_ascii_lowercase()).push("))");
+            query.push_bind(address.to_lowercase()).push("))");
         }
         PersonFilter::Active(active) => {
             query.push(" AND p.active = ").push_bind(*active);

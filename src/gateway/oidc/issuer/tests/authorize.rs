@@ -3,18 +3,46 @@
 use super::*;
 use crate::gateway::oidc::issuer::{Waiting, complete};
 
+const ARGOCD: [(&str, &str); 2] =
+    [("client_id", "argocd"), ("redirect_uri", "https://argocd.example/callback")];
+
 #[tokio::test]
 async fn with_a_session_a_client_gets_its_code_at_once() {
     let world = World::new().await;
     let cookie = world.session_of(ADA, 0).await;
-    let answer = world.authorize(&cookie, &[]).await;
-    assert!(answer.to().starts_with("http://127.0.0.1:8000/callback?code="));
+    let answer = world.get(&authorize(&ARGOCD), &cookie).await;
+    assert!(answer.to().starts_with("https://argocd.example/callback?code="));
     let told = answer.location();
     assert_eq!(told["state"], "a state & more");
     assert_eq!(told["iss"], ISSUER);
     assert_eq!(told["code"].len(), 43);
     assert_eq!(answer.headers[header::CACHE_CONTROL], "no-store");
     assert_eq!(answer.headers[header::REFERRER_POLICY], "no-referrer");
+}
+
+#[tokio::test]
+async fn a_program_on_ones_own_machine_is_answered_only_if_one_says_that_it_is_ones_own() {
+    let world = World::new().await;
+    let cookie = world.session_of(ADA, 0).await;
+    let asked = world.get(&authorize(&[]), &cookie).await;
+    assert_eq!(asked.status, 200);
+    assert!(asked.text.contains("Continue to kubectl?") && asked.text.contains(ADA));
+    let (path, browser) = asked.asks().unwrap();
+    world.get_in(&path, "another", &cookie).await.is_page(400);
+    let flow = path.split_once('=').unwrap().1;
+    let sign_in = format!("/sign-in?flow={flow}");
+    assert_eq!(world.get_in(&path, &browser, "nobody").await.to(), sign_in);
+    assert!(world.get_in(&path, &browser, &cookie).await.location().contains_key("code"));
+    world.get_in(&path, &browser, &cookie).await.is_page(400);
+    for wrong in ["/sign-in/go-on", "/sign-in/go-on?flow=x", "/sign-in/go-on?flow="] {
+        world.get_in(wrong, &browser, &cookie).await.is_page(400);
+    }
+    let told = world.get(&authorize(&[("prompt", "none")]), &cookie).await.location();
+    assert_eq!(told["error"], "interaction_required");
+    // who must sign in anew doesn't get around that
+    let anew = world.get(&authorize(&[("prompt", "login")]), &cookie).await;
+    let go_on = anew.to().replace("/sign-in?", "/sign-in/go-on?");
+    assert_eq!(world.get_in(&go_on, &anew.browser(), &cookie).await.to(), anew.to());
 }
 
 #[tokio::test]
@@ -25,9 +53,7 @@ async fn without_a_session_somebody_signs_in_first() {
         let (path, rest) = answer.to().split_once('=').unwrap();
         assert_eq!(path, "/sign-in?flow");
         assert_eq!(&rest[36..], to);
-        let browser = answer.headers[header::SET_COOKIE].to_str().unwrap();
-        let browser = browser.strip_prefix("__Host-rollcall-browser=").unwrap();
-        let browser = secret::hash(browser.split_once(';').unwrap().0);
+        let browser = secret::hash(&answer.browser());
         let id = rest[..36].parse().unwrap();
         let flow = world.ledger.flow(id, browser, Timestamp::now()).await.unwrap().unwrap();
         assert!(!Waiting::read(&flow.request.unwrap()).unwrap().fresh);
@@ -37,9 +63,8 @@ async fn without_a_session_somebody_signs_in_first() {
 /// The request of a flow that was begun by this answer, and a gateway to complete it at.
 async fn begun(world: &World, answer: &Answer) -> String {
     let id = answer.to().split_once('=').unwrap().1[..36].parse().unwrap();
-    let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap();
-    let cookie = cookie.split_once('=').unwrap().1.split_once(';').unwrap().0;
-    let flow = world.ledger.flow(id, secret::hash(cookie), Timestamp::now()).await.unwrap();
+    let browser = secret::hash(&answer.browser());
+    let flow = world.ledger.flow(id, browser, Timestamp::now()).await.unwrap();
     flow.unwrap().request.unwrap()
 }
 
@@ -69,8 +94,7 @@ async fn a_request_that_waited_is_answered_once_somebody_has_signed_in() {
 #[tokio::test]
 async fn a_client_that_is_gone_meanwhile_gets_nothing() {
     let world = World::new().await;
-    let argocd = [("client_id", "argocd"), ("redirect_uri", "https://argocd.example/callback")];
-    let request = begun(&world, &world.authorize("", &argocd).await).await;
+    let request = begun(&world, &world.authorize("", &ARGOCD).await).await;
     world.ledger.delete_class("default").await.unwrap();
     let cookie = world.session_of(ADA, 0).await;
     completed(&world, &request, &cookie).await.is_page(400);
@@ -148,7 +172,8 @@ async fn prompt_none_shows_nothing() {
     let told = world.authorize("", &[silent]).await.location();
     assert_eq!(told["error"], "login_required");
     let cookie = world.session_of(ADA, 100).await;
-    assert!(world.authorize(&cookie, &[silent]).await.location().contains_key("code"));
+    let argocd = [ARGOCD[0], ARGOCD[1], silent];
+    assert!(world.authorize(&cookie, &argocd).await.location().contains_key("code"));
     let told = world.authorize(&cookie, &[silent, ("max_age", "99")]).await.location();
     assert_eq!(told["error"], "login_required");
 }

@@ -193,9 +193,21 @@ impl World {
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
-    /// kubectl's authorization request with these changes: an empty value takes one away.
+    /// kubectl's authorization request with these changes: an empty value takes one away. Where
+    /// the person is asked whether the program is theirs, it is.
     async fn authorize(&self, cookie: &str, changes: &[(&str, &str)]) -> Answer {
-        self.get(&authorize(changes), cookie).await
+        let answer = self.get(&authorize(changes), cookie).await;
+        match answer.asks() {
+            Some((path, browser)) => self.get_in(&path, &browser, cookie).await,
+            None => answer,
+        }
+    }
+
+    async fn get_in(&self, path: &str, browser: &str, session: &str) -> Answer {
+        let cookies =
+            format!("__Host-rollcall-browser={browser}; __Host-rollcall-session={session}");
+        let request = Request::get(path).header(header::COOKIE, cookies);
+        self.send(request.body(Body::empty()).unwrap()).await
     }
 
     /// A code for this client.
@@ -323,6 +335,20 @@ impl Answer {
         let body: Value = serde_json::from_str(&self.text).unwrap();
         assert!(body["error_description"].is_string());
         body["error"].as_str().unwrap().to_owned()
+    }
+
+    /// Where a page leads that asks whether the program is theirs, and the browser's cookie.
+    fn asks(&self) -> Option<(String, String)> {
+        let (_, path) = self.text.split_once("href=\"/sign-in/go-on?flow=")?;
+        let path = format!("/sign-in/go-on?flow={}", path.split_once('"')?.0);
+        Some((path, self.browser()))
+    }
+
+    /// The cookie of the browser that began.
+    fn browser(&self) -> String {
+        let cookie = self.headers[header::SET_COOKIE].to_str().unwrap();
+        let cookie = cookie.strip_prefix("__Host-rollcall-browser=").unwrap();
+        cookie.split_once(';').unwrap().0.to_owned()
     }
 
     /// Where the browser is sent.
