@@ -3,7 +3,7 @@
 //! that brought the answer was given.
 
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
+use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
 
 use super::Ledger;
@@ -24,7 +24,7 @@ impl Ledger {
             .bind(&browser[..])
             .bind(request)
             .bind(expires_at.as_second())
-            .execute(&self.write)
+            .execute(&mut *self.passing().await?)
             .await?;
         Ok(id)
     }
@@ -68,7 +68,7 @@ impl Ledger {
         .bind(id)
         .bind(&browser[..])
         .bind(now.as_second())
-        .execute(&self.write)
+        .execute(&mut *self.passing().await?)
         .await?;
         Ok(routed.rows_affected() > 0)
     }
@@ -101,7 +101,8 @@ impl Ledger {
         continuation: Hash,
         now: Timestamp,
     ) -> Result<bool> {
-        let mut tx = self.begin().await?;
+        let mut writer = self.passing().await?;
+        let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
         if let Some((hash, until)) = seen
             && !see(&mut tx, hash, until).await?
         {
@@ -131,7 +132,8 @@ impl Ledger {
         (browser, continuation): (Hash, Hash),
         expires_at: Timestamp,
     ) -> Result<bool> {
-        let mut tx = self.begin().await?;
+        let mut writer = self.passing().await?;
+        let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
         if !see(&mut tx, seen.0, seen.1).await? {
             return Ok(false);
         }
@@ -169,7 +171,7 @@ impl Ledger {
         .bind(&continuation[..])
         .bind(&browser[..])
         .bind(now.as_second())
-        .fetch_optional(&self.write)
+        .fetch_optional(&mut *self.passing().await?)
         .await?;
         row.map(|(request, organization, connection, asserted)| {
             let asserted =
