@@ -5,7 +5,7 @@
 help: ## lists these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
-parts: ## makes, once, what the demo and the bench run against (control plane, helm)
+parts: ## makes, once, what the demo runs against (control plane, helm)
 	@tests/kit/parts
 
 test: ## formatting, lints, and every test, always on a control plane of its own
@@ -18,9 +18,9 @@ demo: parts ## plays the story on a real API server and keeps running (ONCE=1: e
 	cargo build --bins
 	@ONCE='$(ONCE)' exec cargo run --quiet --bin demo
 
-bench: parts ## measures a release build under load (ONLY=domains or scim, SIZE=500 for a quick try)
-	cargo build --bins --release
-	@ONLY='$(ONLY)' SIZE='$(SIZE)' exec cargo run --quiet --release --bin bench
+bench: ## measures a release build (ONLY=domains, scim, saml or sign-in; SIZE=500 for a quick try)
+	@tests/kit/parts --bench
+	@ONLY='$(ONLY)' SIZE='$(SIZE)' exec cargo bench --bench main
 
 crds: cargo ## writes crds/ and the chart's copy from the types
 	UPDATE_EXPECT=1 cargo test --test it generated

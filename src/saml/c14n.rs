@@ -88,7 +88,9 @@ impl<'a, 'i: 'a> Writer<'a, 'i, '_> {
             }
             self.attributes.push((name, attribute));
         }
-        for listed in self.inclusive {
+        // what declares nothing has what is in force around it, where that was written
+        let listed = if self.open.len() == 1 || declares(node) { self.inclusive } else { &[] };
+        for listed in listed {
             let (prefix, namespace) = match *listed {
                 "#default" => ("", Some(node.default_namespace().unwrap_or_default())),
                 listed => (listed, node.lookup_namespace_uri(Some(listed))),
@@ -188,6 +190,11 @@ fn escaped(text: &str, reference: impl Fn(u8) -> Option<&'static str>) -> String
         }
         out
     })
+}
+
+/// Whether other namespaces are in force in an element than around it.
+fn declares(node: Node<'_, '_>) -> bool {
+    node.parent_element().is_none_or(|parent| !node.namespaces().eq(parent.namespaces()))
 }
 
 fn prefix(name: &str) -> &str {

@@ -56,7 +56,8 @@ pub fn decode(base64: &str) -> Result<Vec<u8>, Refusal> {
     if base64.len() > 2 * limit {
         return Err(Refusal::TooLarge { found: base64.len(), limit: 2 * limit });
     }
-    let compact: Vec<u8> = base64.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+    let mut compact = base64.as_bytes().to_vec();
+    compact.retain(|b| !b.is_ascii_whitespace());
     let response = BASE64_STANDARD.decode(compact).map_err(|_| Refusal::NotBase64)?;
     if response.len() > limit {
         return Err(Refusal::TooLarge { found: response.len(), limit });

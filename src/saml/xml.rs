@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memmem};
 use roxmltree::{Document, Node};
 
 /// What a document may cost.
@@ -85,7 +86,7 @@ fn bounded(text: &[u8], limits: &Limits) -> Result<(), XmlError> {
     let mut rest = text;
     let mut in_scope = vec![0]; // namespace declarations in force, for each open element
     let mut namespaces = 0;
-    while let Some(start) = rest.iter().position(|b| *b == b'<') {
+    while let Some(start) = memchr(b'<', rest) {
         rest = &rest[start..];
         let length = match rest {
             [b'<', b'!', b'-', b'-', ..] => end(rest, 4, b"-->"),
@@ -122,7 +123,10 @@ fn bounded(text: &[u8], limits: &Limits) -> Result<(), XmlError> {
 
 /// Where the first `mark` at or after `from` ends; the text's end if there is none.
 fn end(text: &[u8], from: usize, mark: &[u8]) -> usize {
-    let found = text[from..].windows(mark.len()).position(|window| window == mark);
+    let found = match mark {
+        [byte] => memchr(*byte, &text[from..]),
+        _ => memmem::find(&text[from..], mark),
+    };
     found.map_or(text.len(), |at| from + at + mark.len())
 }
 

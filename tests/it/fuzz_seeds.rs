@@ -33,3 +33,23 @@ fn every_seed_of_metadata_is_read() {
         assert_eq!(targets::metadata(&metadata), Ok(()), "{file}");
     }
 }
+
+/// Their names say where they lead.
+#[test]
+fn every_seed_of_a_redirect_leads_where_it_may() {
+    let seeds = seeds("redirect");
+    assert!(seeds.len() >= 18, "{} seeds", seeds.len());
+    for (file, input) in seeds {
+        let led = targets::redirect(&input);
+        let led = led.as_deref().unwrap_or("nowhere");
+        let name = Path::new(&file).file_name().unwrap().to_string_lossy();
+        let expected = match name.split('-').next() {
+            Some("sign") => "/sign-in?flow=",
+            Some("own") => "https://login.example/oauth2/authorize?client_id=cli&",
+            Some("client") => "http",
+            _ => "nowhere",
+        };
+        assert!(led.starts_with(expected), "{name}: {led}");
+        assert!(!name.starts_with("client") || led.contains("error="), "{name}: {led}");
+    }
+}

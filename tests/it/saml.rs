@@ -1,8 +1,10 @@
 //! What `rollcall saml check` accepts and refuses, by an identity provider and an attacker that
 //! share no code with it. No control plane is needed.
 
+mod heavy;
 mod mutations;
 mod oracle;
+mod second_opinion;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -3,7 +3,7 @@
 //! that brought the answer was given.
 
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
+use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
 
 use super::Ledger;
@@ -27,7 +27,7 @@ impl Ledger {
             .bind(&browser[..])
             .bind(request)
             .bind(expires_at.as_second())
-            .execute(&self.write)
+            .execute(&mut *self.passing().await?)
             .await?;
         Ok(id)
     }
@@ -71,7 +71,7 @@ impl Ledger {
         .bind(id)
         .bind(&browser[..])
         .bind(now.as_second())
-        .execute(&self.write)
+        .execute(&mut *self.passing().await?)
         .await?;
         Ok(routed.rows_affected() > 0)
     }
@@ -133,7 +133,8 @@ impl Ledger {
         continuation: Hash,
         now: Timestamp,
     ) -> Result<bool> {
-        let mut tx = self.begin().await?;
+        let mut writer = self.passing().await?;
+        let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
         if let Some((hash, until)) = seen
             && !see(&mut tx, hash, until).await?
         {
@@ -163,7 +164,8 @@ impl Ledger {
         (browser, continuation): (Hash, Hash),
         expires_at: Timestamp,
     ) -> Result<bool> {
-        let mut tx = self.begin().await?;
+        let mut writer = self.passing().await?;
+        let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
         if !see(&mut tx, seen.0, seen.1).await? {
             return Ok(false);
         }
@@ -201,7 +203,7 @@ impl Ledger {
         .bind(&continuation[..])
         .bind(&browser[..])
         .bind(now.as_second())
-        .fetch_optional(&self.write)
+        .fetch_optional(&mut *self.passing().await?)
         .await?;
         row.map(|(request, asserted)| {
             let asserted =

@@ -1,5 +1,6 @@
 //! The ledger on SQLite: one writer, a few readers, WAL. `synchronous=FULL`, so that a deactivation
-//! that was answered survives a loss of power.
+//! that was answered survives a loss of power; the steps of a sign-in wait for the disk once, when
+//! it has led to a session.
 
 mod access;
 mod admission;
@@ -24,7 +25,8 @@ use std::{fs::File, path::Path, time::Duration};
 
 use jiff::Timestamp;
 use sqlx::{
-    Sqlite, SqliteConnection, SqlitePool, Transaction,
+    Executor, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -55,8 +57,14 @@ impl Ledger {
             .foreign_keys(true)
             .busy_timeout(BUSY);
         let lock = lock(path).await?;
-        let write = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone());
-        let write = write.await?;
+        let write = SqlitePoolOptions::new()
+            .max_connections(1)
+            // wherever `passing` was interrupted
+            .before_acquire(|writer, _| {
+                Box::pin(async { writer.execute("PRAGMA synchronous = FULL").await.map(|_| true) })
+            })
+            .connect_with(options.clone())
+            .await?;
         MIGRATIONS.run(&write).await?;
         drop(lock);
         let read = SqlitePoolOptions::new()
@@ -82,6 +90,15 @@ impl Ledger {
     /// stays true until it commits.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
         Ok(self.write.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// The writer for what leads to something, and may be lost with the power until that stands: it
+    /// isn't waited for the disk. What is written later and waited for takes it along, since a log
+    /// (WAL) is kept up to where it was synced.
+    async fn passing(&self) -> Result<PoolConnection<Sqlite>> {
+        let mut writer = self.write.acquire().await?;
+        writer.execute("PRAGMA synchronous = NORMAL").await?;
+        Ok(writer)
     }
 
     /// What proves which installation key this ledger was made with; `None` for a new ledger.
@@ -306,6 +323,8 @@ fn seconds(at: i64) -> Result<Timestamp> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use sqlx::Connection;
+
     use super::*;
     use crate::ledger::Proof;
 
@@ -331,6 +350,22 @@ pub(crate) mod tests {
         let (a, b) = tokio::join!(Ledger::open(&path), Ledger::open(&path));
         a.unwrap().ping().await.unwrap();
         b.unwrap().ping().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_waited_for_is_on_the_disk_whatever_was_interrupted_before() {
+        let (_dir, ledger) = ledger().await;
+        let mode = async |writer: &mut SqliteConnection| -> i64 {
+            sqlx::query_scalar("PRAGMA synchronous").fetch_one(writer).await.unwrap()
+        };
+        let (normal, full) = (1, 2);
+        let mut passing = ledger.passing().await.unwrap();
+        assert_eq!(mode(&mut passing).await, normal);
+        let interrupted = passing.begin().await.unwrap();
+        drop(interrupted);
+        drop(passing);
+        assert_eq!(mode(&mut *ledger.begin().await.unwrap()).await, full);
+        assert_eq!(mode(&mut *ledger.write.acquire().await.unwrap()).await, full);
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ impl Ledger {
         .bind(&code.scope)
         .bind(expires_at.as_second())
         .bind(code.session)
-        .execute(&self.write)
+        .execute(&mut *self.passing().await?)
         .await?;
         Ok(issued.rows_affected() > 0)
     }

@@ -177,6 +177,8 @@ impl Stage {
             let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, self.listen));
             command
                 .env("ROLLCALL_LISTEN", listen.to_string())
+                // as an ingress on this machine would be
+                .env("ROLLCALL_TRUSTED_PROXIES", "127.0.0.1")
                 .env("ROLLCALL_TLS_CERT", self.folder.join("gateway.crt"))
                 .env("ROLLCALL_TLS_KEY", self.folder.join("gateway.key"));
         }

@@ -215,7 +215,10 @@ impl Page {
     }
 
     /// Where the page says it goes on at once.
-    fn refresh(&self) -> anyhow::Result<Option<Url>> {
+    ///
+    /// # Errors
+    /// If that is no address.
+    pub fn refresh(&self) -> anyhow::Result<Option<Url>> {
         let Some((_, rest)) = self.html.split_once("<meta http-equiv=\"refresh\"") else {
             return Ok(None);
         };

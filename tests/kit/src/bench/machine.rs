@@ -50,6 +50,12 @@ pub fn processor_seconds(process: u32) -> anyhow::Result<f64> {
     Ok(times.sum::<Result<f64, _>>()? / TICKS_PER_SECOND)
 }
 
+/// The processor time that this thread has used, in seconds.
+pub fn thread_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
 /// How long the disk takes to keep a small append, in milliseconds: the median of some tries.
 ///
 /// # Errors

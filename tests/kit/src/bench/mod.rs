@@ -5,7 +5,9 @@ pub mod domains;
 pub mod machine;
 pub mod metrics;
 pub mod report;
+pub mod saml;
 pub mod scim;
+pub mod sign_in;
 
 use std::path::Path;
 

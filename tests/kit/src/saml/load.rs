@@ -1,13 +1,8 @@
 //! Good responses in number, for measuring: of the sizes that companies send.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
-use anyhow::Context;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Attribute, Person, ServiceProvider,
@@ -15,6 +10,9 @@ use super::{
     response::{Response, Sealing},
     signature::Profile,
 };
+
+/// How long they are good: longer than measuring takes.
+const LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 
 /// A kind of response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,34 +25,55 @@ pub enum Size {
     ManyGroups,
 }
 
-/// Writes `count` responses to `folder`, no two alike, each good for five minutes from `now`.
-/// Returns the files.
+impl Size {
+    pub const ALL: [Self; 3] = [Self::Small, Self::DoublySigned, Self::ManyGroups];
+
+    /// What it is called in a table.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Small => "4 KB",
+            Self::DoublySigned => "6 KB, signed twice",
+            Self::ManyGroups => "30 KB, 150 groups",
+        }
+    }
+
+    /// Whether the response has a signature of its own.
+    pub fn response_signed(self) -> bool {
+        self != Self::Small
+    }
+
+    /// Whether the assertion has.
+    pub fn assertion_signed(self) -> bool {
+        self != Self::ManyGroups
+    }
+}
+
+/// Makes `count` responses, no two alike, each good for an hour from `now`.
 ///
 /// # Errors
-/// If they can't be signed or written.
-pub fn write(
-    folder: &Path,
+/// If they can't be signed.
+pub fn documents(
     count: usize,
     size: Size,
     signer: &Arc<Signer>,
     issuer: &str,
     sp: &ServiceProvider,
     now: Timestamp,
-) -> anyhow::Result<Vec<PathBuf>> {
+) -> anyhow::Result<Vec<String>> {
     let profile = Profile::new(signer);
     let sealing = Sealing {
-        assertion: (size != Size::ManyGroups).then(|| profile.clone()),
-        response: (size != Size::Small).then_some(profile),
+        assertion: size.assertion_signed().then(|| profile.clone()),
+        response: size.response_signed().then_some(profile),
         ..Sealing::default()
     };
-    let file = |number: usize| {
-        let person = person(number, size);
-        let path = folder.join(format!("{size:?}-{number}.xml"));
-        let document = sealing.seal(&Response::new(issuer, sp, &person, now))?;
-        fs::write(&path, document).with_context(|| format!("writing {}", path.display()))?;
-        Ok(path)
+    let document = |number: usize| {
+        let mut response = Response::new(issuer, sp, &person(number, size), now);
+        let assertion = &mut response.assertion;
+        assertion.not_on_or_after = Some(now + LIFETIME);
+        assertion.confirmation.not_on_or_after = Some(now + LIFETIME);
+        sealing.seal(&response)
     };
-    (0..count).map(file).collect()
+    (0..count).map(document).collect()
 }
 
 fn person(number: usize, size: Size) -> Person {

@@ -9,6 +9,7 @@
 
 pub mod authn_request;
 pub mod encryption;
+pub mod heavy;
 pub mod hostile;
 pub mod idp;
 pub mod keys;
