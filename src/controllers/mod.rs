@@ -23,7 +23,6 @@ mod verified_domain;
 use std::{
     collections::HashMap,
     fmt::Debug,
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -88,8 +87,8 @@ pub struct Settings {
     pub public_url: String,
     /// The operator's own namespace.
     pub namespace: String,
-    /// The DNS resolvers to ask; the system's where empty.
-    pub dns_servers: Vec<SocketAddr>,
+    /// How domains are looked up.
+    pub dns: dns::Settings,
     /// Where the installation key is put once it is known.
     pub key: KeySlot,
 }
@@ -149,7 +148,7 @@ struct Context {
     installation: Installation,
     status: status::Writer,
     failures: Failures,
-    resolver: dns::Resolver,
+    examiner: dns::Examiner,
     fetchers: Fetchers,
     // the caches of the controllers
     domains: Store<VerifiedDomain>,
@@ -181,7 +180,7 @@ pub async fn run(
     let (syncs, syncs_writer) = reflector::store();
     let (teams, teams_writer) = reflector::store();
     let ctx = Arc::new(Context {
-        resolver: dns::Resolver::new(&settings.dns_servers)?,
+        examiner: dns::Examiner::new(&settings.dns)?,
         fetchers: Fetchers::new().map_err(Error::TrustRoots)?,
         status: status::Writer::new(client.clone()),
         installation: Installation::new(

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Context, Kind, Nudge, Result, age, claimants::Claimants, controller_on, error_policy, events,
-    is_deleted, jittered, namespace, report, status, with_finalizer,
+    is_deleted, jittered, namespace, report, with_finalizer,
 };
 use crate::{
     api::{
@@ -26,7 +26,7 @@ use crate::{
             whole_seconds,
         },
     },
-    dns::{self, Answer, DomainName, Failure},
+    dns::{self, Answer, DomainName, Examination, Look},
     ledger::{Claim, Loss, Proof, Topic},
 };
 
@@ -46,8 +46,6 @@ const ABSENCES: i64 = 3;
 const PROOF_HOLDS: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// What a look alone can have said before; a failed look keeps it.
 const SEEN: [&str; 2] = [reason::AWAITING_RECORD, reason::VALUE_MISMATCH];
-/// How much of a wrong record's value is shown.
-const SHOWN: usize = 60;
 
 impl Kind for VerifiedDomain {
     const NAME: &'static str = "VerifiedDomain";
@@ -106,7 +104,7 @@ async fn reconcile(domain: Arc<VerifiedDomain>, ctx: Arc<Context>) -> Result<Act
 async fn apply(domain: Arc<VerifiedDomain>, ctx: &Context) -> Result<Action> {
     let now = Timestamp::now();
     let own = namespace(domain.as_ref());
-    let (accepted, name) = accept(&domain, ctx).await?;
+    let (accepted, name, allow_private) = accept(&domain, ctx).await?;
     let mut facts = Facts { accepted, claim: None };
     let seeking = facts.accepted.is_yes() && domain.spec.suspend != Some(true);
     // a proof ages also where no new one is sought
@@ -120,8 +118,13 @@ async fn apply(domain: Arc<VerifiedDomain>, ctx: &Context) -> Result<Action> {
         let value = dns::record_value(key, &organization, &name);
         let mut sighting = Sighting::NotLooked;
         if seeking || held.proved_at.is_some() {
-            let answer = ctx.resolver.txt(&dns::record_name(&name)).await;
-            sighting = Sighting::of(answer, &value);
+            let look = Look {
+                domain: &name,
+                expected: &value,
+                allow_private,
+                renewing: held.owns && held.missing_since.is_none(),
+            };
+            sighting = Sighting::of(ctx.examiner.examine(&look).await);
             if let Some(proof) = judge(&held, &sighting, seeking, now) {
                 let ledger = &ctx.ledger;
                 held = ledger.record_proof(&organization, name.as_str(), proof, now).await?;
@@ -150,26 +153,31 @@ async fn cleanup(domain: Arc<VerifiedDomain>, ctx: &Context) -> Result<()> {
 }
 
 /// Whether the object may claim its domain, and which domain that is: none where it isn't one, or
-/// another object counts for it.
-async fn accept(domain: &VerifiedDomain, ctx: &Context) -> Result<(Verdict, Option<DomainName>)> {
+/// another object counts for it. And whether its class allows private endpoints.
+async fn accept(
+    domain: &VerifiedDomain,
+    ctx: &Context,
+) -> Result<(Verdict, Option<DomainName>, bool)> {
     let name = match DomainName::parse(&domain.spec.domain) {
         Ok(name) => name,
         Err(error) => {
             let message = format!("{}: {error}.", domain.spec.domain);
-            return Ok((Verdict::no(reason::NOT_A_DOMAIN, message), None));
+            return Ok((Verdict::no(reason::NOT_A_DOMAIN, message), None, false));
         }
     };
     let twins = twins(domain, &name, &ctx.claimants);
     if let Some(older) = twins.iter().find(|twin| age(twin.as_ref()) < age(domain)) {
         let older = older.name_any();
         let message = format!("{older} names this domain already: delete one of the two.");
-        return Ok((Verdict::no(reason::DUPLICATE, message), None));
+        return Ok((Verdict::no(reason::DUPLICATE, message), None, false));
     }
-    let accepted = match ctx.tenancy.organization(&namespace(domain)).await? {
-        Ok(_) => Verdict::yes(reason::ACCEPTED, ""),
-        Err(refused) => refused,
-    };
-    Ok((accepted, Some(name)))
+    Ok(match ctx.tenancy.organization(&namespace(domain)).await? {
+        Ok(organization) => {
+            let accepted = Verdict::yes(reason::ACCEPTED, "");
+            (accepted, Some(name), organization.allow_private_endpoints)
+        }
+        Err(refused) => (refused, Some(name), false),
+    })
 }
 
 /// The other objects of the namespace that name the same domain, and stay.
@@ -205,24 +213,20 @@ struct Observed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Sighting {
     Match,
-    /// There are records, but not ours: the first of them.
+    /// There are records, but not ours. Each with what to say of it.
     Mismatch(String),
-    Absent,
-    Failed(Failure),
+    Absent(String),
+    Failed(String),
     NotLooked,
 }
 
 impl Sighting {
-    fn of(answer: Answer, value: &str) -> Self {
+    fn of(Examination { answer, explanation, .. }: Examination) -> Self {
         match answer {
-            Answer::Records(records) if records.iter().any(|r| r == value) => Self::Match,
-            Answer::Records(records) => {
-                let mut other = records.into_iter().next().unwrap_or_default();
-                status::shorten(&mut other, SHOWN);
-                Self::Mismatch(other)
-            }
-            Answer::NoData | Answer::NxDomain => Self::Absent,
-            Answer::Failed(failure) => Self::Failed(failure),
+            Answer::Match => Self::Match,
+            Answer::Mismatch => Self::Mismatch(explanation),
+            answer if answer.is_definite_absence() => Self::Absent(explanation),
+            _ => Self::Failed(explanation),
         }
     }
 }
@@ -234,7 +238,7 @@ fn judge(claim: &Claim, sighting: &Sighting, seeking: bool, now: Timestamp) -> O
     let proved = claim.proved_at.is_some();
     match sighting {
         Sighting::Match if seeking || claim.owns => Some(Proof::Seen),
-        Sighting::Absent | Sighting::Mismatch(_) if proved => {
+        Sighting::Absent(_) | Sighting::Mismatch(_) if proved => {
             // looks in quick succession are one absence
             if claim.missed_at.is_some_and(|missed| missed + MISSED > now) {
                 return None;
@@ -332,23 +336,15 @@ fn verified(observed: &Observed, old: &[Condition]) -> Verdict {
             ),
         ),
         Claim { .. } => match sighting {
-            Sighting::Mismatch(other) => Verdict::no(
-                reason::VALUE_MISMATCH,
-                format!(
-                    "There is a TXT record {record}, but its value is \"{other}\": change it to \
-                     {value}, or add a second record."
-                ),
-            ),
-            Sighting::Failed(failure) => {
+            Sighting::Mismatch(seen) => Verdict::no(reason::VALUE_MISMATCH, seen),
+            Sighting::Absent(seen) => Verdict::no(reason::AWAITING_RECORD, seen),
+            Sighting::Failed(why) => {
                 match find(old, kind::VERIFIED).filter(|c| SEEN.contains(&c.reason.as_str())) {
                     Some(known) => Verdict::kept(known),
-                    None => Verdict::unknown(
-                        reason::LOOKUP_FAILED,
-                        format!("{record} could not be looked up: {failure}. It is tried again."),
-                    ),
+                    None => Verdict::unknown(reason::LOOKUP_FAILED, why),
                 }
             }
-            Sighting::Absent | Sighting::NotLooked | Sighting::Match => Verdict::no(
+            Sighting::NotLooked | Sighting::Match => Verdict::no(
                 reason::AWAITING_RECORD,
                 format!("To prove {name}, {publish}. It is looked for by itself."),
             ),
@@ -401,6 +397,14 @@ mod tests {
         Claim { missing_since: Some(at(100)), missed_at: Some(at(100)), absences, ..owned() }
     }
 
+    fn absent() -> Sighting {
+        Sighting::Absent("it is not there".into())
+    }
+
+    fn failed() -> Sighting {
+        Sighting::Failed("nobody answers".into())
+    }
+
     fn domain() -> VerifiedDomain {
         let spec = VerifiedDomainSpec { domain: "acme.com".into(), suspend: None };
         let mut domain = VerifiedDomain::new("acme-com", spec);
@@ -423,26 +427,21 @@ mod tests {
 
     #[test]
     fn only_a_match_proves_and_only_long_absence_loses() {
-        let failed = Sighting::Failed(Failure::ServFail);
+        let failed = failed();
         let other = Sighting::Mismatch("x".into());
         let late = at(100) + GRACE;
         let lost = Some(Proof::Lost(Loss::RecordLost));
         for (held, sighting, now, proof) in [
             (claim(), Sighting::Match, at(1), Some(Proof::Seen)),
-            (claim(), Sighting::Absent, at(1), None),
+            (claim(), absent(), at(1), None),
             (claim(), other.clone(), at(1), None),
             (claim(), failed.clone(), at(1), None),
-            (owned(), Sighting::Absent, at(100), Some(Proof::Missing)),
+            (owned(), absent(), at(100), Some(Proof::Missing)),
             (owned(), other, at(100), Some(Proof::Missing)),
             // long, but not often enough; often, but not long enough; both
-            (missing(1), Sighting::Absent, late, Some(Proof::Missing)),
-            (
-                missing(9),
-                Sighting::Absent,
-                late - SignedDuration::from_secs(1),
-                Some(Proof::Missing),
-            ),
-            (missing(2), Sighting::Absent, late, lost),
+            (missing(1), absent(), late, Some(Proof::Missing)),
+            (missing(9), absent(), late - SignedDuration::from_secs(1), Some(Proof::Missing)),
+            (missing(2), absent(), late, lost),
             (missing(9), failed.clone(), late, None),
             (owned(), failed.clone(), at(10 + 30 * DAY - 1), None),
             (owned(), failed, at(10 + 30 * DAY), Some(Proof::Lost(Loss::ProofExpired))),
@@ -455,18 +454,15 @@ mod tests {
     #[test]
     fn looks_in_quick_succession_are_one_absence() {
         let soon = at(100) + SignedDuration::from_secs(1);
-        assert_eq!(judge(&missing(1), &Sighting::Absent, true, soon), None);
-        assert_eq!(
-            judge(&missing(1), &Sighting::Absent, true, at(100) + MISSED),
-            Some(Proof::Missing)
-        );
+        assert_eq!(judge(&missing(1), &absent(), true, soon), None);
+        assert_eq!(judge(&missing(1), &absent(), true, at(100) + MISSED), Some(Proof::Missing));
     }
 
     #[test]
     fn where_no_proof_is_sought_a_standing_one_ages_and_none_is_made() {
         let now = at(200);
         assert_eq!(judge(&owned(), &Sighting::Match, false, now), Some(Proof::Seen));
-        assert_eq!(judge(&owned(), &Sighting::Absent, false, now), Some(Proof::Missing));
+        assert_eq!(judge(&owned(), &absent(), false, now), Some(Proof::Missing));
         let rival = Claim { owns: false, ..owned() };
         assert_eq!(judge(&rival, &Sighting::Match, false, now), None);
         assert_eq!(judge(&claim(), &Sighting::Match, false, now), None);
@@ -474,20 +470,19 @@ mod tests {
 
     #[test]
     fn each_finding_has_its_reason() {
-        let failed = || Sighting::Failed(Failure::Timeout);
         let lost = |loss| Claim { lost: Some(loss), ..claim() };
         let rival = Claim { owns: false, ..owned() };
         for (held, sighting, truth, because) in [
-            (claim(), Sighting::Absent, "False", reason::AWAITING_RECORD),
+            (claim(), absent(), "False", reason::AWAITING_RECORD),
             (claim(), Sighting::NotLooked, "False", reason::AWAITING_RECORD),
             (claim(), Sighting::Mismatch("x".into()), "False", reason::VALUE_MISMATCH),
             (claim(), failed(), "Unknown", reason::LOOKUP_FAILED),
             (owned(), Sighting::Match, "True", reason::RECORD_FOUND),
             (owned(), failed(), "True", reason::RECORD_FOUND),
-            (missing(1), Sighting::Absent, "True", reason::RECORD_MISSING_IN_GRACE),
+            (missing(1), absent(), "True", reason::RECORD_MISSING_IN_GRACE),
             (missing(1), failed(), "True", reason::RECORD_MISSING_IN_GRACE),
             (rival, Sighting::Match, "False", reason::DOMAIN_CONFLICT),
-            (lost(Loss::RecordLost), Sighting::Absent, "False", reason::RECORD_LOST),
+            (lost(Loss::RecordLost), absent(), "False", reason::RECORD_LOST),
             (lost(Loss::ProofExpired), failed(), "False", reason::PROOF_EXPIRED),
         ] {
             let expected = (truth.to_owned(), because.to_owned());
@@ -498,11 +493,11 @@ mod tests {
     #[test]
     fn deciding_twice_changes_nothing() {
         for (held, sighting) in [
-            (claim(), Sighting::Absent),
+            (claim(), absent()),
             (claim(), Sighting::Mismatch("x".into())),
-            (claim(), Sighting::Failed(Failure::Timeout)),
+            (claim(), failed()),
             (owned(), Sighting::Match),
-            (missing(1), Sighting::Absent),
+            (missing(1), absent()),
         ] {
             let facts = facts(held, sighting);
             let mut domain = domain();
@@ -517,7 +512,7 @@ mod tests {
         let mut domain = domain();
         let (known, _) = decide(&domain, &facts(claim(), Sighting::Mismatch("x".into())), at(1000));
         domain.status = Some(known.clone());
-        let failed = facts(claim(), Sighting::Failed(Failure::ServFail));
+        let failed = facts(claim(), failed());
         assert_eq!(decide(&domain, &failed, at(2000)).0, known);
     }
 
@@ -556,25 +551,13 @@ mod tests {
         let seconds = |held, sighting, now| {
             next_look(facts(held, sighting).claim.as_ref(), at(now)).as_secs()
         };
-        assert_eq!(seconds(claim(), Sighting::Absent, 1), 5);
-        assert_eq!(seconds(claim(), Sighting::Absent, 600), 60);
-        assert_eq!(seconds(claim(), Sighting::Absent, 10 * DAY), 3600);
+        assert_eq!(seconds(claim(), absent(), 1), 5);
+        assert_eq!(seconds(claim(), absent(), 600), 60);
+        assert_eq!(seconds(claim(), absent(), 10 * DAY), 3600);
         assert_eq!(seconds(owned(), Sighting::Match, 600), 24 * 3600);
-        assert_eq!(seconds(missing(1), Sighting::Absent, 600), 3600);
+        assert_eq!(seconds(missing(1), absent(), 600), 3600);
         // one that failed, or that waits for the owner to let go
-        assert_eq!(seconds(owned(), Sighting::Failed(Failure::ServFail), 600), 3600);
+        assert_eq!(seconds(owned(), failed(), 600), 3600);
         assert_eq!(seconds(Claim { owns: false, ..owned() }, Sighting::Match, 600), 3600);
-    }
-
-    #[test]
-    fn a_record_is_ours_only_as_a_whole() {
-        let value = "rollcall-verification=1";
-        let records = |r: &[&str]| Answer::Records(r.iter().map(|&s| s.to_owned()).collect());
-        assert_eq!(Sighting::of(records(&["other", value]), value), Sighting::Match);
-        let longer = format!("{value}0");
-        assert_eq!(Sighting::of(records(&[&longer]), value), Sighting::Mismatch(longer));
-        assert_eq!(Sighting::of(Answer::NxDomain, value), Sighting::Absent);
-        let long = "ü".repeat(100);
-        assert_eq!(Sighting::of(records(&[&long]), value), Sighting::Mismatch("ü".repeat(30)));
     }
 }

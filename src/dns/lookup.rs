@@ -22,7 +22,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What the DNS says of a name's TXT records.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Found {
     /// The records, in the order of their text. The strings of one record are joined
     /// (RFC 7208, 3.3); records never are.
     Records(Vec<String>),
@@ -77,11 +77,11 @@ impl Resolver {
     }
 
     /// The TXT records of `name`. Takes at most ten seconds.
-    pub async fn txt(&self, name: &str) -> Answer {
-        let Ok(mut name) = Name::from_ascii(name) else { return Answer::NxDomain };
+    pub async fn txt(&self, name: &str) -> Found {
+        let Ok(mut name) = Name::from_ascii(name) else { return Found::NxDomain };
         name.set_fqdn(true); // or the system's search list would be tried
         match tokio::time::timeout(DEADLINE, self.0.txt_lookup(name)).await {
-            Err(_) => Answer::Failed(Failure::Timeout),
+            Err(_) => Found::Failed(Failure::Timeout),
             Ok(Err(error)) => absence(&error),
             Ok(Ok(found)) => {
                 let mut records: Vec<_> = found
@@ -93,7 +93,7 @@ impl Resolver {
                     })
                     .collect();
                 records.sort_unstable();
-                if records.is_empty() { Answer::NoData } else { Answer::Records(records) }
+                if records.is_empty() { Found::NoData } else { Found::Records(records) }
             }
         }
     }
@@ -115,12 +115,12 @@ fn joined(strings: &[Box<[u8]>]) -> String {
 }
 
 /// Only what a server said in so many words is an absence.
-fn absence(error: &NetError) -> Answer {
+fn absence(error: &NetError) -> Found {
     let failure = match error {
         NetError::Dns(DnsError::NoRecordsFound(no)) => match no.response_code {
-            ResponseCode::NXDomain => return Answer::NxDomain,
+            ResponseCode::NXDomain => return Found::NxDomain,
             // without an SOA it is a referral or a broken server, not an answer (RFC 2308, 2.2)
-            ResponseCode::NoError if no.soa.is_some() => return Answer::NoData,
+            ResponseCode::NoError if no.soa.is_some() => return Found::NoData,
             ResponseCode::ServFail => Failure::ServFail,
             ResponseCode::Refused => Failure::Refused,
             _ => Failure::Malformed,
@@ -134,5 +134,5 @@ fn absence(error: &NetError) -> Answer {
         NetError::NoConnections | NetError::Io(_) | NetError::Busy => Failure::Unreachable,
         _ => Failure::Malformed,
     };
-    Answer::Failed(failure)
+    Found::Failed(failure)
 }

@@ -1,9 +1,12 @@
-//! Domain names, the challenge that proves one, and the look-up that finds it. Knows no Kubernetes.
+//! Domain names, the challenge that proves one, and the look that finds it. Knows no Kubernetes.
 
+mod answer;
 mod challenge;
+mod examiner;
 mod lookup;
 mod name;
 
+pub use answer::{Answer, Examination, Step};
 pub use challenge::{record_name, record_value};
-pub use lookup::{Answer, Failure, Resolver};
+pub use examiner::{Examiner, Look, Settings};
 pub use name::{DomainName, NotADomain};
