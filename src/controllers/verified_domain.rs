@@ -386,6 +386,7 @@ mod tests {
             absences: 0,
             lost: None,
             owns: false,
+            asked: crate::ledger::Asked::default(),
         }
     }
 
