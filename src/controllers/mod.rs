@@ -149,6 +149,7 @@ struct Context {
     status: status::Writer,
     failures: Failures,
     examiner: dns::Examiner,
+    looks: verified_domain::Looks,
     fetchers: Fetchers,
     // the caches of the controllers
     domains: Store<VerifiedDomain>,
@@ -179,7 +180,9 @@ pub async fn run(
     let (connections, connections_writer) = reflector::store();
     let (syncs, syncs_writer) = reflector::store();
     let (teams, teams_writer) = reflector::store();
+    let (looks, looked) = verified_domain::Looks::new(stop.clone());
     let ctx = Arc::new(Context {
+        looks,
         examiner: dns::Examiner::new(&settings.dns)?,
         fetchers: Fetchers::new().map_err(Error::TrustRoots)?,
         status: status::Writer::new(client.clone()),
@@ -211,7 +214,7 @@ pub async fn run(
         ctx.installation.keep_looking(&ctx.nudges, until()),
         sweep::run(&ctx, until()),
         identity_class::run(ctx.clone(), until()),
-        verified_domain::run(ctx.clone(), domains_writer, until()),
+        verified_domain::run(ctx.clone(), domains_writer, looked, until()),
         sso_connection::run(ctx.clone(), connections_writer, until()),
         directory_sync::run(ctx.clone(), syncs_writer, until()),
         directory_team::run(ctx.clone(), teams_writer, until()),
