@@ -4,7 +4,9 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
-use rollcall::cli::{authn_config::ApiVersion, client, plugin::Operator, saml_check::SamlCheck};
+use rollcall::cli::{
+    authn_config::ApiVersion, client, dns::Dns, plugin::Operator, saml_check::SamlCheck,
+};
 use url::Url;
 
 /// Enterprise single sign-on and directory sync for Kubernetes, declared as YAML.
@@ -71,9 +73,8 @@ pub struct Controller {
     /// The operator's own namespace, where its installation key is.
     #[arg(long, env = "POD_NAMESPACE", default_value = "rollcall")]
     pub namespace: String,
-    /// The DNS resolvers to ask, each an address with or without a port; the system's if omitted.
-    #[arg(long, env = "ROLLCALL_DNS_SERVERS", value_delimiter = ',', value_parser = dns_server)]
-    pub dns_servers: Vec<SocketAddr>,
+    #[command(flatten)]
+    pub dns: Dns,
 }
 
 #[derive(Args)]
@@ -193,13 +194,6 @@ fn public_url(text: &str) -> Result<Url, String> {
         "https" => Err("write the host alone, without a path".into()),
         _ => Err("write a full URL that begins with https://".into()),
     }
-}
-
-/// An address with or without a port: 53 where it has none.
-fn dns_server(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .or_else(|_| text.parse().map(|ip| SocketAddr::new(ip, 53)))
-        .map_err(|_| "write an IP address, with or without a port".into())
 }
 
 /// A CIDR prefix, or an address alone.

@@ -8,7 +8,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use clap::{CommandFactory, FromArgMatches};
 use rollcall::{
-    api, cli, controllers, dns,
+    api, cli, controllers,
     fetch::Fetchers,
     gateway,
     health::{self, Ready},
@@ -116,7 +116,7 @@ async fn control(
     let settings = controllers::Settings {
         public_url: common.public_url.as_str().trim_end_matches('/').to_owned(),
         namespace: args.namespace,
-        dns: dns::Settings { servers: args.dns_servers },
+        dns: args.dns.settings(),
         key: key.clone(),
     };
     controllers::run(client, ledger.clone(), settings, metrics.clone(), ready, stop.clone())

@@ -5,6 +5,7 @@ pub mod authn_config;
 mod cache;
 pub mod client;
 mod credential;
+pub mod dns;
 mod kubeconfig;
 mod loopback;
 mod oidc;

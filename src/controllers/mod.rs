@@ -105,7 +105,7 @@ pub enum Error {
     #[error("trust roots: {0}")]
     TrustRoots(#[source] reqwest::Error),
     #[error("dns: {0}")]
-    Dns(#[from] hickory_resolver::net::NetError),
+    Dns(#[from] dns::SettingsError),
     /// The watch that should have filled a cache ended first.
     #[error("a cache was never filled")]
     Cache,

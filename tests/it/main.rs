@@ -11,6 +11,7 @@ mod fuzz_seeds;
 mod generated;
 mod issuer;
 mod login;
+mod looks;
 mod operations;
 mod plugin;
 mod policies;
