@@ -5,7 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use rollcall::cli::{
-    authn_config::ApiVersion, client, dns::Dns, plugin::Operator, saml_check::SamlCheck,
+    authn_config::ApiVersion, client, dns::Dns, domains::Domains, plugin::Operator,
+    saml_check::SamlCheck,
 };
 use url::Url;
 
@@ -37,6 +38,8 @@ pub enum Command {
     Whoami(client::Whoami),
     /// Sign out: end the tokens and forget them.
     Logout(client::Logout),
+    /// List an organization's domains with the records that prove them, or add some.
+    Domains(Domains),
     /// Tell whether somebody is active, since when, and in which groups and teams.
     People(People),
     /// End all of somebody's sessions. What kubectl holds works until it expires.

@@ -41,6 +41,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Command::Whoami(args) => args.run().await?,
         Command::Logout(args) => args.run().await?,
         Command::Saml(Saml::Check(args)) => return Ok(typed::saml_check(&args)),
+        Command::Domains(args) => return Ok(args.run().await?),
         Command::People(args) => return typed::people(&args, plugin).await,
         Command::Revoke(args) => return typed::revoke(&args, plugin).await,
         Command::Log(args) => return typed::log(&args, plugin).await,

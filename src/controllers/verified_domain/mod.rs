@@ -116,14 +116,15 @@ async fn apply(domain: Arc<VerifiedDomain>, ctx: &Context) -> Result<Action> {
     }
     let (new, next) = decide(&domain, &facts, now);
     let is_due = next.is_some_and(|at| at <= now);
+    let is_new = domain.status.as_ref().is_none_or(|s| s.conditions.is_empty());
     if let Some(claim) = facts.claim.filter(|_| is_due)
         && begin_look(&domain, claim, allow_private, ctx)
-        && domain.status.is_none()
+        && is_new
     {
         return Ok(Action::requeue(FIRST_STATUS));
     }
     ctx.status.write(domain.as_ref(), &new).await?;
-    if domain.status.as_ref().is_none_or(|s| s.conditions.is_empty()) {
+    if is_new {
         ctx.nudges.send(Nudge::Object { kind: VerifiedDomain::NAME, namespace: own });
     }
     // the end of a look that is under way wakes us

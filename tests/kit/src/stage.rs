@@ -279,14 +279,16 @@ impl Stage {
     }
 }
 
-/// The chart as `helm template` renders it for a gateway at this URL, for company IdPs on this
-/// machine.
+/// The chart as `helm template` renders it for a gateway at this URL, for company IdPs and name
+/// servers on this machine, and for domains that are only examples.
 ///
 /// # Errors
 /// If helm isn't there or the chart is no good.
 pub fn chart(gateway: &str) -> anyhow::Result<String> {
-    let values =
-        format!("{{publicURL: '{gateway}', defaultClass: {{allowPrivateEndpoints: true}}}}");
+    let values = format!(
+        "{{publicURL: '{gateway}',
+          defaultClass: {{allowPrivateEndpoints: true, domains: {{allowSpecialUse: true}}}}}}"
+    );
     helm(&["template", NAMESPACE, CHART, "--namespace", NAMESPACE], &values)
 }
 
