@@ -180,7 +180,10 @@ pub async fn run(
     let (syncs, syncs_writer) = reflector::store();
     let (teams, teams_writer) = reflector::store();
     let ctx = Arc::new(Context {
-        examiner: dns::Examiner::new(&settings.dns)?,
+        examiner: dns::Examiner::new(&settings.dns)?.observed_by(Arc::new({
+            let metrics = metrics.clone();
+            move |answer: dns::Answer| metrics.looked(answer.label())
+        })),
         fetchers: Fetchers::new().map_err(Error::TrustRoots)?,
         status: status::Writer::new(client.clone()),
         installation: Installation::new(
