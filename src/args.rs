@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use rollcall::cli::{
-    authn_config::ApiVersion, client, dns::Dns, domains::Domains, plugin::Operator,
-    saml_check::SamlCheck,
+    authn_config::ApiVersion, client, dns::Dns, domain_explain::DomainExplain, domains::Domains,
+    plugin::Operator, saml_check::SamlCheck,
 };
 use url::Url;
 
@@ -46,9 +46,19 @@ pub enum Command {
     Revoke(Revoke),
     /// Show an organization's audit log, the newest line first.
     Log(Log),
+    /// Find out why a domain isn't verified.
+    #[command(subcommand)]
+    Domain(Domain),
     /// Find out why signing in with SAML doesn't work.
     #[command(subcommand)]
     Saml(Saml),
+}
+
+#[derive(Subcommand)]
+pub enum Domain {
+    /// Look for its record as the controller does, and tell who was asked and what was answered:
+    /// exit status 1 if it isn't proved.
+    Explain(DomainExplain),
 }
 
 #[derive(Subcommand)]

@@ -76,6 +76,16 @@ impl Kubectl {
         words.map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
     }
 
+    /// What `kubectl get` prints as JSON with these arguments.
+    ///
+    /// # Errors
+    /// kubectl fails, or prints something else.
+    pub fn get(&self, args: &[&str]) -> Result<Value, Error> {
+        let output = run(self.command().args(["get", "--output=json"]).args(args))?;
+        serde_json::from_slice(&output.stdout)
+            .map_err(|error| Error::Kubectl(format!("this is no JSON: {error}")))
+    }
+
     /// kubectl, with this kubeconfig and context.
     pub fn command(&self) -> Command {
         let mut command = Command::new("kubectl");

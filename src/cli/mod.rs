@@ -6,6 +6,7 @@ mod cache;
 pub mod client;
 mod credential;
 pub mod dns;
+pub mod domain_explain;
 pub mod domains;
 mod kubeconfig;
 mod loopback;

@@ -183,7 +183,10 @@ pub async fn run(
     let (looks, looked) = verified_domain::Looks::new(stop.clone());
     let ctx = Arc::new(Context {
         looks,
-        examiner: dns::Examiner::new(&settings.dns)?,
+        examiner: dns::Examiner::new(&settings.dns)?.observed_by(Arc::new({
+            let metrics = metrics.clone();
+            move |answer: dns::Answer| metrics.looked(answer.label())
+        })),
         fetchers: Fetchers::new().map_err(Error::TrustRoots)?,
         status: status::Writer::new(client.clone()),
         installation: Installation::new(

@@ -41,11 +41,15 @@ pub struct Look<'a> {
     pub renewing: bool,
 }
 
+/// Is told what each look came to.
+pub type Observer = Arc<dyn Fn(Answer) + Send + Sync>;
+
 /// Looks at challenge records. Cheap to clone; knows nothing of who claims what.
 #[derive(Clone)]
 pub struct Examiner {
     source: Arc<Source>,
     validator: Arc<Validator>,
+    observer: Observer,
 }
 
 /// How thoroughly to look.
@@ -64,7 +68,13 @@ impl Examiner {
         Ok(Self {
             source: Arc::new(Source::new(&settings.mode)?),
             validator: Arc::new(Validator::new(settings.trust_anchors.as_deref())?),
+            observer: Arc::new(|_| {}),
         })
+    }
+
+    /// Tell `observer` what each look comes to.
+    pub fn observed_by(self, observer: Observer) -> Self {
+        Self { observer, ..self }
     }
 
     /// Look for the record, and say what was found. Takes fifteen seconds at most.
@@ -80,6 +90,7 @@ impl Examiner {
             // no name that `DomainName` accepts leads here
             Err(_) => Finding::new(Name::root(), Answer::NxDomain),
         };
+        (self.observer)(finding.answer);
         Examination {
             answer: finding.answer,
             explanation: explain(look, &finding),
@@ -191,7 +202,7 @@ impl Inquiry<'_> {
         let mut validity = Validity::Good;
         for (heard, _) in supporting {
             let Ok((_, message)) = &heard.said else { continue };
-            let Examiner { source, validator } = self.examiner;
+            let Examiner { source, validator, .. } = self.examiner;
             validity = validator.check(source, self.trip, question, message).await;
             if validity == Validity::Good {
                 break;

@@ -36,7 +36,8 @@ impl Opinion {
 
     /// Whether the value is there, as one whole record.
     pub fn shows(&self, expected: &str) -> bool {
-        matches!(self, Self::Texts(texts) if texts.iter().any(|text| text == expected))
+        let is_it = |text: &String| !expected.is_empty() && text == expected;
+        matches!(self, Self::Texts(texts) if texts.iter().any(is_it))
     }
 }
 
@@ -150,8 +151,11 @@ mod tests {
 
     #[test]
     fn a_value_is_there_only_as_one_whole_record() {
-        for records in [&["va"][..], &["av"], &["", "V"], &["\"v\""], &[]] {
-            assert_eq!(judge(&[texts(records)], "v"), Verdict::Final(Answer::Mismatch));
+        for records in [&["va"][..], &["av"], &["", "V"], &["\"v\""]] {
+            for expected in ["v", "not there", ""] {
+                let verdict = judge(&[texts(records)], expected);
+                assert_eq!(verdict, Verdict::Final(Answer::Mismatch), "{records:?}");
+            }
         }
     }
 

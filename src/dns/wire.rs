@@ -1,6 +1,7 @@
 //! One question to one server: over UDP, and over TCP where that isn't enough; or over TLS.
 
 use std::{
+    io::ErrorKind,
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
     sync::Arc,
@@ -101,13 +102,13 @@ impl Wire {
         }
         match self.over_udp(server, question).await {
             Ok(message) if !message.metadata.truncation => Ok(message),
+            Err(error) if !by_tcp(&error) => Err(failure(&error)),
             // cut, lost, or with letters of another case: TCP is cut by nobody and hard to forge
-            Ok(_) | Err(NetError::Timeout | NetError::QueryCaseMismatch) => {
+            _ => {
                 let provider = self.provider.clone();
                 let exchange = TcpClientStream::exchange(server, None, TRY, Some(1), provider);
                 self.over(exchange, question).await
             }
-            Err(error) => Err(failure(&error)),
         }
     }
 
@@ -151,11 +152,20 @@ impl Wire {
     }
 }
 
+/// Whether TCP may help.
+fn by_tcp(error: &NetError) -> bool {
+    matches!(error, NetError::QueryCaseMismatch) || failure(error) == Failure::Timeout
+}
+
 fn failure(error: &NetError) -> Failure {
     match error {
         NetError::Timeout => Failure::Timeout,
-        NetError::Io(_) | NetError::NoConnections | NetError::Busy => Failure::Unreachable,
-        NetError::RustlsError(_) => Failure::Unreachable,
+        NetError::Io(error) => match error.kind() {
+            ErrorKind::TimedOut => Failure::Timeout,
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => Failure::Malformed,
+            _ => Failure::Unreachable,
+        },
+        NetError::NoConnections | NetError::Busy | NetError::RustlsError(_) => Failure::Unreachable,
         _ => Failure::Malformed,
     }
 }

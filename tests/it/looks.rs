@@ -172,7 +172,7 @@ async fn what_servers_answer_is_told_apart_and_only_absence_is_absence() {
         (Manner::Lame, Answer::Malformed),
         (Manner::Silent, Answer::Timeout),
         (Manner::TruncatedAlways, Answer::Malformed),
-        (Manner::WrongId, Answer::Timeout),
+        (Manner::WrongId, Answer::Malformed),
     ] {
         dns.set_mode("acme.example", manner).unwrap();
         let looked = seen(&dns).await;

@@ -230,6 +230,8 @@ impl RequestHandler for Handler {
         self.0.queries.fetch_add(1, Ordering::Relaxed);
         let mut metadata = Metadata::response_from_request(&request.metadata);
         metadata.authoritative = true;
+        // to whoever wants a resolver it is one
+        metadata.recursion_available = metadata.recursion_desired;
         let mut soa = None;
         let mut answer = Answer::default();
         match request.request_info() {

@@ -6,7 +6,7 @@ pub mod machine;
 pub mod metrics;
 pub mod report;
 pub mod scim;
-pub mod seen;
+mod seen;
 
 use std::path::Path;
 

@@ -31,7 +31,7 @@ const SILENT: &str = "silent.example";
 ///
 /// # Errors
 /// If something fails to work.
-pub async fn measure(
+pub(super) async fn measure(
     setting: &Setting,
     client: &Client,
     resource: &ApiResource,
