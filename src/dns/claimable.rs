@@ -56,6 +56,10 @@ pub enum NotClaimable {
     SpecialUse,
     #[error("the class of this organization doesn't allow it: ask the platform team")]
     NotAllowed,
+    #[error(
+        "the class of this organization denies a name below it: write it without includeSubdomains"
+    )]
+    CoversDenied,
 }
 
 impl Claimable {
@@ -64,12 +68,14 @@ impl Claimable {
     /// # Errors
     /// The first thing that speaks against the domain.
     pub fn by_any_class(name: &DomainName) -> Result<(), NotClaimable> {
-        Self { special_use: true, private_suffixes: true, ..Self::default() }.check(name)
+        Self { special_use: true, private_suffixes: true, ..Self::default() }.check(name, false)
     }
 
+    /// Whether the domain may be claimed, with what is below it or without.
+    ///
     /// # Errors
-    /// The first thing that speaks against the domain.
-    pub fn check(&self, name: &DomainName) -> Result<(), NotClaimable> {
+    /// The first thing that speaks against it.
+    pub fn check(&self, name: &DomainName, include_subdomains: bool) -> Result<(), NotClaimable> {
         match own_suffix(name) {
             Some(psl::Type::Icann) => return Err(NotClaimable::PublicSuffix),
             Some(psl::Type::Private) if !self.private_suffixes => {
@@ -86,6 +92,12 @@ impl Claimable {
         let within = |suffixes: &[String]| suffixes.iter().any(|suffix| name.is_within(suffix));
         if within(&self.deny) || self.allow.as_deref().is_some_and(|allow| !within(allow)) {
             return Err(NotClaimable::NotAllowed);
+        }
+        let is_below = |denied: &String| {
+            denied.strip_suffix(name.as_str()).is_some_and(|above| above.ends_with('.'))
+        };
+        if include_subdomains && self.deny.iter().any(is_below) {
+            return Err(NotClaimable::CoversDenied);
         }
         Ok(())
     }
@@ -116,7 +128,7 @@ mod tests {
     use super::*;
 
     fn refused(rules: &Claimable, text: &str) -> Option<NotClaimable> {
-        rules.check(&DomainName::parse(text).unwrap()).err()
+        rules.check(&DomainName::parse(text).unwrap(), false).err()
     }
 
     #[test]
@@ -177,6 +189,9 @@ mod tests {
         ] {
             assert_eq!(refused(&rules, text), why, "{text}");
         }
+        let with_all_below = |text| rules.check(&DomainName::parse(text).unwrap(), true).err();
+        assert_eq!(with_all_below("acme.com"), Some(NotClaimable::CoversDenied));
+        assert_eq!(with_all_below("mail.acme.com"), None);
         let nothing = Claimable { allow: Some(vec![]), ..Claimable::default() };
         assert_eq!(refused(&nothing, "acme.com"), none);
         let all_but = Claimable { deny: list(&["acme.com"]), ..Claimable::default() };

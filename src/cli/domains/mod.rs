@@ -184,7 +184,7 @@ impl Add {
     fn make(&self, names: &[DomainName]) -> Result<Vec<String>, Error> {
         let there = self.place.list()?;
         let (mut objects, mut new) = (Vec::new(), Vec::new());
-        let mut narrow = Vec::new();
+        let mut widened = Vec::new();
         for name in names {
             let same = there.iter().filter(|object| {
                 DomainName::parse(&object.spec.domain).is_ok_and(|other| other == *name)
@@ -193,7 +193,7 @@ impl Add {
             match same.min_by_key(|o| (o.metadata.creation_timestamp.clone(), o.name_any())) {
                 Some(object) => {
                     if self.include_subdomains && object.spec.include_subdomains != Some(true) {
-                        narrow.push(object.name_any());
+                        widened.push(object.name_any());
                     }
                     objects.push(object.name_any());
                 }
@@ -213,7 +213,7 @@ impl Add {
             run_on(&mut create, &serde_json::to_vec(&list)?)?;
         }
         let wide = json!({ "spec": { "includeSubdomains": true } }).to_string();
-        for object in narrow {
+        for object in widened {
             let patch = ["patch", KIND, &object, "--type=merge", "--patch", &wide];
             run(&mut self.place.command(&patch))?;
         }

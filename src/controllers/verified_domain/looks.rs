@@ -41,11 +41,27 @@ pub enum Standing {
     /// None is under way.
     Idle,
     UnderWay,
-    /// It found this, which is told once; and what the look before it had found.
-    Found {
-        examination: Examination,
-        before: Option<Answer>,
-    },
+    /// It found this, which stands until it is settled.
+    Found(Found),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The look's own number.
+    number: u64,
+    pub answer: Answer,
+    /// What to say of it.
+    pub explanation: String,
+    /// What the look before it had found.
+    pub before: Option<Answer>,
+}
+
+#[cfg(test)]
+impl Found {
+    /// What a look finds that has this to say.
+    pub fn of(answer: Answer, explanation: String) -> Self {
+        Self { number: 0, answer, explanation, before: None }
+    }
 }
 
 #[derive(Clone)]
@@ -79,7 +95,7 @@ struct Look {
     number: u64,
     /// The value that is looked for: what is found says nothing of another.
     value: String,
-    found: Option<(Examination, Option<Answer>)>,
+    found: Option<Found>,
 }
 
 impl Looks {
@@ -140,18 +156,23 @@ impl Looks {
     }
 
     /// Where the object's look for `value` stands.
-    pub fn take(&self, object: &Object, value: &str) -> Standing {
+    pub fn standing(&self, object: &Object, value: &str) -> Standing {
+        let state = self.0.lock();
+        let look = state.objects.get(object).and_then(|known| known.look.as_ref());
+        match look.filter(|look| look.value == value) {
+            None => Standing::Idle,
+            Some(Look { found: None, .. }) => Standing::UnderWay,
+            Some(Look { found: Some(found), .. }) => Standing::Found(found.clone()),
+        }
+    }
+
+    /// What was found has had all its effects.
+    pub fn settle(&self, object: &Object, found: &Found) {
         let mut state = self.0.lock();
-        let Some(known) = state.objects.get_mut(object) else { return Standing::Idle };
-        match &mut known.look {
-            Some(look) if look.value == value => match look.found.take() {
-                None => Standing::UnderWay,
-                Some((examination, before)) => {
-                    known.look = None;
-                    Standing::Found { examination, before }
-                }
-            },
-            _ => Standing::Idle,
+        if let Some(known) = state.objects.get_mut(object)
+            && known.look.as_ref().is_some_and(|look| look.number == found.number)
+        {
+            known.look = None;
         }
     }
 
@@ -187,12 +208,14 @@ impl Turn {
     }
 
     fn found(&self, found: Examination, at: Timestamp) {
+        let Examination { answer, explanation, wait_at_least, .. } = found;
         let mut state = self.looks.lock();
         let Some(known) = state.look(self) else { return };
-        let wait_at_least = found.wait_at_least.unwrap_or_default();
-        let before = known.last.replace(Last { at, answer: found.answer, wait_at_least });
+        let wait_at_least = wait_at_least.unwrap_or_default();
+        let before = known.last.replace(Last { at, answer, wait_at_least });
         if let Some(look) = &mut known.look {
-            look.found = Some((found, before.map(|last| last.answer)));
+            let before = before.map(|last| last.answer);
+            look.found = Some(Found { number: self.number, answer, explanation, before });
         }
     }
 }
@@ -255,11 +278,16 @@ mod tests {
         }
     }
 
+    /// What the object's look found; it is settled then.
     fn answered(looks: &Looks, object: &Object) -> Option<Answer> {
-        match looks.take(object, "v") {
-            Standing::Found { examination, .. } => Some(examination.answer),
-            Standing::Idle | Standing::UnderWay => None,
-        }
+        let Standing::Found(found) = looks.standing(object, "v") else { return None };
+        assert!(
+            matches!(looks.standing(object, "v"), Standing::Found(again) if again == found),
+            "who couldn't do anything with it finds it again"
+        );
+        looks.settle(object, &found);
+        assert!(matches!(looks.standing(object, "v"), Standing::Idle));
+        Some(found.answer)
     }
 
     async fn next(finished: &mut (impl Stream<Item = Object> + Unpin)) -> Object {
@@ -281,12 +309,11 @@ mod tests {
         looks.begin(&good, "good", "v", || async { examination(Answer::Match) });
         assert_eq!(next(&mut finished).await, good);
         assert_eq!(answered(&looks, &good), Some(Answer::Match));
-        assert!(matches!(looks.take(&good, "v"), Standing::Idle), "what is found is told once");
 
         // the bad ones have their turns, first come, first served
         assert_eq!(looks.0.all.available_permits(), OF_ALL - OF_ONE);
         for (object, answer) in bad {
-            assert!(matches!(looks.take(&object, "v"), Standing::UnderWay));
+            assert!(matches!(looks.standing(&object, "v"), Standing::UnderWay));
             answer.send(examination(Answer::Timeout)).unwrap();
             assert_eq!(next(&mut finished).await, object);
             assert_eq!(answered(&looks, &object), Some(Answer::Timeout));
@@ -339,7 +366,7 @@ mod tests {
         for _ in 0..OF_ONE + 1 {
             looks.begin(&d, "acme", "v", || async { panic!("a defect, on purpose") });
             next(&mut finished).await;
-            assert!(matches!(looks.take(&d, "v"), Standing::Idle));
+            assert!(matches!(looks.standing(&d, "v"), Standing::Idle));
         }
         looks.begin(&d, "acme", "v", || async { examination(Answer::Match) });
         next(&mut finished).await;

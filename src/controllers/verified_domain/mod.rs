@@ -38,7 +38,7 @@ use crate::{
         conditions::{Verdict, kind, reason, reason_of},
         meta,
     },
-    dns::{self, DomainName, Examination, Look, NotClaimable},
+    dns::{self, DomainName, Look, NotClaimable},
     ledger::{Asked, Topic},
 };
 
@@ -109,21 +109,31 @@ async fn reconcile(domain: Arc<VerifiedDomain>, ctx: Arc<Context>) -> Result<Act
 async fn apply(domain: Arc<VerifiedDomain>, ctx: &Context) -> Result<Action> {
     let now = Timestamp::now();
     let own = namespace(domain.as_ref());
-    let Accepted { verdict, name, allow_private } = accept(&domain, ctx).await?;
+    let object = object(&domain);
+    let Accepted { verdict, name, given_up, allow_private } = accept(&domain, ctx).await?;
     let mut facts = Facts { accepted: verdict, claim: None };
     if let Some(name) = name {
         facts.claim = observe(&domain, name, facts.accepted.is_yes(), now, ctx).await?;
     }
     let (new, next) = decide(&domain, &facts, now);
+    if let Some((id, name)) = given_up
+        && ctx.ledger.claim_of(&id, name.as_str()).await?.is_some()
+    {
+        ctx.ledger.release(&id, name.as_str()).await?;
+    }
     let is_due = next.is_some_and(|at| at <= now);
     let is_new = domain.status.as_ref().is_none_or(|s| s.conditions.is_empty());
-    if let Some(claim) = facts.claim.filter(|_| is_due)
-        && begin_look(&domain, claim, allow_private, ctx)
-        && is_new
-    {
-        return Ok(Action::requeue(FIRST_STATUS));
+    let claim = facts.claim.as_ref();
+    if let Some(claim) = claim.filter(|claim| is_due && (claim.asked_now || !claim.is_under_way)) {
+        begin_look(&object, claim, allow_private, ctx);
+        if is_new {
+            return Ok(Action::requeue(FIRST_STATUS));
+        }
     }
     ctx.status.write(domain.as_ref(), &new).await?;
+    if let Some(found) = claim.and_then(|claim| claim.found.as_ref()) {
+        ctx.looks.settle(&object, found);
+    }
     if is_new {
         ctx.nudges.send(Nudge::Object { kind: VerifiedDomain::NAME, namespace: own });
     }
@@ -149,13 +159,15 @@ struct Accepted {
     verdict: Verdict,
     /// Which domain that is: none where it isn't one, or the object has no claim to it.
     name: Option<DomainName>,
+    /// The organization and the domain of a claim that may not stand, if there is one.
+    given_up: Option<(String, DomainName)>,
     /// Whether name servers at inner addresses may be asked.
     allow_private: bool,
 }
 
 impl Accepted {
     fn no_claim(verdict: Verdict) -> Self {
-        Self { verdict, name: None, allow_private: false }
+        Self { verdict, name: None, given_up: None, allow_private: false }
     }
 }
 
@@ -173,23 +185,26 @@ async fn accept(domain: &VerifiedDomain, ctx: &Context) -> Result<Accepted> {
         let message = format!("{older} names this domain already: delete one of the two.");
         return Ok(Accepted::no_claim(Verdict::no(reason::DUPLICATE, message)));
     }
-    match ctx.tenancy.organization(&namespace(domain)).await? {
-        Ok(organization) => match organization.claimable.check(&name) {
-            Ok(()) => Ok(Accepted {
-                verdict: Verdict::yes(reason::ACCEPTED, ""),
-                name: Some(name),
-                allow_private: organization.allow_private_endpoints,
-            }),
-            // it was somebody's before the class, or a newer list, said that it can't be
-            Err(refusal) => {
-                if ctx.ledger.claim_of(&organization.id, name.as_str()).await?.is_some() {
-                    ctx.ledger.release(&organization.id, name.as_str()).await?;
-                }
-                Ok(Accepted::no_claim(not_claimable(&name, refusal)))
-            }
+    let organization = match ctx.tenancy.organization(&namespace(domain)).await? {
+        Ok(organization) => organization,
+        Err(verdict) => {
+            return Ok(Accepted { name: Some(name), ..Accepted::no_claim(verdict) });
+        }
+    };
+    let include_subdomains = domain.spec.include_subdomains.unwrap_or(false);
+    Ok(match organization.claimable.check(&name, include_subdomains) {
+        Ok(()) => Accepted {
+            verdict: Verdict::yes(reason::ACCEPTED, ""),
+            name: Some(name),
+            given_up: None,
+            allow_private: organization.allow_private_endpoints,
         },
-        Err(verdict) => Ok(Accepted { verdict, name: Some(name), allow_private: false }),
-    }
+        // it may have been claimed before the class, or a newer list, said that it can't be
+        Err(refusal) => Accepted {
+            given_up: Some((organization.id, name.clone())),
+            ..Accepted::no_claim(not_claimable(&name, refusal))
+        },
+    })
 }
 
 fn not_claimable(name: &DomainName, refusal: NotClaimable) -> Verdict {
@@ -197,7 +212,7 @@ fn not_claimable(name: &DomainName, refusal: NotClaimable) -> Verdict {
         NotClaimable::PublicSuffix | NotClaimable::PrivateSuffix => reason::PUBLIC_SUFFIX,
         NotClaimable::FreeMail => reason::FREE_MAIL_DOMAIN,
         NotClaimable::SpecialUse => reason::SPECIAL_USE,
-        NotClaimable::NotAllowed => reason::NOT_ALLOWED_BY_CLASS,
+        NotClaimable::NotAllowed | NotClaimable::CoversDenied => reason::NOT_ALLOWED_BY_CLASS,
     };
     Verdict::no(reason, format!("{name}: {refusal}."))
 }
@@ -251,41 +266,36 @@ async fn observe(
         held = ctx.ledger.ask(&id, name.as_str(), &asked, now).await?;
     }
     let value = dns::record_value(key, &id, &name);
-    let (mut seen, mut is_under_way) = (None, false);
-    match ctx.looks.take(&object, &value) {
+    let (mut found, mut is_under_way) = (None, false);
+    match ctx.looks.standing(&object, &value) {
         Standing::Idle => {}
         Standing::UnderWay => is_under_way = true,
-        Standing::Found { examination: Examination { answer, explanation, .. }, before } => {
-            if let Some(proof) = judge(&held, answer, asked.sought, now) {
+        Standing::Found(look) => {
+            if let Some(proof) = judge(&held, look.answer, asked.sought, now) {
                 held = ctx.ledger.record_proof(&id, name.as_str(), proof, now).await?;
             }
-            if verdict::is_failure(answer) && before != Some(answer) {
-                ctx.status.warn(domain, answer.label(), &explanation).await;
+            if verdict::is_failure(look.answer) && look.before != Some(look.answer) {
+                ctx.status.warn(domain, look.answer.label(), &look.explanation).await;
             }
-            seen = Some((answer, explanation));
+            found = Some(look);
         }
     }
     let last = ctx.looks.last(&object);
-    Ok(Some(Observed { name, value, held, seen, asked_now, is_under_way, last }))
+    Ok(Some(Observed { name, value, held, found, asked_now, is_under_way, last }))
 }
 
-/// Begin the look that is due, unless one is under way that will do. Returns whether it was begun.
 fn begin_look(
-    domain: &VerifiedDomain,
-    claim: Observed,
+    object: &ObjectRef<VerifiedDomain>,
+    claim: &Observed,
     allow_private: bool,
     ctx: &Context,
-) -> bool {
-    let Observed { name, value, held, asked_now, is_under_way, .. } = claim;
-    if is_under_way && !asked_now {
-        return false;
-    }
-    let examiner = ctx.examiner.clone();
+) {
+    let Observed { name, value, held, .. } = claim;
+    let organization = object.namespace.as_deref().unwrap_or_default();
     let renewing = held.owns && held.missing_since.is_none();
-    let expected = value.clone();
-    ctx.looks.begin(&object(domain), &namespace(domain), &value, move || async move {
+    let (examiner, name, expected) = (ctx.examiner.clone(), name.clone(), value.clone());
+    ctx.looks.begin(object, organization, value, move || async move {
         let (domain, expected) = (&name, expected.as_str());
         examiner.examine(&Look { domain, expected, allow_private, renewing }).await
     });
-    true
 }

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     judgement::{GRACE, judge},
-    looks::Last,
+    looks::{Found, Last},
     verdict::{Facts, Observed, decide},
     *,
 };
@@ -60,13 +60,17 @@ fn domain() -> VerifiedDomain {
     domain
 }
 
+fn found(answer: Answer) -> Found {
+    Found::of(answer, format!("it saw {}", answer.label()))
+}
+
 /// What a pass finds: a claim, and what a look saw that has just ended, if one has.
 fn facts(held: Claim, seen: Option<Answer>) -> Facts {
     let observed = Observed {
         name: DomainName::parse("acme.com").unwrap(),
         value: VALUE.into(),
         held,
-        seen: seen.map(|answer| (answer, format!("it saw {}", answer.label()))),
+        found: seen.map(found),
         asked_now: false,
         is_under_way: false,
         last: None,
@@ -166,7 +170,15 @@ fn each_answer_and_each_claim_has_its_reason() {
 #[test]
 fn deciding_twice_changes_nothing() {
     let seen = Answer::ALL.map(|answer| (claim(), Some(answer)));
-    let others = [(owned(), Some(Answer::Match)), (owned(), None), (missing(1), None)];
+    let lost = Claim { lost: Some(Loss::RecordLost), ..claim() };
+    let others = [
+        (owned(), Some(Answer::Match)),
+        (owned(), None),
+        (missing(1), None),
+        (missing(1), Some(Answer::NoData)),
+        (lost.clone(), None),
+        (lost, Some(Answer::Bogus)),
+    ];
     for (held, seen) in seen.into_iter().chain(others) {
         let mut domain = domain();
         let (first, _) = decide(&domain, &facts(held.clone(), seen), at(1000));
@@ -194,6 +206,21 @@ fn a_failed_look_is_told_and_takes_back_nothing_that_was_known() {
     let (_, because, message) = said(&domain, &other, 2000);
     assert_eq!(because, reason::AWAITING_RECORD);
     assert!(message.contains("8000"), "{message}");
+}
+
+#[test]
+fn what_the_last_look_showed_is_told_of_a_record_that_is_gone_too() {
+    for held in [missing(1), Claim { lost: Some(Loss::RecordLost), ..claim() }] {
+        let mut domain = domain();
+        let (_, _, message) = said(&domain, &facts(held.clone(), None), 200);
+        assert!(message.ends_with(&format!("with the value {VALUE}.")), "{message}");
+        let mismatch = facts(held.clone(), Some(Answer::Mismatch));
+        domain.status = Some(decide(&domain, &mismatch, at(200)).0);
+        let (_, _, kept) = said(&domain, &facts(held.clone(), None), 300);
+        assert!(kept.ends_with(" it saw Mismatch"), "{kept}");
+        let (_, _, new) = said(&domain, &facts(held, Some(Answer::Timeout)), 300);
+        assert!(new.ends_with(" it saw Timeout"), "{new}");
+    }
 }
 
 #[test]
@@ -239,6 +266,7 @@ fn each_refusal_of_a_name_has_its_reason_and_says_what_to_do() {
         (NotClaimable::FreeMail, reason::FREE_MAIL_DOMAIN, "your company's own"),
         (NotClaimable::SpecialUse, reason::SPECIAL_USE, "registered to you"),
         (NotClaimable::NotAllowed, reason::NOT_ALLOWED_BY_CLASS, "ask the platform team"),
+        (NotClaimable::CoversDenied, reason::NOT_ALLOWED_BY_CLASS, "without includeSubdomains"),
     ] {
         let verdict = not_claimable(&name, refusal);
         assert_eq!((verdict.truth, &*verdict.reason), (Truth::False, because));

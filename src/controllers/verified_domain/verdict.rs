@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
     judgement::{GRACE, PROOF_HOLDS},
-    looks::{Last, spread},
+    looks::{Found, Last, spread},
     schedule,
 };
 use crate::{
@@ -42,8 +42,8 @@ pub struct Observed {
     /// The value that proves it.
     pub value: String,
     pub held: Claim,
-    /// What a look that ended since the last pass found, and what to say of it.
-    pub seen: Option<(Answer, String)>,
+    /// What a look that has ended found.
+    pub found: Option<Found>,
     /// Whether a look is asked for now.
     pub asked_now: bool,
     pub is_under_way: bool,
@@ -105,9 +105,18 @@ pub fn decide(
 /// What to say of a claim. `old` are the conditions so far: what they know of the last look, a pass
 /// without one keeps.
 fn verified(observed: &Observed, old: &[Condition], now: Timestamp) -> Verdict {
-    let Observed { name, value, held, seen, .. } = observed;
-    let publish = format!("publish a TXT record {} with the value {value}", dns::record_name(name));
+    let Observed { name, value, held, found, .. } = observed;
+    let record = format!("a TXT record {} with the value {value}", dns::record_name(name));
     let days = PROOF_HOLDS.as_hours() / 24;
+    let old = find(old, kind::VERIFIED);
+    // what has come of the claim, and behind it what the last look showed
+    let and_seen = |fate: String| {
+        let seen = found.as_ref().filter(|found| found.answer != Answer::Match);
+        let known = || old.and_then(|old| old.message.strip_prefix(&fate)).map(str::to_owned);
+        let seen = seen.map(|found| format!(" {}", found.explanation)).or_else(known);
+        let seen = seen.unwrap_or_else(|| format!(" Publish {record}."));
+        fate + &seen
+    };
     match held {
         Claim { owns: true, missing_since: None, .. } => {
             let unrenewed = held.seen_at.filter(|seen| *seen + UNRENEWED <= now);
@@ -120,46 +129,43 @@ fn verified(observed: &Observed, old: &[Condition], now: Timestamp) -> Verdict {
             });
             Verdict::yes(reason::RECORD_FOUND, format!("{name} is verified{with}.{but}"))
         }
-        Claim { owns: true, missing_since: Some(since), .. } => Verdict::yes(
-            reason::RECORD_MISSING_IN_GRACE,
-            format!(
-                "{name} is still verified, but its record is gone since {since}: {publish}, or the \
-                 domain is lost {} hours after that.",
+        Claim { owns: true, missing_since: Some(since), .. } => {
+            let fate = format!(
+                "{name} is still verified, but its record is gone since {since}, and {} hours after \
+                 that the domain is lost.",
                 GRACE.as_hours()
-            ),
-        ),
-        Claim { proved_at: Some(_), missing_since: None, asked, .. } if asked.sought => {
-            Verdict::no(
-                reason::DOMAIN_CONFLICT,
-                format!(
-                    "Another organization proved {name} first, and keeps it for as long as its proof \
-                 stands. If the domain is yours alone, ask the platform team."
-                ),
-            )
+            );
+            Verdict::yes(reason::RECORD_MISSING_IN_GRACE, and_seen(fate))
         }
-        held if schedule::is_expired(held, now) => Verdict::no(
-            reason::CHALLENGE_EXPIRED,
-            format!(
-                "The record was looked for during {days} days, and no longer is: {publish}, and \
-                 give the annotation {} a new value.",
+        Claim { proved_at: Some(_), missing_since: None, asked, .. } if asked.sought => {
+            let message = format!(
+                "Another organization proved {name} first, and keeps it for as long as its proof \
+                 stands. If the domain is yours alone, ask the platform team."
+            );
+            Verdict::no(reason::DOMAIN_CONFLICT, message)
+        }
+        held if schedule::is_expired(held, now) => {
+            let message = format!(
+                "The record was looked for during {days} days, and no longer is: publish {record}, \
+                 and give the annotation {} a new value.",
                 meta::REQUESTED_AT
-            ),
-        ),
-        Claim { lost: Some(Loss::RecordLost), .. } => Verdict::no(
-            reason::RECORD_LOST,
-            format!("{name} was verified, but its record was gone for too long: {publish} again."),
-        ),
-        Claim { lost: Some(Loss::ProofExpired), .. } => Verdict::no(
-            reason::PROOF_EXPIRED,
-            format!(
-                "{name} was verified, but could not be looked up for {days} days: mend its name \
-                 servers, and {publish}."
-            ),
-        ),
+            );
+            Verdict::no(reason::CHALLENGE_EXPIRED, message)
+        }
+        Claim { lost: Some(loss), .. } => {
+            let (reason, fate) = match loss {
+                Loss::RecordLost => (reason::RECORD_LOST, "its record was gone for too long"),
+                Loss::ProofExpired => {
+                    (reason::PROOF_EXPIRED, "it could not be looked up for too long")
+                }
+            };
+            Verdict::no(reason, and_seen(format!("{name} was verified, but {fate}.")))
+        }
         Claim { .. } => {
-            let old = find(old, kind::VERIFIED).filter(|c| SEEN.contains(&c.reason.as_str()));
-            unproved(seen.as_ref(), old.map(Verdict::kept)).unwrap_or_else(|| {
-                let message = format!("To prove {name}, {publish}. It is looked for by itself.");
+            let known = old.filter(|old| SEEN.contains(&old.reason.as_str())).map(Verdict::kept);
+            unproved(found.as_ref(), known).unwrap_or_else(|| {
+                let message =
+                    format!("To prove {name}, publish {record}. It is looked for by itself.");
                 Verdict::no(reason::AWAITING_RECORD, message)
             })
         }
@@ -168,8 +174,8 @@ fn verified(observed: &Observed, old: &[Condition], now: Timestamp) -> Verdict {
 
 /// What to say of an unproved domain: what the look showed. One that failed is told, and what was
 /// known before it still counts. `None`: there is nothing to say yet.
-fn unproved(seen: Option<&(Answer, String)>, known: Option<Verdict>) -> Option<Verdict> {
-    let Some((answer, explanation)) = seen else { return known };
+fn unproved(found: Option<&Found>, known: Option<Verdict>) -> Option<Verdict> {
+    let Some(Found { answer, explanation, .. }) = found else { return known };
     Some(match answer {
         Answer::Match => return known, // nothing is sought, or it would be proved now
         Answer::Mismatch => Verdict::no(reason::VALUE_MISMATCH, explanation),
