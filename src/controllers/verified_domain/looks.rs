@@ -49,6 +49,8 @@ pub enum Standing {
 pub struct Found {
     /// The look's own number.
     number: u64,
+    /// When it ended.
+    pub at: Timestamp,
     pub answer: Answer,
     /// What to say of it.
     pub explanation: String,
@@ -60,7 +62,7 @@ pub struct Found {
 impl Found {
     /// What a look finds that has this to say.
     pub fn of(answer: Answer, explanation: String) -> Self {
-        Self { number: 0, answer, explanation, before: None }
+        Self { number: 0, at: Timestamp::UNIX_EPOCH, answer, explanation, before: None }
     }
 }
 
@@ -181,7 +183,7 @@ impl Looks {
         self.0.lock().objects.get(object)?.last
     }
 
-    /// The object is gone.
+    /// The object is gone, or has no claim: what was found for it before says nothing of a later one.
     pub fn forget(&self, object: &Object) {
         self.0.lock().objects.remove(object);
     }
@@ -215,7 +217,7 @@ impl Turn {
         let before = known.last.replace(Last { at, answer, wait_at_least });
         if let Some(look) = &mut known.look {
             let before = before.map(|last| last.answer);
-            look.found = Some(Found { number: self.number, answer, explanation, before });
+            look.found = Some(Found { number: self.number, at, answer, explanation, before });
         }
     }
 }
@@ -238,10 +240,13 @@ impl Drop for Turn {
                 turns.remove();
             }
         }
-        // it ended without finding anything: by a defect, or because we stop
+        // it ended without finding anything, by a defect or because we stop: the next one comes no
+        // sooner than after any other look
         if let Some(known) = state.look(self)
             && known.look.as_ref().is_some_and(|look| look.found.is_none())
         {
+            let (at, wait_at_least) = (Timestamp::now(), Duration::ZERO);
+            known.last = Some(Last { at, answer: Answer::Malformed, wait_at_least });
             known.look = None;
         }
         drop(state);
@@ -367,6 +372,7 @@ mod tests {
             looks.begin(&d, "acme", "v", || async { panic!("a defect, on purpose") });
             next(&mut finished).await;
             assert!(matches!(looks.standing(&d, "v"), Standing::Idle));
+            assert_eq!(looks.last(&d).unwrap().answer, Answer::Malformed, "it isn't tried at once");
         }
         looks.begin(&d, "acme", "v", || async { examination(Answer::Match) });
         next(&mut finished).await;

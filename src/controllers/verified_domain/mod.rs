@@ -115,6 +115,9 @@ async fn apply(domain: Arc<VerifiedDomain>, ctx: &Context) -> Result<Action> {
     if let Some(name) = name {
         facts.claim = observe(&domain, name, facts.accepted.is_yes(), now, ctx).await?;
     }
+    if facts.claim.is_none() {
+        ctx.looks.forget(&object);
+    }
     let (new, next) = decide(&domain, &facts, now);
     if let Some((id, name)) = given_up
         && ctx.ledger.claim_of(&id, name.as_str()).await?.is_some()
@@ -271,8 +274,8 @@ async fn observe(
         Standing::Idle => {}
         Standing::UnderWay => is_under_way = true,
         Standing::Found(look) => {
-            if let Some(proof) = judge(&held, look.answer, asked.sought, now) {
-                held = ctx.ledger.record_proof(&id, name.as_str(), proof, now).await?;
+            if let Some(proof) = judge(&held, look.answer, asked.sought, look.at) {
+                held = ctx.ledger.record_proof(&id, name.as_str(), proof, look.at).await?;
             }
             if verdict::is_failure(look.answer) && look.before != Some(look.answer) {
                 ctx.status.warn(domain, look.answer.label(), &look.explanation).await;
