@@ -4,7 +4,10 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
-use rollcall::cli::{authn_config::ApiVersion, client, plugin::Operator, saml_check::SamlCheck};
+use rollcall::cli::{
+    authn_config::ApiVersion, client, dns::Dns, domain_explain::DomainExplain, domains::Domains,
+    plugin::Operator, saml_check::SamlCheck,
+};
 use url::Url;
 
 /// Enterprise single sign-on and directory sync for Kubernetes, declared as YAML.
@@ -35,15 +38,27 @@ pub enum Command {
     Whoami(client::Whoami),
     /// Sign out: end the tokens and forget them.
     Logout(client::Logout),
+    /// List an organization's domains with the records that prove them, or add some.
+    Domains(Domains),
     /// Tell whether somebody is active, since when, and in which groups and teams.
     People(People),
     /// End all of somebody's sessions. What kubectl holds works until it expires.
     Revoke(Revoke),
     /// Show an organization's audit log, the newest line first.
     Log(Log),
+    /// Find out why a domain isn't verified.
+    #[command(subcommand)]
+    Domain(Domain),
     /// Find out why signing in with SAML doesn't work.
     #[command(subcommand)]
     Saml(Saml),
+}
+
+#[derive(Subcommand)]
+pub enum Domain {
+    /// Look for its record as the controller does, and tell who was asked and what was answered:
+    /// exit status 1 if it isn't proved.
+    Explain(DomainExplain),
 }
 
 #[derive(Subcommand)]
@@ -71,9 +86,8 @@ pub struct Controller {
     /// The operator's own namespace, where its installation key is.
     #[arg(long, env = "POD_NAMESPACE", default_value = "rollcall")]
     pub namespace: String,
-    /// The DNS resolvers to ask, each an address with or without a port; the system's if omitted.
-    #[arg(long, env = "ROLLCALL_DNS_SERVERS", value_delimiter = ',', value_parser = dns_server)]
-    pub dns_servers: Vec<SocketAddr>,
+    #[command(flatten)]
+    pub dns: Dns,
 }
 
 #[derive(Args)]
@@ -193,13 +207,6 @@ fn public_url(text: &str) -> Result<Url, String> {
         "https" => Err("write the host alone, without a path".into()),
         _ => Err("write a full URL that begins with https://".into()),
     }
-}
-
-/// An address with or without a port: 53 where it has none.
-fn dns_server(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .or_else(|_| text.parse().map(|ip| SocketAddr::new(ip, 53)))
-        .map_err(|_| "write an IP address, with or without a port".into())
 }
 
 /// A CIDR prefix, or an address alone.

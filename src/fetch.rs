@@ -337,7 +337,8 @@ enum Place {
 }
 
 impl Reach {
-    fn allows(self, address: IpAddr) -> bool {
+    /// Whether what is there may be reached.
+    pub(crate) fn allows(self, address: IpAddr) -> bool {
         let place = match address {
             IpAddr::V4(v4) => place_v4(v4),
             IpAddr::V6(v6) => place_v6(v6),

@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use args::{Cli, Command, Common, Controller, Gateway, Saml};
+use args::{Cli, Command, Common, Controller, Domain, Gateway, Saml};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
@@ -40,7 +40,9 @@ async fn main() -> anyhow::Result<ExitCode> {
         Command::Credential(args) => args.run().await?,
         Command::Whoami(args) => args.run().await?,
         Command::Logout(args) => args.run().await?,
+        Command::Domain(Domain::Explain(args)) => return Ok(typed::domain_explain(&args).await),
         Command::Saml(Saml::Check(args)) => return Ok(typed::saml_check(&args)),
+        Command::Domains(args) => return Ok(args.run().await?),
         Command::People(args) => return typed::people(&args, plugin).await,
         Command::Revoke(args) => return typed::revoke(&args, plugin).await,
         Command::Log(args) => return typed::log(&args, plugin).await,
@@ -116,7 +118,7 @@ async fn control(
     let settings = controllers::Settings {
         public_url: common.public_url.as_str().trim_end_matches('/').to_owned(),
         namespace: args.namespace,
-        dns_servers: args.dns_servers,
+        dns: args.dns.settings(),
         key: key.clone(),
     };
     controllers::run(client, ledger.clone(), settings, metrics.clone(), ready, stop.clone())

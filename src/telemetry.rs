@@ -36,6 +36,12 @@ struct Kind {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Look {
+    /// A variant of `dns::Answer`.
+    answer: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Request {
     /// The route's template, never a path with ids.
     route: String,
@@ -90,6 +96,7 @@ struct Families {
     domains: Domains,
     reconciles: Family<Reconcile, Counter>,
     reconcile_seconds: Timings<Kind>,
+    looks: Family<Look, Counter>,
     requests: Family<Request, Counter>,
     request_seconds: Timings<Route>,
 }
@@ -118,6 +125,9 @@ impl Metrics {
             Unit::Seconds,
             reconcile_seconds.clone(),
         );
+        let looks = Family::default();
+        let help = "Looks at the records that prove domains, by what they came to";
+        registry.register("domain_looks", help, looks.clone());
         let requests = Family::default();
         registry.register("scim_requests", "SCIM requests by route and code", requests.clone());
         let request_seconds = Timings::new_with_constructor(|| {
@@ -136,6 +146,7 @@ impl Metrics {
             domains,
             reconciles,
             reconcile_seconds,
+            looks,
             requests,
             request_seconds,
         }))
@@ -145,6 +156,11 @@ impl Metrics {
     pub fn reconciled(&self, kind: &'static str, outcome: &'static str, took: Duration) {
         self.0.reconciles.get_or_create(&Reconcile { kind, outcome }).inc();
         self.0.reconcile_seconds.get_or_create(&Kind { kind }).observe(took.as_secs_f64());
+    }
+
+    /// Count a look at a domain's record. `answer` is the label of what it came to.
+    pub fn looked(&self, answer: &'static str) {
+        self.0.looks.get_or_create(&Look { answer }).inc();
     }
 
     /// Count a SCIM request. `route` is a template.

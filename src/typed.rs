@@ -114,6 +114,18 @@ async fn organization(ledger: &Ledger, namespace: &str) -> anyhow::Result<String
     organization.with_context(|| format!("there is no organization in the namespace {namespace}"))
 }
 
+/// `rollcall domain explain`: exit status 1 if the domain isn't proved, 2 if none could be looked for.
+pub async fn domain_explain(args: &cli::domain_explain::DomainExplain) -> ExitCode {
+    match args.run(std::io::stdout().lock()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("Error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
 /// `rollcall saml check`: exit status 1 if a response would be refused, 2 if none could be checked.
 pub fn saml_check(args: &cli::saml_check::SamlCheck) -> ExitCode {
     match cli::saml_check::run(args, std::io::stdout().lock()) {

@@ -1,5 +1,5 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
-use kube::{CustomResource, KubeSchema};
+use kube::{CustomResource, KubeSchema, core::Rule};
 use serde::{Deserialize, Serialize};
 
 use super::LocalRef;
@@ -50,10 +50,48 @@ pub struct IdentityClassSpec {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub grantable_cluster_roles: Option<Vec<String>>,
 
-    /// Whether company IdPs may be at private and loopback addresses. Default false. Link-local
-    /// addresses stay refused either way.
+    /// Which domains the organizations may claim. Omitted: any that a company can own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domains: Option<ClaimableSpec>,
+
+    /// Whether company IdPs and name servers may be at private and loopback addresses. Default
+    /// false. Link-local addresses stay refused either way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_private_endpoints: Option<bool>,
+}
+
+/// Which domains organizations may claim. One that this refuses is not theirs, proved or not.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimableSpec {
+    /// Only what is at or below one of these names, such as acme.com. Omitted: any. Empty: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 253)))]
+    #[x_kube(merge_strategy = ListMerge::Set, validation = suffixes())]
+    pub allow: Option<Vec<String>>,
+
+    /// Nothing that is at or below one of these names, whatever is allowed. Omitted or empty: all
+    /// may be claimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 253)))]
+    #[x_kube(merge_strategy = ListMerge::Set, validation = suffixes())]
+    pub deny: Option<Vec<String>>,
+
+    /// Whether names kept for special use may be claimed, such as acme.test, acme.example and
+    /// acme.internal: for trials, and for networks with a DNS of their own. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_special_use: Option<bool>,
+
+    /// Whether names may be claimed below which their owner lets anybody register, such as
+    /// github.io. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_private_suffixes: Option<bool>,
+}
+
+/// Names as DNS has them, so that they can be compared as they are.
+fn suffixes() -> Rule {
+    Rule::new("self.all(s, s.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?[.])*[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))")
+        .message("write each name in lower case, Unicode as xn--, without a dot before or after it: acme.com")
 }
 
 /// The engine that serves the organizations of a class.
@@ -174,6 +212,23 @@ mod tests {
             assert!(!client("argocd", bad), "{bad}");
         }
         assert!(!client("kubernetes", "https://argocd.example/callback"));
+    }
+
+    #[test]
+    fn suffixes_are_written_as_dns_has_them() {
+        let is_valid = |names: &[&str]| {
+            let spec = json!({ "provider": { "builtin": {} }, "domains": { "deny": names } });
+            IdentityClass::new("a", serde_json::from_value(spec).unwrap()).validate_cel().is_ok()
+        };
+        assert!(
+            is_valid(&[])
+                && is_valid(&["com", "acme.co.uk", "xn--bcher-kva.example", "4.acme.com"])
+        );
+        for bad in
+            ["", ".com", "acme.com.", "ACME.com", "*.acme.com", "bücher.example", "a..b", "-a.com"]
+        {
+            assert!(!is_valid(&[bad]), "{bad}");
+        }
     }
 
     #[test]

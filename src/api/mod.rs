@@ -17,8 +17,8 @@ pub use directory_team::{
     Permission,
 };
 pub use identity_class::{
-    BuiltinProvider, ClientSpec, IdentityClass, IdentityClassSpec, IdentityClassStatus,
-    ProviderSpec,
+    BuiltinProvider, ClaimableSpec, ClientSpec, IdentityClass, IdentityClassSpec,
+    IdentityClassStatus, ProviderSpec,
 };
 pub use sso_connection::{
     Admit, AttributesSpec, CertificateStatus, DirectorySpec, IdentityProviderStatus, Matching,

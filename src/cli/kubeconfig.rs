@@ -1,6 +1,7 @@
 //! The kubeconfig, read and written by kubectl itself, so that its rules for files, contexts and
 //! merging are kubectl's.
 
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -75,6 +76,16 @@ impl Kubectl {
         words.map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
     }
 
+    /// What `kubectl get` prints as JSON with these arguments.
+    ///
+    /// # Errors
+    /// kubectl fails, or prints something else.
+    pub fn get(&self, args: &[&str]) -> Result<Value, Error> {
+        let output = run(self.command().args(["get", "--output=json"]).args(args))?;
+        serde_json::from_slice(&output.stdout)
+            .map_err(|error| Error::Kubectl(format!("this is no JSON: {error}")))
+    }
+
     /// kubectl, with this kubeconfig and context.
     pub fn command(&self) -> Command {
         let mut command = Command::new("kubectl");
@@ -88,8 +99,26 @@ impl Kubectl {
     }
 }
 
-fn run(command: &mut Command) -> Result<Output, Error> {
-    let output = command.stdin(Stdio::null()).output().map_err(Error::NoKubectl)?;
+/// Runs kubectl without any input.
+pub(super) fn run(command: &mut Command) -> Result<Output, Error> {
+    checked(command.stdin(Stdio::null()).output().map_err(Error::NoKubectl)?)
+}
+
+/// Runs kubectl with this input. It reads all of it before it says anything.
+pub(super) fn run_on(command: &mut Command, input: &[u8]) -> Result<Output, Error> {
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().map_err(Error::NoKubectl)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        match stdin.write_all(input) {
+            // it ended without reading: what it says tells why
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            written => written.map_err(Error::NoKubectl)?,
+        }
+    }
+    checked(child.wait_with_output().map_err(Error::NoKubectl)?)
+}
+
+fn checked(output: Output) -> Result<Output, Error> {
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(Error::Kubectl(printable(said.trim().trim_start_matches("error: "))));

@@ -82,7 +82,8 @@ mod tests {
     use crate::api::VerifiedDomainSpec;
 
     fn domain(namespace: &str, name: &str, domain: &str) -> VerifiedDomain {
-        let spec = VerifiedDomainSpec { domain: domain.into(), suspend: None };
+        let spec =
+            VerifiedDomainSpec { domain: domain.into(), include_subdomains: None, suspend: None };
         let mut object = VerifiedDomain::new(name, spec);
         object.metadata.namespace = Some(namespace.into());
         object

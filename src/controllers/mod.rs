@@ -23,7 +23,6 @@ mod verified_domain;
 use std::{
     collections::HashMap,
     fmt::Debug,
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -88,8 +87,8 @@ pub struct Settings {
     pub public_url: String,
     /// The operator's own namespace.
     pub namespace: String,
-    /// The DNS resolvers to ask; the system's where empty.
-    pub dns_servers: Vec<SocketAddr>,
+    /// How domains are looked up.
+    pub dns: dns::Settings,
     /// Where the installation key is put once it is known.
     pub key: KeySlot,
 }
@@ -106,7 +105,7 @@ pub enum Error {
     #[error("trust roots: {0}")]
     TrustRoots(#[source] reqwest::Error),
     #[error("dns: {0}")]
-    Dns(#[from] hickory_resolver::net::NetError),
+    Dns(#[from] dns::SettingsError),
     /// The watch that should have filled a cache ended first.
     #[error("a cache was never filled")]
     Cache,
@@ -149,7 +148,8 @@ struct Context {
     installation: Installation,
     status: status::Writer,
     failures: Failures,
-    resolver: dns::Resolver,
+    examiner: dns::Examiner,
+    looks: verified_domain::Looks,
     fetchers: Fetchers,
     // the caches of the controllers
     domains: Store<VerifiedDomain>,
@@ -180,8 +180,13 @@ pub async fn run(
     let (connections, connections_writer) = reflector::store();
     let (syncs, syncs_writer) = reflector::store();
     let (teams, teams_writer) = reflector::store();
+    let (looks, looked) = verified_domain::Looks::new(stop.clone());
     let ctx = Arc::new(Context {
-        resolver: dns::Resolver::new(&settings.dns_servers)?,
+        looks,
+        examiner: dns::Examiner::new(&settings.dns)?.observed_by(Arc::new({
+            let metrics = metrics.clone();
+            move |answer: dns::Answer| metrics.looked(answer.label())
+        })),
         fetchers: Fetchers::new().map_err(Error::TrustRoots)?,
         status: status::Writer::new(client.clone()),
         installation: Installation::new(
@@ -212,7 +217,7 @@ pub async fn run(
         ctx.installation.keep_looking(&ctx.nudges, until()),
         sweep::run(&ctx, until()),
         identity_class::run(ctx.clone(), until()),
-        verified_domain::run(ctx.clone(), domains_writer, until()),
+        verified_domain::run(ctx.clone(), domains_writer, looked, until()),
         sso_connection::run(ctx.clone(), connections_writer, until()),
         directory_sync::run(ctx.clone(), syncs_writer, until()),
         directory_team::run(ctx.clone(), teams_writer, until()),

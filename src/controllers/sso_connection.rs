@@ -252,6 +252,7 @@ mod tests {
             name: "acme".into(),
             class: "builtin".into(),
             grantable: [].into(),
+            claimable: crate::dns::Claimable::default(),
             allow_private_endpoints: true,
         }
     }

@@ -115,11 +115,21 @@ impl Writer {
             return;
         };
         let stalled = find(new, kind::STALLED).is_some();
-        let mut note = ready.message.clone();
+        let type_ = if stalled { EventType::Warning } else { EventType::Normal };
+        self.publish(object, type_, &ready.reason, &ready.message).await;
+    }
+
+    /// Warn of something that no condition's reason tells.
+    pub async fn warn<K: Kind>(&self, object: &K, reason: &str, message: &str) {
+        self.publish(object, EventType::Warning, reason, message).await;
+    }
+
+    async fn publish<K: Kind>(&self, object: &K, type_: EventType, reason: &str, message: &str) {
+        let mut note = message.to_owned();
         shorten(&mut note, NOTE);
         let event = Event {
-            type_: if stalled { EventType::Warning } else { EventType::Normal },
-            reason: ready.reason.clone(),
+            type_,
+            reason: reason.to_owned(),
             note: Some(note),
             action: "Reconcile".into(),
             secondary: None,

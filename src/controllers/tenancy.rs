@@ -27,6 +27,7 @@ use crate::{
         conditions::{Verdict, reason},
         meta,
     },
+    dns::Claimable,
     ledger::Ledger,
 };
 
@@ -47,7 +48,9 @@ pub struct Organization {
     pub class: String,
     /// The ClusterRoles that its teams may be given.
     pub grantable: BTreeSet<String>,
-    /// Whether its IdPs may be at inner addresses.
+    /// The domains that it may claim.
+    pub claimable: Claimable,
+    /// Whether its IdPs and name servers may be at inner addresses.
     pub allow_private_endpoints: bool,
 }
 
@@ -275,8 +278,19 @@ fn resolve<'a>(
         name: namespace.name_any(),
         class: class.name_any(),
         grantable: class.spec.grantable_cluster_roles.iter().flatten().cloned().collect(),
+        claimable: claimable(class),
         allow_private_endpoints: class.spec.allow_private_endpoints.unwrap_or(false),
     })
+}
+
+fn claimable(class: &IdentityClass) -> Claimable {
+    let spec = class.spec.domains.clone().unwrap_or_default();
+    Claimable {
+        allow: spec.allow,
+        deny: spec.deny.unwrap_or_default(),
+        special_use: spec.allow_special_use.unwrap_or(false),
+        private_suffixes: spec.allow_private_suffixes.unwrap_or(false),
+    }
 }
 
 /// Whether a class serves organizations that name none.

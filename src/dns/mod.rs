@@ -1,9 +1,26 @@
-//! Domain names, the challenge that proves one, and the look-up that finds it. Knows no Kubernetes.
+//! Domain names, the challenge that proves one, and the look that finds it. Knows no Kubernetes.
+//!
+//! A look (`examiner`) asks a zone's own servers (`walk`) or recursive resolvers (`source`), one
+//! question at a time (`wire`), distrusts what they say (`reply`, `dnssec`), weighs it (`judge`), and
+//! puts it into words (`explain`).
 
+mod answer;
 mod challenge;
-mod lookup;
+mod claimable;
+mod dnssec;
+mod examiner;
+mod explain;
+mod judge;
 mod name;
+mod reply;
+mod source;
+mod trip;
+mod walk;
+mod wire;
 
+pub use answer::{Answer, Examination, Step};
 pub use challenge::{record_name, record_value};
-pub use lookup::{Answer, Failure, Resolver};
+pub use claimable::{Claimable, NotClaimable};
+pub use examiner::{Examiner, Look};
 pub use name::{DomainName, NotADomain};
+pub use source::{Mode, PORT, Settings, SettingsError, TLS_PORT};

@@ -58,6 +58,7 @@ pub enum Topic {
 /// An organization's claim to a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
+    /// When the claim was made, its proof last ended, or the last request to look again came.
     pub claimed_at: Timestamp,
     /// When the present proof was first seen.
     pub proved_at: Option<Timestamp>,
@@ -73,6 +74,18 @@ pub struct Claim {
     pub lost: Option<Loss>,
     /// Whether this organization is the one that owns the domain.
     pub owns: bool,
+    pub asked: Asked,
+}
+
+/// What its object asks of a claim.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Whether the proof covers what is below the domain, too.
+    pub include_subdomains: bool,
+    /// Whether the organization may become the owner. One that is, stays.
+    pub sought: bool,
+    /// The last request to look again that was met.
+    pub request: Option<String>,
 }
 
 /// Why a proof ended.

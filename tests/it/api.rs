@@ -18,7 +18,7 @@ const NAMESPACED: [&str; 4] = ["VerifiedDomain", "SsoConnection", "DirectorySync
 
 /// A good spec of each kind, with every field.
 const GOOD: [(&str, &str); 5] = [
-    ("VerifiedDomain", "{domain: acme.com, suspend: true}"),
+    ("VerifiedDomain", "{domain: acme.com, includeSubdomains: true, suspend: true}"),
     (
         "SsoConnection",
         "{domains: [{name: acme-com}], suspend: true,
@@ -39,7 +39,9 @@ const GOOD: [(&str, &str); 5] = [
     (
         "IdentityClass",
         "{provider: {builtin: {}}, namespaceSelector: {matchLabels: {tier: gold}},
-          grantableClusterRoles: [view, edit], allowPrivateEndpoints: true}",
+          grantableClusterRoles: [view, edit], allowPrivateEndpoints: true,
+          domains: {allow: [acme.com, org], deny: [evil.org], allowSpecialUse: true,
+                    allowPrivateSuffixes: false}}",
     ),
 ];
 

@@ -26,7 +26,7 @@ const VALUES: [(&str, &str); 4] = [
     (
         "no-roles",
         "{publicURL: 'https://login.platform.example/', grantableClusterRoles: [],
-          defaultClass: {grantableClusterRoles: []}, persistence: {enabled: false}}",
+          defaultClass: {grantableClusterRoles: [], domains: {allow: []}}, persistence: {enabled: false}}",
     ),
     (
         "everything",
@@ -38,6 +38,7 @@ defaultClass:
   create: true
   grantableClusterRoles: [view]
   allowPrivateEndpoints: true
+  domains: {allow: [com, acme.org], deny: [evil.com], allowSpecialUse: true, allowPrivateSuffixes: true}
   tokenLifetime: 1m30s
   clients:
   - id: argocd

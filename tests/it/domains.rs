@@ -1,5 +1,9 @@
 //! What users may rely on of VerifiedDomain.
 
+mod aged;
+mod names;
+mod typed;
+
 use anyhow::ensure;
 use rollcall_kit::dns::Mode;
 
@@ -58,6 +62,17 @@ async fn a_failing_dns_takes_nothing_and_gives_nothing() -> anyhow::Result<()> {
     world.stage.dns.set_mode("down.test.example", Mode::ServFail)?;
     domain(world, "blip", "down", "down.test.example").await?;
     world.reason("blip", "vd/down", "Verified", "LookupFailed").await?;
+    let events =
+        "get events -n blip --field-selector reason=ServFail -o jsonpath={.items[*].message}";
+    rollcall_kit::wait::until(
+        "the event of a look that failed",
+        crate::world::PATIENCE,
+        async || {
+            let told = world.kubectl(events).await?;
+            Ok(told.contains("down.test.example").then_some(()))
+        },
+    )
+    .await?;
     world
         .field("blip", "vd/down", "{.status.conditions[?(@.type==\"Verified\")].status}", "Unknown")
         .await?;
@@ -100,12 +115,11 @@ async fn a_record_that_disappears_is_told_and_takes_nothing_yet() -> anyhow::Res
 async fn what_is_no_domain_or_a_duplicate_says_so() -> anyhow::Result<()> {
     let world = World::shared().await?;
     world.organization("wrong").await?;
-    for (name, text) in [("label", "com"), ("address", "192.0.2.7"), ("dots", "a..b")] {
-        domain(world, "wrong", name, text).await?;
-        let object = format!("vd/{name}");
-        world.reason("wrong", &object, "Accepted", "NotADomain").await?;
-        world.reason("wrong", &object, "Stalled", "NotADomain").await?;
-    }
+    // what the API server can't know
+    domain(world, "wrong", "fake", "xn--a.com").await?;
+    let message = world.reason("wrong", "vd/fake", "Accepted", "NotADomain").await?;
+    ensure!(message.contains("the label xn--a stands for no name"), "{message}");
+    world.reason("wrong", "vd/fake", "Stalled", "NotADomain").await?;
     domain(world, "wrong", "older", "twice.test.example").await?;
     world.reason("wrong", "vd/older", "Accepted", "Accepted").await?;
     domain(world, "wrong", "younger", "TWICE.test.example.").await?;
@@ -137,7 +151,8 @@ async fn a_namespace_that_the_class_does_not_take_is_told() -> anyhow::Result<()
     world
         .apply(
             "{apiVersion: rollcall.dev/v1alpha1, kind: IdentityClass, metadata: {name: picky}, \
-             spec: {provider: {builtin: {}}, namespaceSelector: {matchLabels: {tier: gold}}}}",
+             spec: {provider: {builtin: {}}, namespaceSelector: {matchLabels: {tier: gold}}, \
+             allowPrivateEndpoints: true, domains: {allowSpecialUse: true}}}",
         )
         .await?;
     for (namespace, class) in [("silver", "picky"), ("lost", "nowhere")] {
@@ -161,4 +176,36 @@ async fn a_suspended_domain_is_not_sought() -> anyhow::Result<()> {
     world.reason("paused", "vd/paused", "Ready", "Suspended").await?;
     world.make_one("VerifiedDomain", "paused", "paused", "{domain: paused.test.example}").await?;
     world.prove("paused", "paused").await
+}
+
+#[tokio::test]
+async fn a_wildcard_that_shows_the_value_proves_nothing() -> anyhow::Result<()> {
+    let world = World::shared().await?;
+    world.organization("wildcard").await?;
+    domain(world, "wildcard", "wild", "wild.test.example").await?;
+    let (_, value) = world.challenge("wildcard", "wild").await?;
+    world.stage.dns.set_txt("*.wild.test.example", vec![vec![value]])?;
+    world.nudge("wildcard", "vd/wild").await?;
+    let message = world.reason("wildcard", "vd/wild", "Verified", "WildcardAnswer").await?;
+    ensure!(message.contains("take it off the wildcard"), "{message}");
+    world.stage.dns.remove("*.wild.test.example")?;
+    world.prove("wildcard", "wild").await
+}
+
+#[tokio::test]
+async fn a_proof_covers_what_is_below_it_until_another_proves_that() -> anyhow::Result<()> {
+    let world = World::shared().await?;
+    for organization in ["above", "below"] {
+        world.organization(organization).await?;
+    }
+    let spec = "{domain: wide.test.example, includeSubdomains: true}";
+    world.make_one("VerifiedDomain", "above", "wide", spec).await?;
+    world.prove("above", "wide").await?;
+    let message = world.reason("above", "vd/wide", "Verified", "RecordFound").await?;
+    ensure!(message == "wide.test.example is verified, with all below it.", "{message}");
+    domain(world, "below", "mail", "mail.wide.test.example").await?;
+    world.prove("below", "mail").await?;
+    world.make_one("VerifiedDomain", "above", "wide", "{domain: wide.test.example}").await?;
+    let path = "{.status.conditions[?(@.type==\"Verified\")].message}";
+    world.field("above", "vd/wide", path, "wide.test.example is verified.").await
 }

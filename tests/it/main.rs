@@ -15,6 +15,7 @@ mod generated;
 mod issuer;
 mod keycloak;
 mod login;
+mod looks;
 mod operations;
 mod plugin;
 mod policies;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Ledger, seconds};
+use super::{Ledger, domains::proof_of, seconds};
 use crate::ledger::{Grant, Hash, Result, Session, Standing};
 
 /// How long tokens live where the class says nothing, in seconds.
@@ -22,16 +22,18 @@ macro_rules! standing {
              JOIN organizations o ON o.id = i.organization_id AND o.name IS NOT NULL
              JOIN connections c ON c.organization_id = o.id AND c.name = i.connection
                  AND c.withdrawn = 0
-             JOIN connection_domains cd ON cd.organization_id = o.id AND cd.connection = c.name
-                 AND cd.domain = i.email_domain
-             JOIN domains dom ON dom.organization_id = o.id AND dom.domain = cd.domain
-                 AND dom.owns = 1
              LEFT JOIN classes k ON k.name = c.class
              LEFT JOIN people p ON p.id = i.person_id
              LEFT JOIN directories d ON d.id = p.directory_id
              WHERE ",
             $condition,
             " AND s.expires_at > ?
+                 AND EXISTS (SELECT 1 FROM ",
+            proof_of!("i.email_domain", "i.registrable"),
+            " proof
+                     JOIN connection_domains cd ON cd.organization_id = proof.organization_id
+                         AND cd.domain = proof.domain
+                     WHERE cd.organization_id = o.id AND cd.connection = c.name)
                  AND CASE WHEN i.person_id IS NULL THEN c.admit = 'JustInTime'
                      ELSE p.active = 1 AND d.deleted_at IS NULL AND d.id = c.directory_id END"
         )

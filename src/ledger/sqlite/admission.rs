@@ -4,7 +4,12 @@ use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{Ledger, connections::note_sign_in, email_owner};
+use super::{
+    Ledger,
+    connections::note_sign_in,
+    domains::{proof_of, registrable},
+    email_owner,
+};
 use crate::ledger::{
     Admit, Asserted, AuditLine, Matching, NewSession, NotAdmitted, OpenConnection, Result, Rules,
 };
@@ -70,11 +75,12 @@ async fn admit(
     }
     let identity: Uuid = sqlx::query_scalar(
         "INSERT INTO identities (id, organization_id, connection, subject, person_id, email,
-             email_domain, display_name, created_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+             email_domain, registrable, display_name, created_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (organization_id, connection, subject) DO UPDATE SET
              person_id = excluded.person_id, email = excluded.email,
-             email_domain = excluded.email_domain, display_name = excluded.display_name
+             email_domain = excluded.email_domain, registrable = excluded.registrable,
+             display_name = excluded.display_name
          RETURNING id",
     )
     .bind(Uuid::new_v4())
@@ -84,6 +90,7 @@ async fn admit(
     .bind(person)
     .bind(&asserted.email)
     .bind(&asserted.email_domain)
+    .bind(registrable(&asserted.email_domain))
     .bind(&asserted.display_name)
     .bind(now.as_second())
     .fetch_one(&mut *tx)
@@ -126,16 +133,18 @@ async fn admit(
 
 /// Whether the connection is still open for the domain, now that nobody else writes.
 async fn is_still(tx: &mut SqliteConnection, open: &OpenConnection, domain: &str) -> Result<bool> {
-    let found: Option<i64> = sqlx::query_scalar(
-        "SELECT 1 FROM connections c
-         JOIN connection_domains cd ON cd.organization_id = c.organization_id
-             AND cd.connection = c.name AND cd.domain = ?
-         JOIN domains d ON d.organization_id = c.organization_id AND d.domain = cd.domain
-             AND d.owns = 1
-         WHERE c.organization_id = ? AND c.name = ? AND c.issuer = ? AND c.withdrawn = 0
-             AND c.directory_id IS ?",
-    )
+    let found: Option<i64> = sqlx::query_scalar(concat!(
+        "SELECT 1 FROM ",
+        proof_of!("?1", "?2"),
+        " proof
+         JOIN connection_domains cd ON cd.organization_id = proof.organization_id
+             AND cd.domain = proof.domain
+         JOIN connections c ON c.organization_id = cd.organization_id AND c.name = cd.connection
+         WHERE c.organization_id = ?3 AND c.name = ?4 AND c.issuer = ?5 AND c.withdrawn = 0
+             AND c.directory_id IS ?6",
+    ))
     .bind(domain)
+    .bind(registrable(domain))
     .bind(&open.route.organization)
     .bind(&open.route.connection)
     .bind(&open.issuer)

@@ -4,7 +4,11 @@ use jiff::Timestamp;
 use sqlx::{FromRow, SqliteConnection};
 use uuid::Uuid;
 
-use super::{Ledger, note_change, seconds};
+use super::{
+    Ledger,
+    domains::{proof_of, registrable},
+    note_change, seconds,
+};
 use crate::ledger::{
     Admit, Connection, Error, Matching, OpenConnection, Protocol, Result, Route, Rules, Topic,
 };
@@ -197,20 +201,21 @@ impl Ledger {
         Ok(())
     }
 
-    /// Where people with this canonical e-mail domain sign in: only by the connection of the
-    /// organization that owns the domain now, and only while it is open.
+    /// Where people with this canonical e-mail domain sign in: only by the connection that has the
+    /// domain whose proof decides over theirs, and only while it is open.
     pub async fn route(&self, domain: &str) -> Result<Option<Route>> {
-        let route: Option<(String, String, String)> = sqlx::query_as(
-            "SELECT o.id, o.name, c.name
-             FROM connection_domains cd
-             JOIN domains d ON d.organization_id = cd.organization_id AND d.domain = cd.domain
-                 AND d.owns = 1
+        let route: Option<(String, String, String)> = sqlx::query_as(concat!(
+            "SELECT o.id, o.name, c.name FROM ",
+            proof_of!("?1", "?2"),
+            " proof
+             JOIN connection_domains cd ON cd.organization_id = proof.organization_id
+                 AND cd.domain = proof.domain
              JOIN connections c ON c.organization_id = cd.organization_id
                  AND c.name = cd.connection AND c.withdrawn = 0
-             JOIN organizations o ON o.id = cd.organization_id AND o.name IS NOT NULL
-             WHERE cd.domain = ?",
-        )
+             JOIN organizations o ON o.id = cd.organization_id AND o.name IS NOT NULL",
+        ))
         .bind(domain)
+        .bind(registrable(domain))
         .fetch_optional(&self.read)
         .await?;
         Ok(route.map(|(organization, namespace, connection)| Route {

@@ -1,11 +1,48 @@
 //! Claims to domains and who owns them: the first organization to prove a name, held by a unique
-//! index.
+//! index; once it lets go, the next whose proof stands, in the same transaction.
+//!
+//! A proof covers its own name; where its object says `includeSubdomains`, also every name below,
+//! down to the next that somebody has proved: of the names that are owned at and above an e-mail
+//! domain, the nearest alone decides whose people those are. A company that delegates
+//! mail.acme.com to another thereby lets it take that branch, and never more than that branch. Nor
+//! does a proof reach over a public suffix: who runs a suffix doesn't speak for who registers
+//! below it.
 
 use jiff::Timestamp;
 use sqlx::{FromRow, SqliteConnection};
 
 use super::{Ledger, note_change, seconds};
-use crate::ledger::{Claim, Error, Loss, Proof, Result, Topic};
+use crate::ledger::{Asked, Claim, Error, Loss, Proof, Result, Topic};
+
+/// SQL: the proof that decides whose people those of an e-mail domain are, as a table of at most
+/// one row, `(organization_id, domain)`. The registrable domain is that of [`registrable`].
+macro_rules! proof_of {
+    ($email_domain:literal, $registrable:literal) => {
+        concat!(
+            "(SELECT organization_id, domain FROM (
+                 WITH RECURSIVE up (name, above) AS (
+                     SELECT ",
+            $email_domain,
+            ", 0
+                     UNION ALL
+                     SELECT substr(name, instr(name, '.') + 1), above + 1 FROM up
+                     WHERE length(name) > length(",
+            $registrable,
+            "))
+                 SELECT d.organization_id, d.domain, d.include_subdomains, up.above
+                 FROM up JOIN domains d ON d.domain = up.name AND d.owns = 1
+                 ORDER BY up.above LIMIT 1)
+             WHERE above = 0 OR include_subdomains = 1)"
+        )
+    };
+}
+pub(super) use proof_of;
+
+/// The highest name whose proof can cover this e-mail domain: one label more than its public
+/// suffix has, or itself.
+pub(super) fn registrable(email_domain: &str) -> &str {
+    psl::domain_str(email_domain).unwrap_or(email_domain)
+}
 
 #[derive(FromRow)]
 struct Row {
@@ -17,6 +54,9 @@ struct Row {
     absences: i64,
     lost: Option<String>,
     owns: bool,
+    include_subdomains: bool,
+    sought: bool,
+    request: Option<String>,
 }
 
 impl TryFrom<Row> for Claim {
@@ -38,12 +78,18 @@ impl TryFrom<Row> for Claim {
             absences: row.absences,
             lost,
             owns: row.owns,
+            asked: Asked {
+                include_subdomains: row.include_subdomains,
+                sought: row.sought,
+                request: row.request,
+            },
         })
     }
 }
 
 const CLAIM: &str =
-    "SELECT claimed_at, proved_at, seen_at, missing_since, missed_at, absences, lost, owns
+    "SELECT claimed_at, proved_at, seen_at, missing_since, missed_at, absences, lost, owns,
+        include_subdomains, sought, request
     FROM domains WHERE organization_id = ? AND domain = ?";
 
 impl Ledger {
@@ -54,7 +100,7 @@ impl Ledger {
         }
         let mut tx = self.begin().await?;
         sqlx::query(
-            "INSERT INTO domains (organization_id, domain, claimed_at) VALUES (?, ?, ?)
+            "INSERT INTO domains (organization_id, domain, claimed_at, sought) VALUES (?, ?, ?, 1)
              ON CONFLICT DO NOTHING",
         )
         .bind(organization)
@@ -67,8 +113,41 @@ impl Ledger {
         Ok(claim)
     }
 
-    /// Record what a look at the DNS showed, and give the domain to this organization if it is
-    /// proved now and nobody's.
+    /// Let a claim be as its object asks, from now on. A new request to look again restarts the
+    /// clock of a claim without a proof.
+    pub async fn ask(
+        &self,
+        organization: &str,
+        domain: &str,
+        asked: &Asked,
+        now: Timestamp,
+    ) -> Result<Claim> {
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "UPDATE domains SET include_subdomains = ?1, sought = ?2,
+                 claimed_at = CASE WHEN proved_at IS NULL AND ?3 IS NOT NULL AND ?3 IS NOT request
+                     THEN ?4 ELSE claimed_at END,
+                 request = ?3
+             WHERE organization_id = ?5 AND domain = ?6",
+        )
+        .bind(asked.include_subdomains)
+        .bind(asked.sought)
+        .bind(&asked.request)
+        .bind(now.as_second())
+        .bind(organization)
+        .bind(domain)
+        .execute(&mut *tx)
+        .await?;
+        if asked.sought {
+            give(&mut tx, domain).await?;
+        }
+        let claim = get(&mut tx, organization, domain).await?;
+        tx.commit().await?;
+        Ok(claim)
+    }
+
+    /// Record what a look at the DNS showed. A domain that is nobody's goes to this organization if
+    /// it is proved now, to the next if this proof ended.
     pub async fn record_proof(
         &self,
         organization: &str,
@@ -81,8 +160,7 @@ impl Ledger {
         let update = match proof {
             Proof::Seen => sqlx::query(
                 "UPDATE domains SET proved_at = coalesce(proved_at, ?1), seen_at = ?1,
-                     missing_since = NULL, missed_at = NULL, absences = 0, lost = NULL,
-                     owns = owns OR NOT EXISTS (SELECT 1 FROM domains o WHERE o.domain = ?3 AND o.owns = 1)
+                     missing_since = NULL, missed_at = NULL, absences = 0, lost = NULL
                  WHERE organization_id = ?2 AND domain = ?3",
             ),
             Proof::Missing => sqlx::query(
@@ -104,15 +182,17 @@ impl Ledger {
             }),
         };
         update.bind(now.as_second()).bind(organization).bind(domain).execute(&mut *tx).await?;
-        let after = get(&mut tx, organization, domain).await?;
-        if before.owns != after.owns {
-            note_change(&mut tx, Topic::Domain, organization, domain).await?;
+        match proof {
+            Proof::Lost(_) if before.owns => pass_on(&mut tx, organization, domain).await?,
+            Proof::Seen if !before.owns => give(&mut tx, domain).await?,
+            _ => {}
         }
+        let after = get(&mut tx, organization, domain).await?;
         tx.commit().await?;
         Ok(after)
     }
 
-    /// Forget the organization's claim to `domain`; who else has proved it can own it now.
+    /// Forget the organization's claim to `domain`; the next whose proof stands owns it from now on.
     pub async fn release(&self, organization: &str, domain: &str) -> Result<()> {
         let mut tx = self.begin().await?;
         let owned: Option<bool> = sqlx::query_scalar(
@@ -123,7 +203,7 @@ impl Ledger {
         .fetch_optional(&mut *tx)
         .await?;
         if owned == Some(true) {
-            note_change(&mut tx, Topic::Domain, organization, domain).await?;
+            pass_on(&mut tx, organization, domain).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -148,73 +228,56 @@ impl Ledger {
     }
 }
 
+/// Tell that the organization no longer owns the domain, and give it to the next.
+pub(super) async fn pass_on(
+    tx: &mut SqliteConnection,
+    organization: &str,
+    domain: &str,
+) -> Result<()> {
+    note_change(tx, Topic::Domain, organization, domain).await?;
+    give(tx, domain).await
+}
+
+/// Give a domain that is nobody's to the first of those who have proved it. Who doesn't seek it, or
+/// whose record was gone at the last look, isn't among them.
+async fn give(tx: &mut SqliteConnection, domain: &str) -> Result<()> {
+    let owner: Option<String> = sqlx::query_scalar(
+        "UPDATE domains SET owns = 1
+         WHERE domain = ?1
+             AND organization_id = (
+                 SELECT organization_id FROM domains
+                 WHERE domain = ?1 AND proved_at IS NOT NULL AND missing_since IS NULL
+                     AND sought = 1
+                 ORDER BY proved_at, organization_id LIMIT 1)
+             AND NOT EXISTS (SELECT 1 FROM domains WHERE domain = ?1 AND owns = 1)
+         RETURNING organization_id",
+    )
+    .bind(domain)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(owner) = owner else { return Ok(()) };
+    // whom a proof further up covered until now, they aren't that organization's any more
+    sqlx::query(
+        "DELETE FROM sessions WHERE identity_id IN (
+             SELECT id FROM identities
+             WHERE registrable = ?1 AND organization_id <> ?2
+                 AND (email_domain = ?3
+                     OR substr(email_domain, -length(?3) - 1) = '.' || ?3))",
+    )
+    .bind(registrable(domain))
+    .bind(&owner)
+    .bind(domain)
+    .execute(&mut *tx)
+    .await?;
+    note_change(tx, Topic::Domain, &owner, domain).await
+}
+
 async fn get(tx: &mut SqliteConnection, organization: &str, domain: &str) -> Result<Claim> {
     let row: Row = sqlx::query_as(CLAIM).bind(organization).bind(domain).fetch_one(tx).await?;
     row.try_into()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ledger::sqlite::tests::ledger;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    #[tokio::test]
-    async fn the_first_to_prove_owns_and_the_next_takes_over_when_that_ends() {
-        let (_dir, ledger) = ledger().await;
-        for (id, name) in [("a", "acme"), ("b", "globex")] {
-            ledger.name_organization(id, name, Timestamp::UNIX_EPOCH).await.unwrap();
-            ledger.claim(id, "acme.com", at(1)).await.unwrap();
-        }
-        let prove =
-            async |id| ledger.record_proof(id, "acme.com", Proof::Seen, at(2)).await.unwrap();
-        assert!(prove("b").await.owns);
-        let later = prove("a").await;
-        assert!(!later.owns && later.proved_at.is_some());
-
-        let lost = Proof::Lost(Loss::RecordLost);
-        let lost = ledger.record_proof("b", "acme.com", lost, at(3)).await.unwrap();
-        assert!(!lost.owns && lost.proved_at.is_none() && lost.lost == Some(Loss::RecordLost));
-        assert!(prove("a").await.owns);
-        assert!(!prove("b").await.owns);
-
-        ledger.release("a", "acme.com").await.unwrap();
-        assert!(prove("b").await.owns);
-        assert_eq!(ledger.owned_domains("b").await.unwrap(), ["acme.com"]);
-    }
-
-    #[tokio::test]
-    async fn the_other_side_hears_of_owners_only() {
-        let (_dir, ledger) = ledger().await;
-        ledger.name_organization("a", "acme", Timestamp::UNIX_EPOCH).await.unwrap();
-        ledger.claim("a", "acme.com", at(1)).await.unwrap();
-        assert_eq!(ledger.latest_change().await.unwrap(), 0);
-        for _ in 0..2 {
-            ledger.record_proof("a", "acme.com", Proof::Seen, at(2)).await.unwrap();
-        }
-        let changes = ledger.changes_since(0).await.unwrap();
-        assert_eq!(changes.len(), 1);
-        assert_eq!((changes[0].seq, changes[0].topic), (1, Topic::Domain));
-        assert_eq!(changes[0].organization.as_deref(), Some("acme"));
-    }
-
-    #[tokio::test]
-    async fn absences_are_counted_until_the_record_is_seen_again() {
-        let (_dir, ledger) = ledger().await;
-        ledger.name_organization("a", "acme", Timestamp::UNIX_EPOCH).await.unwrap();
-        ledger.claim("a", "acme.com", at(1)).await.unwrap();
-        let record =
-            async |proof, now| ledger.record_proof("a", "acme.com", proof, at(now)).await.unwrap();
-        record(Proof::Seen, 2).await;
-        record(Proof::Missing, 3).await;
-        let missing = record(Proof::Missing, 4).await;
-        assert_eq!((missing.missing_since, missing.absences), (Some(at(3)), 2));
-        assert!(missing.owns);
-        let seen = record(Proof::Seen, 5).await;
-        assert_eq!((seen.missing_since, seen.absences), (None, 0));
-        assert_eq!((seen.proved_at, seen.seen_at), (Some(at(2)), Some(at(5))));
-    }
-}
+mod model;
+#[cfg(test)]
+mod tests;

@@ -243,16 +243,20 @@ impl Ledger {
 /// Take from an organization all that gives anybody anything. Its people and groups are kept for
 /// [`Ledger::purge_directories`].
 async fn end(tx: &mut SqliteConnection, id: &str, now: Timestamp) -> Result<()> {
-    let owned: Vec<(String, bool)> =
+    // connections first: with them go all sessions, of which each domain would seek its own
+    sqlx::query("DELETE FROM connections WHERE organization_id = ?")
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
+    let claimed: Vec<(String, bool)> =
         sqlx::query_as("DELETE FROM domains WHERE organization_id = ? RETURNING domain, owns")
             .bind(id)
             .fetch_all(&mut *tx)
             .await?;
-    for (domain, _) in owned.iter().filter(|(_, owns)| *owns) {
-        note_change(tx, Topic::Domain, id, domain).await?;
+    for (domain, _) in claimed.iter().filter(|(_, owns)| *owns) {
+        domains::pass_on(tx, id, domain).await?;
     }
     for statement in [
-        "DELETE FROM connections WHERE organization_id = ?",
         "DELETE FROM teams WHERE organization_id = ?",
         "DELETE FROM directory_tokens
          WHERE directory_id IN (SELECT id FROM directories WHERE organization_id = ?)",

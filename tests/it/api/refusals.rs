@@ -43,28 +43,52 @@ fn permissions(count: usize) -> String {
 #[tokio::test]
 async fn a_domain_is_refused_with_what_to_write_instead() -> anyhow::Result<()> {
     const EMAIL: &str = "write the domain alone, acme.com, not an e-mail address";
-    const URL: &str = "write the domain alone, acme.com, not a URL or a port";
+    const URL: &str = "write the domain alone, acme.com, not a URL, a port or an address";
     const ONE: &str = "write one domain, without spaces or commas";
-    let long = |length: usize| format!("{{domain: {}}}", "a".repeat(length));
+    const LABEL: &str = "this has only one label";
+    const DOTS: &str = "it begins with a dot, or has two with nothing between them";
+    const HYPHEN: &str = "no part of a domain name begins or ends with a hyphen";
+    let long = |length: usize| format!("{{domain: {}co}}", "a.".repeat(length / 2 - 1));
     specs(
         "VerifiedDomain",
         &[
             ("{domain: ACME.com.}", Taken),
             ("{domain: bücher.example}", Taken),
+            ("{domain: acme。com}", Taken),
+            ("{domain: xn--bcher-kva.example}", Taken),
             ("{domain: acme.com, suspend: null}", Taken),
+            ("{domain: acme.com, includeSubdomains: false}", Taken),
             ("{domain: ada@acme.com}", Refused(EMAIL)),
             ("{domain: '@acme.com'}", Refused(EMAIL)),
             ("{domain: 'https://acme.com'}", Refused(URL)),
             ("{domain: acme.com/}", Refused(URL)),
             ("{domain: 'acme.com:443'}", Refused(URL)),
+            ("{domain: '2001:db8::1'}", Refused(URL)),
+            (
+                "{domain: 192.0.2.7}",
+                Refused("write a domain name like acme.com, not an IP address"),
+            ),
             ("{domain: '*.acme.com'}", Refused("wildcards can't be proved")),
             ("{domain: 'acme.com,acme.io'}", Refused(ONE)),
             ("{domain: 'acme.com acme.io'}", Refused(ONE)),
             ("{domain: \"acme.com\\n\"}", Refused(ONE)),
             ("{domain: \"acme.com\\u00a0\"}", Refused(ONE)),
+            ("{domain: com}", Refused(LABEL)),
+            ("{domain: com.}", Refused(LABEL)),
+            ("{domain: a..b.com}", Refused(DOTS)),
+            ("{domain: .acme.com}", Refused(DOTS)),
+            ("{domain: '-acme.com'}", Refused(HYPHEN)),
+            ("{domain: acme-.com}", Refused(HYPHEN)),
+            ("{domain: _dmarc.acme.com}", Refused("without an underscore")),
+            (
+                &format!("{{domain: {}.com}}", "a".repeat(64)),
+                Refused("no part of a domain name is longer than 63 characters"),
+            ),
             ("{domain: ''}", Refused("should be at least 1 chars long")),
-            (&long(254), Taken),
-            (&long(255), Refused("may not be more than 254 bytes")),
+            (&long(234), Taken),
+            (&long(236), Refused("too long to put _rollcall-challenge before it")),
+            (&long(256), Refused("may not be more than 254 bytes")),
+            ("{domain: acme.com, includeSubdomains: 'yes'}", Refused("must be of type boolean")),
             ("{}", Refused("spec.domain: Required value")),
             ("{domain: null}", Refused("spec.domain: Required value")),
             ("{domain: acme.com, suspend: 'yes'}", Refused("must be of type boolean")),
@@ -382,6 +406,12 @@ async fn a_class_names_its_provider() -> anyhow::Result<()> {
     let roles =
         |roles: &str| format!("{{provider: {{builtin: {{}}}}, grantableClusterRoles: {roles}}}");
     let many = |count| roles(&list(count, |i| format!("r{i}")));
+    const SUFFIX: &str = "write each name in lower case, Unicode as xn--, without a dot before";
+    let domains = |domains: &str| format!("{{provider: {{builtin: {{}}}}, domains: {domains}}}");
+    let denied = |count| {
+        let names = list(count, |i| format!("a{i}.{}.com", "a".repeat(60)));
+        domains(&format!("{{deny: {names}}}"))
+    };
     let select =
         |selector: &str| format!("{{provider: {{builtin: {{}}}}, namespaceSelector: {selector}}}");
     specs(
@@ -400,6 +430,15 @@ async fn a_class_names_its_provider() -> anyhow::Result<()> {
             (&many(65), Refused("must have at most 64 items")),
             (&roles("[view, view]"), Refused("Duplicate value")),
             (&roles("['']"), Refused("should be at least 1 chars long")),
+            (&domains("{}"), Taken),
+            (&domains("{allow: [], deny: [com, acme.co.uk, xn--bcher-kva.example]}"), Taken),
+            (&domains("{deny: [.acme.com]}"), Refused(SUFFIX)),
+            (&domains("{allow: [ACME.com]}"), Refused(SUFFIX)),
+            (&domains("{allow: ['*.acme.com']}"), Refused(SUFFIX)),
+            (&domains("{deny: [com, com]}"), Refused("Duplicate value")),
+            (&denied(256), Taken),
+            (&denied(257), Refused("must have at most 256 items")),
+            (&domains("{allowSpecialUse: 'yes'}"), Refused("must be of type boolean")),
             (&select("{}"), Taken),
             (&select("{matchExpressions: [{key: a, operator: In, values: [b]}]}"), Taken),
             (&select("{matchLabels: [a]}"), Refused("must be of type object")),

@@ -1,10 +1,12 @@
 //! An authoritative DNS server for whatever names a test needs, which can also answer wrongly or not
 //! at all. It serves on one loopback port, UDP and TCP, for every zone at once.
 
+pub mod liar;
 mod names;
+pub mod signed;
 
 use std::{
-    net::{SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -20,14 +22,14 @@ use hickory_server::{
         op::{Header, HeaderCounts, Metadata, ResponseCode},
         rr::{
             LowerName, Name, RData, Record,
-            rdata::{CNAME, SOA, TXT},
+            rdata::{A, AAAA, CNAME, NS, SOA, TXT},
         },
     },
     server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
     zone_handler::MessageResponseBuilder,
 };
 
-use self::names::{Answer, Names};
+use self::names::{Answer, Names, Referral};
 use crate::{background::background, process::free_port};
 
 /// Nothing is to be cached: tests change records all the time.
@@ -55,6 +57,10 @@ pub enum Mode {
     TruncatedAlways,
     /// As an attacker who doesn't see the question: with the wrong message id.
     WrongId,
+    /// As a server that doesn't have the zone that it was said to have.
+    Lame,
+    /// With the truth, so many milliseconds later.
+    Late(u64),
 }
 
 /// A running DNS server, ended when dropped.
@@ -71,7 +77,22 @@ impl Dns {
     /// # Errors
     /// If no port can be had.
     pub fn start() -> anyhow::Result<Self> {
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], free_port()?)))
+    }
+
+    /// Starts this many, each at a loopback address of its own (127.0.0.1, 127.0.0.2, ..) and all at
+    /// the same port, as name servers are.
+    ///
+    /// # Errors
+    /// If no port can be had.
+    pub fn start_many(number: u8) -> anyhow::Result<Vec<Self>> {
+        let port = free_port()?;
+        (1..=number)
+            .map(|last| Self::start_at(SocketAddr::from(([127, 0, 0, last], port))))
+            .collect()
+    }
+
+    fn start_at(address: SocketAddr) -> anyhow::Result<Self> {
         let udp = UdpSocket::bind(address).with_context(|| format!("binding {address}/udp"))?;
         let tcp = TcpListener::bind(address).with_context(|| format!("binding {address}/tcp"))?;
         udp.set_nonblocking(true).context("setting up UDP")?;
@@ -118,6 +139,29 @@ impl Dns {
     pub fn set(&self, name: &str, records: Vec<RData>) -> anyhow::Result<()> {
         let name = lower(name)?;
         self.shared.write().set(name, records);
+        Ok(())
+    }
+
+    /// Leaves `zone` to other servers: questions for it and all below it are answered by their names,
+    /// and by those of their addresses that are given.
+    ///
+    /// # Errors
+    /// If `zone` or a server's name is no name.
+    pub fn delegate(&self, zone: &str, servers: &[(&str, Option<IpAddr>)]) -> anyhow::Result<()> {
+        let zone = lower(zone)?;
+        let owner = Name::from(zone.clone());
+        let mut referral = Referral::default();
+        for (name, address) in servers {
+            let name = Name::from(lower(name)?);
+            let data = RData::NS(NS(name.clone()));
+            referral.servers.push(Record::from_rdata(owner.clone(), TTL, data));
+            let glue = address.map(|address| match address {
+                IpAddr::V4(four) => RData::A(A(four)),
+                IpAddr::V6(six) => RData::AAAA(AAAA(six)),
+            });
+            referral.glue.extend(glue.map(|glue| Record::from_rdata(name, TTL, glue)));
+        }
+        self.shared.write().delegations.insert(zone, referral);
         Ok(())
     }
 
@@ -186,6 +230,8 @@ impl RequestHandler for Handler {
         self.0.queries.fetch_add(1, Ordering::Relaxed);
         let mut metadata = Metadata::response_from_request(&request.metadata);
         metadata.authoritative = true;
+        // to whoever wants a resolver it is one
+        metadata.recursion_available = metadata.recursion_desired;
         let mut soa = None;
         let mut answer = Answer::default();
         match request.request_info() {
@@ -205,13 +251,22 @@ impl RequestHandler for Handler {
                     Mode::Truncated if request.protocol() == Protocol::Udp => {
                         metadata.truncation = true;
                     }
+                    Mode::Lame => metadata.authoritative = false,
+                    Mode::Late(milliseconds) => {
+                        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+                        answer = truth;
+                    }
                     Mode::Normal | Mode::Truncated => answer = truth,
                     Mode::WrongId => {
                         metadata.id = metadata.id.wrapping_add(1);
                         answer = truth;
                     }
                 }
-                let negative = answer.records.is_empty() && !metadata.truncation;
+                if answer.referral.is_some() {
+                    metadata.authoritative = false;
+                }
+                let negative =
+                    answer.records.is_empty() && metadata.authoritative && !metadata.truncation;
                 if negative && matches!(answer.code, ResponseCode::NoError | ResponseCode::NXDomain)
                 {
                     soa = Some(start_of_authority(name));
@@ -223,7 +278,9 @@ impl RequestHandler for Handler {
         if let Some(edns) = &request.edns {
             builder.edns(edns);
         }
-        let message = builder.build(metadata, &answer.records, [], &soa, []);
+        let referral = answer.referral.unwrap_or_default();
+        let (records, servers, glue) = (&answer.records, &referral.servers, &referral.glue);
+        let message = builder.build(metadata, records, servers, &soa, glue);
         // A client that is gone is no concern of ours.
         response.send_response(message).await.unwrap_or_else(|_| nothing_sent(metadata))
     }

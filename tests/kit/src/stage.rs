@@ -107,6 +107,7 @@ impl Stage {
             listen,
             processes: Vec::new(),
         };
+        std::fs::write(stage.trust_anchors(), "").context("writing trust anchors")?;
         stage.run().await?;
         stage.hand_over_key(control_plane).await?;
         Ok(stage)
@@ -125,6 +126,11 @@ impl Stage {
         let key = BASE64_STANDARD.decode(control_plane.kubectl(&get).await?)?;
         let file = self.key_file();
         std::fs::write(&file, key).with_context(|| format!("writing {}", file.display()))
+    }
+
+    /// A file that trusts nobody's signatures, and so demands none.
+    fn trust_anchors(&self) -> PathBuf {
+        self.folder.join("trust-anchors")
     }
 
     fn key_file(&self) -> PathBuf {
@@ -169,7 +175,9 @@ impl Stage {
             command
                 .env("KUBECONFIG", &self.kubeconfig)
                 .env("POD_NAMESPACE", NAMESPACE)
-                .env("ROLLCALL_DNS_SERVERS", self.dns.address().to_string());
+                // the whole world's names are there, and nobody signs them
+                .env("ROLLCALL_DNS_SERVERS", self.dns.address().to_string())
+                .env("ROLLCALL_DNS_TRUST_ANCHORS", self.trust_anchors());
         } else {
             command.env_remove("KUBECONFIG").env("ROLLCALL_INSTALLATION_KEY", self.key_file());
         }
@@ -276,14 +284,16 @@ impl Stage {
     }
 }
 
-/// The chart as `helm template` renders it for a gateway at this URL, for company IdPs on this
-/// machine.
+/// The chart as `helm template` renders it for a gateway at this URL, for company IdPs and name
+/// servers on this machine, and for domains that are only examples.
 ///
 /// # Errors
 /// If helm isn't there or the chart is no good.
 pub fn chart(gateway: &str) -> anyhow::Result<String> {
-    let values =
-        format!("{{publicURL: '{gateway}', defaultClass: {{allowPrivateEndpoints: true}}}}");
+    let values = format!(
+        "{{publicURL: '{gateway}',
+          defaultClass: {{allowPrivateEndpoints: true, domains: {{allowSpecialUse: true}}}}}}"
+    );
     helm(&["template", NAMESPACE, CHART, "--namespace", NAMESPACE], &values)
 }
 

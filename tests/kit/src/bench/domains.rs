@@ -1,5 +1,5 @@
 //! Many VerifiedDomains of one organization, made at once; each one's record is published as soon
-//! as its value is known. Then the same at rest, and after a restart.
+//! as its value is known. Then the same at rest, after a restart, and beside others.
 
 use std::{collections::HashSet, path::Path, pin::pin, time::Duration, time::Instant};
 
@@ -8,7 +8,7 @@ use axum::http::Request;
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::{
     Api, Client, ResourceExt,
-    api::{ApiResource, DynamicObject, GroupVersionKind, PostParams},
+    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::{
     ORGANIZATION, Setting, machine, metrics,
     report::{Aim, Table},
+    seen,
 };
 use crate::{dns::Dns, wait::until};
 
@@ -24,6 +25,8 @@ const CREATED_AT_ONCE: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(1800);
 /// How long nothing is to be written.
 const REST: Duration = Duration::from_secs(60);
+/// How many proofs are renewed before their time.
+const RENEWED: usize = 20;
 /// How long no pass begins once all is done.
 const SETTLED: Duration = Duration::from_secs(3);
 
@@ -71,7 +74,10 @@ pub async fn measure(program: &Path, size: usize, table: &mut Table) -> anyhow::
     println!("==> domains: at rest for {} s", REST.as_secs());
     let before = Writes::so_far(&client).await?;
     let spent = machine::processor_seconds(setting.controller())?;
+    let asked = setting.stage.dns.queries();
     tokio::time::sleep(REST).await;
+    let asked = (setting.stage.dns.queries() - asked) as f64 / REST.as_secs_f64();
+    table.row("DNS queries at rest", asked, "/s", Aim::AtMost(0.2));
     let writes = Writes::so_far(&client).await? - before;
     let all = writes.objects + writes.refused + writes.events;
     table.row("API writes in 60 s at rest", all, "", Aim::AtMost(0.0));
@@ -81,24 +87,58 @@ pub async fn measure(program: &Path, size: usize, table: &mut Table) -> anyhow::
     table.row("controller, resident memory", now, "MiB", Aim::AtMost(64.0));
     table.row("controller, resident memory at its peak", most, "MiB", Aim::AtMost(64.0));
 
+    renewals(&setting, &api, size, table).await?;
+
     println!("==> domains: restarting Rollcall");
+    let asked_before = setting.stage.dns.queries();
     let before = Writes::so_far(&client).await?;
     setting.stage.stop().await?;
     let begun = Instant::now();
     setting.stage.run().await?;
-    until("all domains to be looked at again", PATIENCE, async || {
+    until("a pass over each domain", PATIENCE, async || {
         Ok((passes_so_far(&setting).await? >= count).then_some(()))
     })
     .await?;
-    table.row("restart, to all looked at again", begun.elapsed().as_secs_f64(), "s", Aim::None);
+    table.row("restart, to a pass over each", begun.elapsed().as_secs_f64(), "s", Aim::None);
     settled_passes(&setting).await?;
+    let asked = (setting.stage.dns.queries() - asked_before) as f64;
+    table.row("restart, DNS queries", asked, "", Aim::AtMost(0.0));
     let writes = Writes::so_far(&client).await? - before;
     let all = writes.objects + writes.refused + writes.events;
     table.row("restart, API writes", all, "", Aim::AtMost(0.0));
     let (now, most) = machine::memory(setting.controller())?;
     table.row("restart, resident memory", now, "MiB", Aim::AtMost(64.0));
     table.row("restart, resident memory at its peak", most, "MiB", Aim::AtMost(64.0));
+    seen::measure(&setting, &client, &resource, size.div_ceil(10), table).await
+}
+
+/// What it costs to look at a verified domain again, which is done daily.
+async fn renewals(
+    setting: &Setting,
+    api: &Api<DynamicObject>,
+    size: usize,
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let dns = &setting.stage.dns;
+    let asked = dns.queries();
+    for number in 1..=RENEWED.min(size) {
+        let before = dns.queries();
+        let now =
+            json!({"metadata": {"annotations": {"rollcall.dev/reconcile-requested-at": "now"}}});
+        let params = PatchParams::default();
+        api.patch(&object_name(number), &params, &Patch::Merge(now)).await?;
+        until("a look", PATIENCE, async || Ok((dns.queries() > before).then_some(()))).await?;
+    }
+    settled_passes(setting).await?;
+    let each = (dns.queries() - asked) as f64 / RENEWED.min(size) as f64;
+    table.row("DNS queries to renew a proof", each, "", Aim::None);
+    let daily = each * size as f64 / 86_400.0;
+    table.row("DNS queries a second, each renewed daily", daily, "/s", Aim::AtMost(0.2));
     Ok(())
+}
+
+fn object_name(number: usize) -> String {
+    format!("d{number:05}.bench.example")
 }
 
 /// Creates the objects; returns how long that took.
@@ -109,7 +149,7 @@ async fn create(
 ) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     let creations = stream::iter(1..=size).map(|number| async move {
-        let name = format!("d{number:05}.bench.example");
+        let name = object_name(number);
         let spec = json!({"spec": {"domain": name}});
         let object = DynamicObject::new(&name, resource).data(spec);
         api.create(&PostParams::default(), &object)
@@ -149,7 +189,7 @@ async fn prove(api: &Api<DynamicObject>, dns: &Dns, size: usize) -> anyhow::Resu
     }
 }
 
-fn is_true(status: &Value, condition: &str) -> bool {
+pub(super) fn is_true(status: &Value, condition: &str) -> bool {
     let conditions = status["conditions"].as_array().into_iter().flatten();
     conditions.into_iter().any(|c| c["type"] == condition && c["status"] == "True")
 }

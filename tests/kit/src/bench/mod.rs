@@ -7,6 +7,7 @@ pub mod metrics;
 pub mod report;
 pub mod saml;
 pub mod scim;
+mod seen;
 pub mod sign_in;
 
 use std::path::Path;

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, iter};
 
 use hickory_server::proto::{
+    dnssec::rdata::DNSSECRData,
     op::ResponseCode,
     rr::{LowerName, Name, RData, Record, RecordType, rdata::CNAME},
 };
@@ -19,6 +20,15 @@ pub(super) struct Names {
     /// For each name how many of `records` are at or below it.
     at_or_below: HashMap<LowerName, usize>,
     pub(super) modes: HashMap<LowerName, Mode>,
+    /// The zones that others serve.
+    pub(super) delegations: HashMap<LowerName, Referral>,
+}
+
+/// Who serves a zone: NS records, and the addresses of those servers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Referral {
+    pub(super) servers: Vec<Record>,
+    pub(super) glue: Vec<Record>,
 }
 
 /// A truthful answer.
@@ -26,6 +36,7 @@ pub(super) struct Names {
 pub(super) struct Answer {
     pub(super) code: ResponseCode,
     pub(super) records: Vec<Record>,
+    pub(super) referral: Option<Referral>,
 }
 
 impl Names {
@@ -59,6 +70,13 @@ impl Names {
 
     pub(super) fn answer(&self, name: &LowerName, kind: RecordType) -> Answer {
         let mut answer = Answer::default();
+        // the DS records of a zone are its parent's
+        let above = usize::from(kind == RecordType::DS);
+        answer.referral =
+            with_ancestors(name).skip(above).find_map(|z| self.delegations.get(&z).cloned());
+        if answer.referral.is_some() {
+            return answer;
+        }
         let mut name = name.clone();
         for _ in 0..LONGEST_ALIAS_CHAIN {
             let Some(found) = self.find(&name) else {
@@ -72,7 +90,7 @@ impl Names {
                 _ => None,
             });
             let Some((data, target)) = alias else {
-                let wanted = found.iter().filter(|data| data.record_type() == kind);
+                let wanted = found.iter().filter(|data| signs_or_is(data, kind));
                 answer.records.extend(wanted.map(record));
                 break;
             };
@@ -96,6 +114,14 @@ impl Names {
             .find(|ancestor| ancestor.is_root() || self.at_or_below.contains_key(ancestor))?;
         let wildcard = Name::from_ascii("*").ok()?.append_domain(&Name::from(encloser)).ok()?;
         self.records.get(&LowerName::from(wildcard)).map(Vec::as_slice)
+    }
+}
+
+/// Whether a record is of this type, or a signature of one that is.
+fn signs_or_is(data: &RData, kind: RecordType) -> bool {
+    match data {
+        RData::DNSSEC(DNSSECRData::RRSIG(signature)) => signature.input().type_covered == kind,
+        data => data.record_type() == kind,
     }
 }
 

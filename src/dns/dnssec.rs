@@ -1,0 +1,219 @@
+//! Whether an answer is what the zone's owner signed (RFC 4035). hickory does the checking; here is
+//! where the keys come from, and what is told of the outcome.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, StreamExt, stream::BoxStream};
+use hickory_net::{
+    DnsError, NetError,
+    dnssec::DnssecDnsHandle,
+    proto::{
+        dnssec::{Proof, TrustAnchors, rdata::DNSSECRData},
+        op::{DnsRequest, DnsRequestOptions, DnsResponse, Message, Query},
+        rr::{Name, RData, RecordType},
+        serialize::txt::trust_anchor::{Entry, Parser},
+    },
+    runtime::TokioRuntimeProvider,
+    xfer::{DnsHandle, FirstAnswer},
+};
+use moka::sync::Cache;
+
+use super::{
+    reply::{Failure, Reply},
+    source::{SettingsError, Source},
+    trip::Trip,
+};
+
+/// How long a zone's keys are remembered at most, how many answers, and how long each may be (bytes).
+const REMEMBERED: Duration = Duration::from_secs(300);
+const KEYS: u64 = 2_000;
+const LONGEST: usize = 8192;
+/// How many records of one message are looked at. An honest answer has a dozen; each one more is
+/// work for whoever checks signatures (KeyTrap).
+const MOST_RECORDS: usize = 100;
+
+/// What DNSSEC says of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// It is signed as it must be, or its zone is provably unsigned, or nobody said what to trust.
+    Good,
+    /// It is forged, or the zone is signed wrongly.
+    Bogus,
+    /// Keys or proofs couldn't be had.
+    Unknown(Failure),
+}
+
+/// The keys that are trusted, and those that follow from them.
+pub struct Validator {
+    anchors: Arc<TrustAnchors>,
+    /// The names that the anchors are for.
+    below: Vec<Name>,
+    keys: Cache<Query, (Instant, Arc<Message>)>,
+}
+
+impl Validator {
+    /// Trust the keys of `file`, or those of the internet's root.
+    ///
+    /// # Errors
+    /// The file can't be read as DNSKEY records.
+    pub fn new(file: Option<&Path>) -> Result<Self, SettingsError> {
+        let (anchors, below) = match file {
+            None => (TrustAnchors::default(), vec![Name::root()]),
+            Some(file) => {
+                let bad = |error: String| SettingsError::TrustAnchors { file: file.into(), error };
+                let text = std::fs::read_to_string(file)
+                    .map_err(|error| SettingsError::File { file: file.into(), error })?;
+                let entries = Parser::new(text).parse().map_err(|error| bad(error.to_string()))?;
+                let mut anchors = TrustAnchors::empty();
+                let mut below = Vec::new();
+                for entry in entries {
+                    let Entry::DNSKEY(record) = entry else { continue };
+                    let mut name = record.name().clone();
+                    name.set_fqdn(true);
+                    anchors.insert_with_name(record.data().public_key(), (&name).into());
+                    below.push(name);
+                }
+                (anchors, below)
+            }
+        };
+        Ok(Self { anchors: Arc::new(anchors), below, keys: Cache::new(KEYS) })
+    }
+
+    /// Check what was said to `question`. Keys are sought where answers come from.
+    pub async fn check(
+        self: &Arc<Self>,
+        source: &Arc<Source>,
+        trip: &Arc<Trip>,
+        question: &Query,
+        message: &Message,
+    ) -> Validity {
+        if !self.below.iter().any(|anchor| anchor.zone_of(question.name())) {
+            return Validity::Good;
+        }
+        let Some(message) = relevant(message, question) else { return Validity::Bogus };
+        let chain = Chain {
+            validator: Arc::clone(self),
+            source: Arc::clone(source),
+            trip: Arc::clone(trip),
+            given: Arc::new((question.clone(), message)),
+            trouble: Arc::default(),
+        };
+        let trouble = Arc::clone(&chain.trouble);
+        let handle = DnssecDnsHandle::with_trust_anchor(chain, Arc::clone(&self.anchors));
+        let mut options = DnsRequestOptions::default();
+        options.use_edns = true;
+        options.edns_set_dnssec_ok = true;
+        let checked = handle.lookup(question.clone(), options).first_answer().await;
+        let good = match checked {
+            Ok(response) => response
+                .answers
+                .iter()
+                .filter(|record| record.record_type() != RecordType::RRSIG)
+                .all(|record| matches!(record.proof, Proof::Secure | Proof::Insecure)),
+            // NSEC3 with so many iterations that it isn't computed counts as unsigned (RFC 9276)
+            Err(NetError::Dns(DnsError::Nsec { proof, .. })) => proof == Proof::Insecure,
+            Err(_) => false,
+        };
+        let trouble = *trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (good, trouble) {
+            (true, _) => Validity::Good,
+            (false, Some(failure)) => Validity::Unknown(failure),
+            (false, None) => Validity::Bogus,
+        }
+    }
+}
+
+/// Of a message, what speaks of the question: the records of its name, what denies them, and their
+/// signatures. `None` if there is an unreasonable number.
+fn relevant(message: &Message, question: &Query) -> Option<Message> {
+    let mut kept = Message::response(message.metadata.id, message.metadata.op_code);
+    kept.metadata = message.metadata;
+    kept.queries.push(question.clone());
+    let wanted = |kind| kind == question.query_type() || kind == RecordType::CNAME;
+    let answers = message
+        .answers
+        .iter()
+        .filter(|record| record.name == *question.name() && wanted(signed_type(&record.data)));
+    kept.add_answers(answers.cloned());
+    let denies = |kind| matches!(kind, RecordType::SOA | RecordType::NSEC | RecordType::NSEC3);
+    let authorities = message.authorities.iter().filter(|record| denies(signed_type(&record.data)));
+    kept.add_authorities(authorities.cloned());
+    (kept.answers.len() + kept.authorities.len() <= MOST_RECORDS).then_some(kept)
+}
+
+/// The type of a record, or of the records that it signs.
+fn signed_type(data: &RData) -> RecordType {
+    match data {
+        RData::DNSSEC(DNSSECRData::RRSIG(signature)) => signature.input().type_covered,
+        data => data.record_type(),
+    }
+}
+
+/// Gives the checker the answer that is checked, and finds the rest.
+#[derive(Clone)]
+struct Chain {
+    validator: Arc<Validator>,
+    source: Arc<Source>,
+    trip: Arc<Trip>,
+    given: Arc<(Query, Message)>,
+    /// Why something couldn't be had, which is no forgery.
+    trouble: Arc<Mutex<Option<Failure>>>,
+}
+
+impl Chain {
+    async fn seek(self, question: Query) -> Result<DnsResponse, NetError> {
+        if question == self.given.0 {
+            return Ok(DnsResponse::from_message(self.given.1.clone())?);
+        }
+        let keys = &self.validator.keys;
+        if let Some((until, message)) = keys.get(&question)
+            && until > Instant::now()
+        {
+            return Ok(DnsResponse::from_message((*message).clone())?);
+        }
+        let found = self.source.find(&self.trip, question.name(), question.query_type()).await;
+        match found.first() {
+            Ok((reply, message)) => {
+                let Some(message) = relevant(message, &question) else {
+                    return Err(NetError::Message("too many records"));
+                };
+                let lasts = match reply {
+                    Reply::NoData(lasts) | Reply::NxDomain(lasts) => *lasts,
+                    _ => message
+                        .answers
+                        .iter()
+                        .map(|record| record.ttl)
+                        .min()
+                        .map_or(Duration::ZERO, |ttl| Duration::from_secs(ttl.into())),
+                };
+                let response = DnsResponse::from_message(message.clone())?;
+                if response.as_buffer().len() <= LONGEST {
+                    let until = Instant::now() + lasts.min(REMEMBERED);
+                    keys.insert(question, (until, Arc::new(message)));
+                }
+                Ok(response)
+            }
+            Err(failure) => {
+                let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+                *trouble = Some(trouble.map_or(failure, |known| known.min(failure)));
+                Err(NetError::Message("no answer"))
+            }
+        }
+    }
+}
+
+impl DnsHandle for Chain {
+    type Response = BoxStream<'static, Result<DnsResponse, NetError>>;
+    type Runtime = TokioRuntimeProvider;
+
+    fn send(&self, request: DnsRequest) -> Self::Response {
+        match request.queries.first() {
+            Some(question) => self.clone().seek(question.clone()).into_stream().boxed(),
+            None => futures::stream::empty().boxed(),
+        }
+    }
+}

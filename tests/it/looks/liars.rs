@@ -1,0 +1,167 @@
+//! What comes from somebody who only guesses, or means harm, is not listened to.
+
+use hickory_net::proto::{
+    op::{Message, MessageType, ResponseCode},
+    rr::{Name, RData, Record, rdata::TXT},
+};
+use rollcall::dns::Answer;
+use rollcall_kit::dns::liar::Liar;
+
+use super::{VALUE, asking, examine, walking};
+
+/// A perfect answer that the value is there.
+fn perfect(question: &Message) -> Message {
+    let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
+    answer.metadata.authoritative = true;
+    answer.metadata.recursion_available = true;
+    answer.add_queries(question.queries.iter().cloned());
+    for query in &question.queries {
+        // to names that nobody has published nothing
+        if query.name().to_ascii().to_lowercase().starts_with("_rollcall-challenge.") {
+            let data = RData::TXT(TXT::new(vec![VALUE.into()]));
+            answer.add_answer(Record::from_rdata(query.name().clone(), 0, data));
+        } else {
+            answer.metadata.response_code = ResponseCode::NXDomain;
+        }
+    }
+    answer
+}
+
+/// What is seen where every answer is made like this; both by a walk and by a resolver.
+async fn told(lie: impl Fn(&Message, bool) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Answer {
+    let liar = Liar::start(lie).unwrap();
+    let walked = examine(walking(liar.address()), "acme.example").await.answer;
+    let asked = examine(asking(&[liar.address()]), "acme.example").await.answer;
+    assert_eq!(walked, asked);
+    walked
+}
+
+fn bytes(message: &Message) -> Vec<Vec<u8>> {
+    vec![message.to_vec().unwrap()]
+}
+
+#[tokio::test]
+async fn the_perfect_answer_is_believed() {
+    assert_eq!(told(|question, _| bytes(&perfect(question))).await, Answer::Match);
+}
+
+#[tokio::test]
+async fn answers_to_other_questions_are_not_believed() {
+    let other = |question: &Message| {
+        let mut answer = perfect(question);
+        answer.queries[0].set_name(Name::from_ascii("_rollcall-challenge.evil.example.").unwrap());
+        answer
+    };
+    assert_eq!(told(move |question, _| bytes(&other(question))).await, Answer::Malformed);
+    let none = |question: &Message, _| {
+        let mut answer = perfect(question);
+        answer.queries.clear();
+        bytes(&answer)
+    };
+    assert_eq!(told(none).await, Answer::Malformed);
+    let question = |question: &Message, _| {
+        let mut answer = perfect(question);
+        answer.metadata.message_type = MessageType::Query;
+        bytes(&answer)
+    };
+    assert_ne!(told(question).await, Answer::Match);
+}
+
+#[tokio::test]
+async fn the_case_of_letters_must_be_repeated_and_ids_must_be_right() {
+    // one who guesses the id but not the letters, before the honest server answers by TCP
+    let lower = |question: &Message, tcp: bool| {
+        let mut answer = perfect(question);
+        if !tcp {
+            answer.queries[0].name = answer.queries[0].name.to_lowercase();
+            answer.answers.clear();
+        }
+        bytes(&answer)
+    };
+    assert_eq!(told(lower).await, Answer::Match);
+    // many wrong ids, then the right one
+    let guesses = |question: &Message, _| {
+        let id = question.metadata.id;
+        let guess = |offset| {
+            let mut answer = perfect(question);
+            answer.answers.clear();
+            answer.metadata.id = id.wrapping_add(offset);
+            answer.to_vec().unwrap()
+        };
+        (1..50).map(guess).chain(bytes(&perfect(question))).collect()
+    };
+    let liar = Liar::start(guesses).unwrap();
+    let looked = examine(walking(liar.address()), "acme.example").await;
+    assert_eq!(looked.answer, Answer::Match);
+}
+
+#[tokio::test]
+async fn nonsense_is_malformed_and_every_code_is_told_apart() {
+    for (code, answer) in [
+        (ResponseCode::FormErr, Answer::Malformed),
+        (ResponseCode::ServFail, Answer::ServFail),
+        (ResponseCode::NotImp, Answer::Malformed),
+        (ResponseCode::Refused, Answer::Refused),
+        (ResponseCode::YXDomain, Answer::Malformed),
+        (ResponseCode::YXRRSet, Answer::Malformed),
+        (ResponseCode::NXRRSet, Answer::Malformed),
+        (ResponseCode::NotAuth, Answer::Refused),
+        (ResponseCode::NotZone, Answer::Malformed),
+        (ResponseCode::BADVERS, Answer::Malformed),
+        // records or not
+        (ResponseCode::Unknown(3841), Answer::Malformed),
+    ] {
+        let lie = move |question: &Message, _| {
+            let mut answer = perfect(question);
+            answer.metadata.response_code = code;
+            answer.edns = question.edns.clone();
+            bytes(&answer)
+        };
+        assert_eq!(told(lie).await, answer, "{code}");
+    }
+    // cut off, with the right id and question
+    let cut = |question: &Message, _| {
+        let mut answer = bytes(&perfect(question));
+        let length = answer[0].len();
+        answer[0].truncate(length - 3);
+        answer
+    };
+    assert_eq!(told(cut).await, Answer::Malformed);
+    // records of somebody else's name
+    let others = |question: &Message, _| {
+        let mut answer = perfect(question);
+        for record in &mut answer.answers {
+            record.name = Name::from_ascii("acme.example.").unwrap();
+        }
+        bytes(&answer)
+    };
+    assert_ne!(told(others).await, Answer::Match);
+}
+
+#[tokio::test]
+async fn whoever_does_not_speak_for_the_zone_is_not_believed() {
+    let lie = |question: &Message, _| {
+        let mut answer = perfect(question);
+        answer.metadata.authoritative = false;
+        answer.metadata.recursion_available = false;
+        bytes(&answer)
+    };
+    assert_eq!(told(lie).await, Answer::Refused);
+}
+
+#[tokio::test]
+async fn an_answer_of_sixty_four_kilobytes_does_no_harm() {
+    let huge = |question: &Message, tcp: bool| {
+        let mut answer = perfect(question);
+        if tcp {
+            let data = RData::TXT(TXT::new(vec!["x".repeat(255); 4]));
+            let name = question.queries[0].name().clone();
+            answer.add_answers((0..60).map(|_| Record::from_rdata(name.clone(), 0, data.clone())));
+        } else {
+            answer.metadata.truncation = true;
+        }
+        bytes(&answer)
+    };
+    let answer = told(huge).await;
+    assert!(matches!(answer, Answer::Match | Answer::Mismatch), "{answer:?}");
+}
