@@ -2,6 +2,7 @@
 //! proof, what never does, and what they are told.
 
 mod delegations;
+mod internet;
 mod liars;
 mod signed;
 

@@ -1,6 +1,7 @@
 //! An authoritative DNS server for whatever names a test needs, which can also answer wrongly or not
 //! at all. It serves on one loopback port, UDP and TCP, for every zone at once.
 
+pub mod internet;
 pub mod liar;
 mod names;
 pub mod signed;
