@@ -25,6 +25,9 @@ pub enum Error {
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("ledger: {0}: {1}")]
     File(std::path::PathBuf, #[source] std::io::Error),
+    /// A write that others' failure took along, or that came too late.
+    #[error("ledger: a write was abandoned")]
+    Abandoned,
     /// A row that only another program can have written.
     #[error("ledger: unreadable {0}")]
     Corrupt(&'static str),
@@ -186,7 +189,7 @@ pub struct Person {
     pub active: bool,
     /// When `active` last changed.
     pub active_since: Timestamp,
-    /// The display names of the person's groups, in order.
+    /// The display names of the groups that the person is in, by other groups too; in order.
     pub groups: Vec<String>,
     /// What the person's token carries as groups, in order: `<organization>:<team>`.
     pub teams: Vec<String>,

@@ -4,6 +4,7 @@ mod access;
 mod groups;
 mod nonsense;
 mod users;
+mod versions;
 
 use std::sync::{Arc, Mutex};
 
