@@ -6,6 +6,8 @@
 //! and Google (`google.xml`), with elliptic curves, and encrypted with AES-GCM and AES-CBC. The
 //! decryption key beside them is nobody's.
 
+mod scim;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use jiff::Timestamp;
 use rollcall::saml::{
     self, DecryptionKey, Expected, Refusal, ServiceProvider, TrustedIdp, metadata,
 };
+
+pub use scim::scim;
 
 const NOW: &str = "2026-03-01T12:01:00Z";
 

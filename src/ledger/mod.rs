@@ -11,7 +11,7 @@ mod sqlite;
 pub use sign_in::*;
 pub use sqlite::{Ledger, TOKEN_SECONDS, scim};
 #[cfg(test)]
-pub(crate) use sqlite::{fixture, tests};
+pub(crate) use sqlite::{fixture, scim::watch_writes, tests};
 
 use jiff::Timestamp;
 use uuid::Uuid;

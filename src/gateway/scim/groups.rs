@@ -179,9 +179,7 @@ async fn change_group(
     let leave =
         |group: &StoredGroup| change(group).map(|change| GroupChange { fields: None, ..change });
     let leaving = Members { leave_only: true, ..members };
-    if leaving.clear || !leaving.remove.is_empty() {
-        ledger.change_group(access, id, action, now, &leaving, leave).await?;
-    }
+    ledger.change_group(access, id, action, now, &leaving, leave).await?;
     Err(refusal)
 }
 

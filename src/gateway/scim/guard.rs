@@ -149,3 +149,26 @@ impl<S: Sync> FromRequestParts<S> for Caller {
         parts.extensions.get::<Self>().cloned().ok_or_else(Error::unauthorized)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_asks_too_much_is_told_when_to_come_back_and_others_are_not() {
+        let (guard, [busy, other]) = (Guard::new(), [Uuid::now_v7(), Uuid::now_v7()]);
+        let refused = (0..=2 * REQUESTS.1).find_map(|_| guard.count(busy).err()).unwrap();
+        assert_eq!((refused.status.as_u16(), refused.retry_after), (429, Some(1)));
+        guard.count(other).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_directory_has_one_turn_at_a_time_and_keeps_no_other_waiting() {
+        let (guard, [busy, other]) = (Guard::new(), [Uuid::now_v7(), Uuid::now_v7()]);
+        let turn = acquire(guard.turns(busy)).await.unwrap();
+        assert!(guard.turns(busy).try_acquire_owned().is_err());
+        acquire(guard.turns(other)).await.unwrap();
+        drop(turn);
+        acquire(guard.turns(busy)).await.unwrap();
+    }
+}

@@ -158,18 +158,19 @@ fn changed(
     Ok((resource != parse(&person.attributes)?).then_some(fields))
 }
 
-/// What a client says of a person. Where it says nothing of `active`, it is `otherwise`.
+/// What a client says of a person. Where it says nothing of `active`, it is `otherwise`; without
+/// that nobody is active of whom it isn't said.
 fn read(body: Object, otherwise: Option<bool>) -> Result<(Object, PersonFields)> {
     let mut resource = USER.tidy(body)?;
-    let active = resource.get("active").and_then(Value::as_bool).or(otherwise);
-    let active = active.ok_or_else(|| Error::value("active must be true or false"))?;
-    resource.insert("active".into(), active.into());
+    if let (None, Some(active)) = (resource.get("active"), otherwise) {
+        resource.insert("active".into(), active.into());
+    }
     let fields = PersonFields {
         user_name: resource::name_of(&resource, "userName")?
             .ok_or_else(|| Error::value("userName is missing"))?,
         external_id: resource::name_of(&resource, "externalId")?,
         email: email(&resource),
-        active,
+        active: resource.get("active").and_then(Value::as_bool).unwrap_or(false),
         attributes: resource::kept(&resource)?,
     };
     Ok((resource, fields))

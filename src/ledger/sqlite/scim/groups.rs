@@ -60,6 +60,13 @@ pub struct Members {
     pub leave_only: bool,
 }
 
+impl Members {
+    /// Whether nobody is to come or to leave.
+    fn stay(&self) -> bool {
+        !self.clear && self.remove.is_empty() && (self.leave_only || self.add.is_empty())
+    }
+}
+
 /// What becomes of a group.
 #[derive(Clone, Debug, Default)]
 pub struct GroupChange {
@@ -209,7 +216,7 @@ impl Ledger {
             let found = self.group(access, id, false).await.map_err(Refused::from)?;
             let mut group = found.ok_or(Refused::NotFound)?;
             let change = change(&group)?;
-            if change.fields.is_none() && *members == Members::default() {
+            if change.fields.is_none() && members.stay() {
                 self.still_open(access).await?;
                 return Ok(group);
             }
@@ -457,6 +464,48 @@ impl Moved {
     }
 }
 
+/// What changes members, with the names of the points after it.
+const STAY: [(&str, &str); 2] = [
+    (
+        "people left",
+        "DELETE FROM memberships WHERE group_id = ?
+         AND person_id NOT IN (SELECT unhex(value) FROM json_each(?))",
+    ),
+    (
+        "groups left",
+        "DELETE FROM subgroups WHERE group_id = ?
+         AND member_id NOT IN (SELECT unhex(value) FROM json_each(?))",
+    ),
+];
+const LEAVE: [(&str, &str); 2] = [
+    (
+        "people left",
+        "DELETE FROM memberships WHERE group_id = ?
+         AND person_id IN (SELECT unhex(value) FROM json_each(?))",
+    ),
+    (
+        "groups left",
+        "DELETE FROM subgroups WHERE group_id = ?
+         AND member_id IN (SELECT unhex(value) FROM json_each(?))",
+    ),
+];
+const JOIN: [(&str, &str); 2] = [
+    (
+        "people joined",
+        "INSERT INTO memberships (group_id, person_id)
+         SELECT ?, p.id FROM json_each(?) j
+         CROSS JOIN people p ON p.id = unhex(j.value) AND p.directory_id = ?
+         WHERE true ON CONFLICT DO NOTHING",
+    ),
+    (
+        "groups joined",
+        "INSERT INTO subgroups (group_id, member_id)
+         SELECT ?, g.id FROM json_each(?) j
+         CROSS JOIN directory_groups g ON g.id = unhex(j.value) AND g.directory_id = ?
+         WHERE true ON CONFLICT DO NOTHING",
+    ),
+];
+
 async fn change_members(
     tx: &mut SqliteConnection,
     access: &Access,
@@ -464,52 +513,23 @@ async fn change_members(
     members: &Members,
 ) -> Result<Moved, Refused> {
     let mut moved = Moved::default();
-    let (leave, ids) = if members.clear {
-        (
-            [
-                "DELETE FROM memberships WHERE group_id = ?
-                 AND person_id NOT IN (SELECT unhex(value) FROM json_each(?))",
-                "DELETE FROM subgroups WHERE group_id = ?
-                 AND member_id NOT IN (SELECT unhex(value) FROM json_each(?))",
-            ],
-            &members.add,
-        )
-    } else {
-        (
-            [
-                "DELETE FROM memberships WHERE group_id = ?
-                 AND person_id IN (SELECT unhex(value) FROM json_each(?))",
-                "DELETE FROM subgroups WHERE group_id = ?
-                 AND member_id IN (SELECT unhex(value) FROM json_each(?))",
-            ],
-            &members.remove,
-        )
-    };
+    let (leave, ids) = if members.clear { (STAY, &members.add) } else { (LEAVE, &members.remove) };
     if members.clear || !members.remove.is_empty() {
         let ids = json_array(ids.iter().copied());
-        for leave in leave {
+        for (_point, leave) in leave {
             let left = sqlx::query(leave).bind(group).bind(&ids).execute(&mut *tx).await?;
             moved.left += left.rows_affected();
             #[cfg(test)]
-            super::crash::point(group, "after some left");
+            super::crash::point(group, _point);
         }
     }
     if !members.add.is_empty() && !members.leave_only {
         let ids = json_array(members.add.iter().copied());
-        for join in [
-            "INSERT INTO memberships (group_id, person_id)
-             SELECT ?, p.id FROM json_each(?) j
-             CROSS JOIN people p ON p.id = unhex(j.value) AND p.directory_id = ?
-             WHERE true ON CONFLICT DO NOTHING",
-            "INSERT INTO subgroups (group_id, member_id)
-             SELECT ?, g.id FROM json_each(?) j
-             CROSS JOIN directory_groups g ON g.id = unhex(j.value) AND g.directory_id = ?
-             WHERE true ON CONFLICT DO NOTHING",
-        ] {
+        for (_point, join) in JOIN {
             let joined = sqlx::query(join).bind(group).bind(&ids).bind(access.directory());
             moved.joined += joined.execute(&mut *tx).await?.rows_affected();
             #[cfg(test)]
-            super::crash::point(group, "after some joined");
+            super::crash::point(group, _point);
         }
     }
     Ok(moved)

@@ -6,13 +6,15 @@
 mod auth;
 mod condition;
 #[cfg(test)]
-pub(super) mod crash;
+mod crash;
 mod groups;
 mod people;
 mod writer;
 
 pub use auth::Access;
 pub use condition::{Condition, Field, List, Op};
+#[cfg(test)]
+pub(crate) use crash::watch as watch_writes;
 pub use groups::{GroupChange, GroupFields, Members, MembersOfGroup, StoredGroup};
 pub use people::{GroupOfPerson, PersonFields, StoredPerson};
 pub(in crate::ledger::sqlite) use writer::Writer;

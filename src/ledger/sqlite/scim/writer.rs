@@ -128,6 +128,8 @@ async fn together(
             .execute(&mut *tx)
             .await?;
         note_change(&mut tx, Topic::Directory, access.organization(), access.name()).await?;
+        #[cfg(test)]
+        super::crash::point(access.directory(), "change");
     }
     tx.commit().await?;
     Ok(())
