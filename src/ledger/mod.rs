@@ -28,6 +28,9 @@ pub enum Error {
     /// A write that others' failure took along, or that came too late.
     #[error("ledger: a write was abandoned")]
     Abandoned,
+    /// A search that no index helps, and that would keep others waiting.
+    #[error("ledger: a search took too long")]
+    TooLong,
     /// A row that only another program can have written.
     #[error("ledger: unreadable {0}")]
     Corrupt(&'static str),

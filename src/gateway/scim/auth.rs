@@ -43,9 +43,13 @@ pub(super) async fn authenticate(
         Ok(caller) => caller,
         Err(error) => return error.into_response(),
     };
-    let mut response = match guard.count(caller.access.directory()) {
-        Err(error) => error.into_response(),
-        Ok(()) => {
+    let seat = match guard.count(caller.access.directory()) {
+        Ok(()) => caller.seat().await,
+        Err(refused) => Err(refused),
+    };
+    let mut response = match seat {
+        Err(refused) => refused.into_response(),
+        Ok(_seat) => {
             let (method, path) = (request.method().clone(), request.uri().path().to_owned());
             request.extensions_mut().insert(caller.clone());
             let response = next.run(request).await;

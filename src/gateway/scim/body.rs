@@ -4,10 +4,10 @@
 use std::{fmt, time::Duration};
 
 use axum::{
-    body::Bytes,
     extract::{FromRequest, Request},
     http::{StatusCode, header},
 };
+use futures::StreamExt;
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, SeqAccess, Visitor},
@@ -22,16 +22,17 @@ use super::{
 
 /// The largest body, in bytes, but for that of a group; and how much of any body is attributes. In
 /// memory they take up to eighty times as much.
-pub(super) const SMALL: usize = 256 << 10;
+pub(super) const SMALL: usize = 128 << 10;
 /// The largest body of a group, in bytes: that of 100,000 members has about 10 MB.
 pub(super) const LARGE: usize = 16 << 20;
 /// How long a body may take to arrive.
 const TIME: Duration = Duration::from_secs(30);
 
-/// What a client sent. It holds a place among the large ones if it is large.
-pub(super) struct Body {
-    bytes: Bytes,
-    _place: Option<Place>,
+/// What a client sent, of at most so many bytes. It holds a place among the large ones if it is
+/// large.
+pub(super) struct Body<const LIMIT: usize = SMALL> {
+    bytes: Vec<u8>,
+    place: Option<Place>,
 }
 
 /// The attributes of an object that isn't parsed further yet, each there once whatever its case.
@@ -41,17 +42,17 @@ pub(super) struct Fields<'a>(Vec<(String, &'a RawValue)>);
 /// How many bytes of attributes may still be parsed.
 pub(super) struct Room(usize);
 
-impl Body {
+impl<const LIMIT: usize> Body<LIMIT> {
     /// The body as one JSON object.
     pub fn fields(&self) -> Result<Fields<'_>> {
         parse(|| serde_json::from_slice(&self.bytes))
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for Body {
+impl<S: Send + Sync, const LIMIT: usize> FromRequest<S> for Body<LIMIT> {
     type Rejection = Error;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self> {
+    async fn from_request(request: Request, _: &S) -> Result<Self> {
         if let Some(media_type) = request.headers().get(header::CONTENT_TYPE) {
             let media_type = media_type.to_str().unwrap_or_default();
             let media_type = media_type.split(';').next().unwrap_or_default().trim();
@@ -65,24 +66,31 @@ impl<S: Send + Sync> FromRequest<S> for Body {
                 ));
             }
         }
-        let length = request.headers().get(header::CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         let caller = request.extensions().get::<Caller>().cloned();
-        let place = match caller {
-            // a body that doesn't say how large it is may be large
-            Some(caller) if length.is_none_or(|length| length > SMALL) => {
-                Some(caller.large().await?)
+        let caller = caller.ok_or_else(Error::unauthorized)?;
+        match tokio::time::timeout(TIME, Self::collect(request, &caller)).await {
+            Ok(collected) => collected,
+            Err(_) => Err(Error::new(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
+        }
+    }
+}
+
+impl<const LIMIT: usize> Body<LIMIT> {
+    async fn collect(request: Request, caller: &Caller) -> Result<Self> {
+        let mut body = Self { bytes: Vec::new(), place: None };
+        let mut chunks = request.into_body().into_data_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| Error::syntax("the body can't be read"))?;
+            let length = body.bytes.len() + chunk.len();
+            if length > LIMIT {
+                return Err(too_large());
             }
-            _ => None,
-        };
-        let body = tokio::time::timeout(TIME, Bytes::from_request(request, state)).await;
-        let bytes = body
-            .map_err(|_| Error::new(StatusCode::REQUEST_TIMEOUT, "the body took too long"))?
-            .map_err(|rejection| match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-                _ => Error::syntax("the body can't be read"),
-            })?;
-        Ok(Self { bytes, _place: place })
+            if length > SMALL && body.place.is_none() {
+                body.place = Some(caller.large().await?);
+            }
+            body.bytes.extend_from_slice(&chunk);
+        }
+        Ok(body)
     }
 }
 

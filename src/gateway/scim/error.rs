@@ -98,6 +98,10 @@ impl Error {
 
 impl From<ledger::Error> for Error {
     fn from(error: ledger::Error) -> Self {
+        if let ledger::Error::TooLong = error {
+            let text = "the filter takes too long: name a userName, an externalId or an address";
+            return Self::bad(ScimType::TooMany, text);
+        }
         tracing::error!(%error, "a SCIM request failed");
         match error {
             ledger::Error::Corrupt(_) => {

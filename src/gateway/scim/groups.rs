@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     Json,
-    body::{Body, Fields, Room},
+    body::{Body, Fields, LARGE, Room},
     error::{Error, Result},
     guard::Caller,
     members::{self, NAMED, Split, Stated, Strangers},
@@ -33,7 +33,7 @@ pub(super) async fn create(
     State(gateway): State<Gateway>,
     caller: Caller,
     query: Query,
-    body: Body,
+    body: Body<LARGE>,
 ) -> Result<Shown> {
     let (Stated { ids, strangers }, (_, fields)) = read_body(body.fields()?)?;
     if let Some(refusal) = refusal(&gateway, &caller, &ids, strangers).await? {
@@ -77,7 +77,6 @@ pub(super) async fn search(
     body: Body,
 ) -> Result<Json<List<Resource>>> {
     let query = Query::of_search(body.fields()?)?;
-    drop(body); // see users
     page(&gateway, &caller, &query).await
 }
 
@@ -100,7 +99,7 @@ pub(super) async fn replace(
     Id(id): Id,
     query: Query,
     precondition: Precondition,
-    body: Body,
+    body: Body<LARGE>,
 ) -> Result<Shown> {
     let (Stated { ids, strangers }, fields) = read_body(body.fields()?)?;
     let refusal = refusal(&gateway, &caller, &ids, strangers).await?;
@@ -121,7 +120,7 @@ pub(super) async fn patch(
     Id(id): Id,
     query: Query,
     precondition: Precondition,
-    body: Body,
+    body: Body<LARGE>,
 ) -> Result<Response> {
     let operations = patch::operations(body.fields()?)?;
     let Split { members, strangers, rest } = members::split(operations)?;

@@ -1,5 +1,5 @@
-//! What each directory may take of this server: how many requests a second, and that only one of
-//! its requests at a time is a costly one. And who was let in just now, for writes.
+//! What each directory may take of this server: how many requests a second, how many at once, and
+//! only one of them a costly one. And who was let in just now, for writes.
 
 use std::{
     collections::HashMap,
@@ -21,16 +21,16 @@ use crate::ledger::scim::Access;
 
 /// Requests of a directory, per second and at once. Entra sends 25 a second.
 const REQUESTS: (u32, u32) = (500, 1000);
+/// Requests of a directory that are under way at once; the others wait.
+const AT_ONCE: usize = 32;
 /// Refusals of a directory that are written down, per minute and at once.
 const REFUSALS: (u32, u32) = (60, 60);
 /// How many large bodies are in memory at once, of all directories.
 const LARGE: usize = 4;
-/// How long a costly request waits for its turn.
+/// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a token is taken for good without another look, by a write: its commit looks again.
 const TRUST: Duration = Duration::from_secs(1);
-/// From how many on those who were let in are forgotten when their time is over.
-const KNOWN: usize = 1000;
 
 /// Who calls, once the token was found right.
 #[derive(Clone)]
@@ -38,7 +38,8 @@ pub(super) struct Caller {
     pub access: Access,
     /// The directory's own base URL, without a slash at the end.
     pub base: String,
-    guard: Guard,
+    seats: Arc<Seats>,
+    large: Arc<Semaphore>,
 }
 
 /// The right to be costly, until it is dropped.
@@ -51,9 +52,21 @@ pub(super) struct Guard(Arc<Inner>);
 struct Inner {
     requests: DefaultKeyedRateLimiter<Uuid>,
     refusals: DefaultKeyedRateLimiter<Uuid>,
-    turns: Mutex<HashMap<Uuid, Weak<Semaphore>>>,
+    seats: Mutex<HashMap<Uuid, Weak<Seats>>>,
     large: Arc<Semaphore>,
-    known: Mutex<HashMap<Key, (Instant, Access)>>,
+    known: Mutex<Known>,
+}
+
+/// Who was let in, and when.
+struct Known {
+    held: HashMap<Key, (Instant, Access)>,
+    swept: Instant,
+}
+
+/// The places of one directory.
+struct Seats {
+    any: Arc<Semaphore>,
+    costly: Arc<Semaphore>,
 }
 
 /// Whose token it is said to be, and its hash.
@@ -72,9 +85,9 @@ impl Guard {
         Self(Arc::new(Inner {
             requests: DefaultKeyedRateLimiter::keyed(requests),
             refusals: DefaultKeyedRateLimiter::keyed(refusals),
-            turns: Mutex::default(),
+            seats: Mutex::default(),
             large: Arc::new(Semaphore::new(LARGE)),
-            known: Mutex::default(),
+            known: Mutex::new(Known { held: HashMap::new(), swept: Instant::now() }),
         }))
     }
 
@@ -92,51 +105,61 @@ impl Guard {
     }
 
     pub fn caller(&self, access: Access, base: String) -> Caller {
-        Caller { access, base, guard: self.clone() }
+        let seats = self.seats(access.directory());
+        Caller { access, base, seats, large: self.0.large.clone() }
     }
 
     /// Who holds this token, if they were let in just now.
     pub fn known(&self, key: &Key, now: Instant) -> Option<Access> {
         let known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, access) = known.get(key)?;
+        let (since, access) = known.held.get(key)?;
         (now.duration_since(*since) < TRUST).then(|| access.clone())
     }
 
     pub fn remember(&self, key: Key, access: Access, now: Instant) {
         let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= KNOWN {
-            known.retain(|_, (since, _)| now.duration_since(*since) < TRUST);
+        if now.duration_since(known.swept) >= TRUST {
+            known.held.retain(|_, (since, _)| now.duration_since(*since) < TRUST);
+            known.swept = now;
         }
-        known.insert(key, (now, access));
+        known.held.insert(key, (now, access));
     }
 
-    fn turns(&self, directory: Uuid) -> Arc<Semaphore> {
-        let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(turns) = turns.get(&directory).and_then(Weak::upgrade) {
-            return turns;
+    fn seats(&self, directory: Uuid) -> Arc<Seats> {
+        let mut all = self.0.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(seats) = all.get(&directory).and_then(Weak::upgrade) {
+            return seats;
         }
-        turns.retain(|_, turns| turns.strong_count() > 0);
-        let one = Arc::new(Semaphore::new(1));
-        turns.insert(directory, Arc::downgrade(&one));
-        one
+        all.retain(|_, seats| seats.strong_count() > 0);
+        let seats = Arc::new(Seats {
+            any: Arc::new(Semaphore::new(AT_ONCE)),
+            costly: Arc::new(Semaphore::new(1)),
+        });
+        all.insert(directory, Arc::downgrade(&seats));
+        seats
     }
 }
 
 impl Caller {
+    /// Wait for one of the directory's places.
+    pub async fn seat(&self) -> Result<OwnedSemaphorePermit> {
+        acquire(&self.seats.any).await
+    }
+
     /// Wait for the directory's turn to do something costly.
     pub async fn turn(&self) -> Result<Place> {
-        Ok((acquire(self.guard.turns(self.access.directory())).await?, None))
+        Ok((acquire(&self.seats.costly).await?, None))
     }
 
     /// Wait for the directory's turn, and for a place for a large body.
     pub async fn large(&self) -> Result<Place> {
         let (turn, _) = self.turn().await?;
-        Ok((turn, Some(acquire(self.guard.0.large.clone()).await?)))
+        Ok((turn, Some(acquire(&self.large).await?)))
     }
 }
 
-async fn acquire(semaphore: Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
-    match timeout(PATIENCE, semaphore.acquire_owned()).await {
+async fn acquire(semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
+    match timeout(PATIENCE, semaphore.clone().acquire_owned()).await {
         Ok(Ok(permit)) => Ok(permit),
         _ => Err(Error::too_many(PATIENCE.as_secs())),
     }
@@ -165,10 +188,14 @@ mod tests {
     #[tokio::test]
     async fn a_directory_has_one_turn_at_a_time_and_keeps_no_other_waiting() {
         let (guard, [busy, other]) = (Guard::new(), [Uuid::now_v7(), Uuid::now_v7()]);
-        let turn = acquire(guard.turns(busy)).await.unwrap();
-        assert!(guard.turns(busy).try_acquire_owned().is_err());
-        acquire(guard.turns(other)).await.unwrap();
+        let (first, second) = (guard.seats(busy), guard.seats(busy));
+        let turn = acquire(&first.costly).await.unwrap();
+        assert!(second.costly.try_acquire().is_err());
+        acquire(&guard.seats(other).costly).await.unwrap();
         drop(turn);
-        acquire(guard.turns(busy)).await.unwrap();
+        acquire(&second.costly).await.unwrap();
+        let seats = acquire(&first.any).await.unwrap();
+        assert_eq!(second.any.available_permits(), AT_ONCE - 1);
+        drop(seats);
     }
 }

@@ -28,7 +28,6 @@ mod users;
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
     http::{StatusCode, header},
     middleware::from_fn_with_state,
     response::{IntoResponse, Response},
@@ -37,7 +36,6 @@ use axum::{
 use serde::Serialize;
 
 use self::{
-    body::{LARGE, SMALL},
     error::{Error, Result},
     guard::Guard,
     resource::Object,
@@ -52,8 +50,6 @@ pub(super) fn routes(gateway: Gateway) -> Router<Gateway> {
     let user = get(users::get).put(users::replace).patch(users::patch).delete(users::delete);
     let groups = get(groups::find).post(groups::create);
     let group = get(groups::get).put(groups::replace).patch(groups::patch).delete(groups::delete);
-    let large = DefaultBodyLimit::max(LARGE);
-    let (groups, group) = (groups.layer(large), group.layer(large));
     let nothing = any(async || Error::new(StatusCode::NOT_FOUND, "there is nothing at this path"));
     Router::new()
         .route(&at("/Users"), users)
@@ -74,7 +70,6 @@ pub(super) fn routes(gateway: Gateway) -> Router<Gateway> {
         .method_not_allowed_fallback(async || {
             Error::new(StatusCode::METHOD_NOT_ALLOWED, "this path doesn't take this method")
         })
-        .route_layer(DefaultBodyLimit::max(SMALL))
         .route_layer(from_fn_with_state((gateway, Guard::new()), auth::authenticate))
 }
 

@@ -26,7 +26,6 @@ pub(super) async fn everywhere(
     body: Body,
 ) -> Result<Json<List<Resource>>> {
     let query = Query::of_search(body.fields()?)?;
-    drop(body); // and with it the place that a body may have, before waiting for another
     let (people, groups) = match (query.condition(&USER), query.condition(&GROUP)) {
         (Err(refused), Err(_)) => return Err(refused),
         (people, groups) => {

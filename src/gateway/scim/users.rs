@@ -78,7 +78,6 @@ pub(super) async fn search(
     body: Body,
 ) -> Result<Json<List<Resource>>> {
     let query = Query::of_search(body.fields()?)?;
-    drop(body); // and with it the place that a body may have, before waiting for another
     page(&gateway, &caller, &query).await
 }
 

@@ -34,7 +34,7 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/sqlite/m
 /// How long a statement waits for the other process's writer.
 const BUSY: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
-const SEARCHERS: u32 = 2;
+const SEARCHERS: u32 = 4;
 
 /// The database. Cheap to clone.
 #[derive(Clone)]

@@ -6,10 +6,15 @@ use std::collections::BTreeSet;
 
 use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
-use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteExecutor};
+use sqlx::{
+    Connection, FromRow, QueryBuilder, Sqlite, SqliteConnection, pool::PoolConnection,
+    sqlite::SqliteExecutor,
+};
 use uuid::Uuid;
 
-use super::{Access, Condition, Page, Refused, Window, differences, finish, json_array};
+use super::{
+    Access, Condition, Page, Refused, SEARCH, Window, differences, finish, json_array, too_long,
+};
 use crate::ledger::{
     Error, Result,
     sqlite::{Ledger, seconds},
@@ -155,51 +160,30 @@ impl Ledger {
         with_members: bool,
     ) -> Result<Option<StoredGroup>> {
         // what may take long keeps nobody from being let in
-        let from = if with_members { &self.search } else { &self.read };
-        read(from, access, id, with_members).await
+        if with_members {
+            return read(&mut *self.searcher(SEARCH).await?, access, id, true)
+                .await
+                .map_err(too_long);
+        }
+        read(&self.read, access, id, false).await
     }
 
     /// The groups that fulfil `condition`, in the order of their names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLong`] where no index helps, and there are too many to look at.
     pub async fn find_groups(
         &self,
         access: &Access,
         condition: &Condition,
-        mut window: Window,
+        window: Window,
         with_members: bool,
     ) -> Result<Page<StoredGroup>> {
         let fast = condition.is_selective() && !with_members;
-        let mut reader = if fast { self.read.acquire().await? } else { self.searcher().await? };
-        // one transaction, so that the total fits the page
-        let mut tx = sqlx::Connection::begin(&mut *reader).await?;
-        let mut count =
-            QueryBuilder::new("SELECT count(*) FROM directory_groups g WHERE g.directory_id = ");
-        narrow(&mut count, access, condition);
-        let total = count.build_query_scalar().fetch_one(&mut *tx).await?;
-        if window.limit == 0 || window.offset >= total {
-            return Ok(Page { total, items: Vec::new() });
-        }
-        let mut rows = QueryBuilder::new(if with_members { WITH_MEMBERS } else { ALONE });
-        narrow(&mut rows, access, condition);
-        rows.push(if condition.is_selective() {
-            " ORDER BY +g.display_name, g.id" // see people
-        } else {
-            " ORDER BY g.display_name, g.id"
-        });
-        rows.push(" LIMIT ").push_bind(window.limit);
-        rows.push(" OFFSET ").push_bind(window.offset);
-        let mut rows = rows.build_query_as::<Row>().fetch(&mut *tx);
-        let mut items = Vec::new();
-        while let Some(row) = rows.try_next().await? {
-            let group = StoredGroup::try_from(row)?;
-            let members = group.members.as_ref().map_or(0, |m| m.people.len() + m.groups.len());
-            if !window.admits(items.is_empty(), group.attributes.len() + members * MEMBER) {
-                break;
-            }
-            items.push(group);
-        }
-        Ok(Page { total, items })
+        let reader = if fast { self.read.acquire().await? } else { self.searcher(SEARCH).await? };
+        find(reader, access, condition, window, with_members).await.map_err(too_long)
     }
-
     /// Change a group and its members. `change` says what it is to become; it is called again where
     /// somebody else was faster. Where nothing changes, nothing at all is written. Whoever isn't of
     /// the directory is left out: see [`Ledger::strangers`].
@@ -301,6 +285,44 @@ impl Ledger {
         strangers.truncate(limit);
         Ok((strangers, all))
     }
+}
+
+async fn find(
+    mut reader: PoolConnection<Sqlite>,
+    access: &Access,
+    condition: &Condition,
+    mut window: Window,
+    with_members: bool,
+) -> Result<Page<StoredGroup>> {
+    // one transaction, so that the total fits the page
+    let mut tx = reader.begin().await?;
+    let mut count =
+        QueryBuilder::new("SELECT count(*) FROM directory_groups g WHERE g.directory_id = ");
+    narrow(&mut count, access, condition);
+    let total = count.build_query_scalar().fetch_one(&mut *tx).await?;
+    if window.limit == 0 || window.offset >= total {
+        return Ok(Page { total, items: Vec::new() });
+    }
+    let mut rows = QueryBuilder::new(if with_members { WITH_MEMBERS } else { ALONE });
+    narrow(&mut rows, access, condition);
+    rows.push(if condition.is_selective() {
+        " ORDER BY +g.display_name, g.id" // see people
+    } else {
+        " ORDER BY g.display_name, g.id"
+    });
+    rows.push(" LIMIT ").push_bind(window.limit);
+    rows.push(" OFFSET ").push_bind(window.offset);
+    let mut rows = rows.build_query_as::<Row>().fetch(&mut *tx);
+    let mut items = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        let group = StoredGroup::try_from(row)?;
+        let members = group.members.as_ref().map_or(0, |m| m.people.len() + m.groups.len());
+        if !window.admits(items.is_empty(), group.attributes.len() + members * MEMBER) {
+            break;
+        }
+        items.push(group);
+    }
+    Ok(Page { total, items })
 }
 
 async fn read(

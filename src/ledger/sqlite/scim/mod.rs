@@ -27,7 +27,7 @@ use sqlx::{Sqlite, SqliteConnection, pool::PoolConnection};
 use uuid::Uuid;
 
 use super::Ledger;
-use crate::ledger::{self, Result};
+use crate::ledger::{Error, Result};
 
 /// How long a search may take that no index helps.
 const SEARCH: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ pub enum Refused {
     #[error("no longer let in")]
     Closed,
     #[error(transparent)]
-    Ledger(#[from] ledger::Error),
+    Ledger(#[from] Error),
 }
 
 impl From<sqlx::Error> for Refused {
@@ -86,13 +86,24 @@ impl Window {
 }
 
 impl Ledger {
-    /// A reader for a search, which fails when it takes too long.
-    async fn searcher(&self) -> Result<PoolConnection<Sqlite>> {
+    /// A reader for what may take long: [`Error::TooLong`] if it does.
+    async fn searcher(&self, limit: Duration) -> Result<PoolConnection<Sqlite>> {
         let mut reader = self.search.acquire().await?;
-        let end = Instant::now() + SEARCH;
+        let end = Instant::now() + limit;
         // replaces that of the search before
         reader.lock_handle().await?.set_progress_handler(STEPS, move || Instant::now() < end);
         Ok(reader)
+    }
+}
+
+/// Tell apart what was broken off for taking too long.
+fn too_long(error: Error) -> Error {
+    const INTERRUPT: &str = "9"; // SQLITE_INTERRUPT
+    match &error {
+        Error::Sql(sqlx::Error::Database(e)) if e.code().as_deref() == Some(INTERRUPT) => {
+            Error::TooLong
+        }
+        _ => error,
     }
 }
 
@@ -153,4 +164,28 @@ fn json_array(ids: impl ExactSizeIterator<Item = Uuid>) -> String {
     }
     json.push(']');
     json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::tests::ledger;
+
+    #[tokio::test]
+    async fn a_search_that_takes_too_long_is_broken_off_and_the_next_one_is_not() {
+        let (_dir, ledger) = ledger().await;
+        let count = async |to: i64, limit: Duration| -> Result<i64> {
+            let mut reader = ledger.searcher(limit).await?;
+            let count = sqlx::query_scalar(
+                "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+                 SELECT count(*) FROM n",
+            );
+            Ok(count.bind(to).fetch_one(&mut *reader).await?)
+        };
+        for _ in 0..3 {
+            let broken_off = count(i64::MAX, Duration::from_millis(20)).await.map_err(too_long);
+            assert!(matches!(broken_off, Err(Error::TooLong)));
+            assert_eq!(count(100_000, SEARCH).await.unwrap(), 100_000);
+        }
+    }
 }

@@ -3,10 +3,13 @@
 use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{Connection, FromRow, QueryBuilder, Sqlite, SqliteConnection, pool::PoolConnection};
 use uuid::Uuid;
 
-use super::{Access, Condition, Page, Refused, Window, condition::Index, differences, finish};
+use super::{
+    Access, Condition, Page, Refused, SEARCH, Window, condition::Index, differences, finish,
+    too_long,
+};
 use crate::ledger::{
     Error, Result,
     sqlite::{Ledger, seconds},
@@ -119,35 +122,21 @@ impl Ledger {
     }
 
     /// The people who fulfil `condition`, in the order of their userNames.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLong`] where no index helps, and there are too many to look at.
     pub async fn find_people(
         &self,
         access: &Access,
         condition: &Condition,
-        mut window: Window,
+        window: Window,
     ) -> Result<Page<StoredPerson>> {
         let selective = condition.is_selective();
-        let mut reader =
-            if selective { self.read.acquire().await? } else { self.searcher().await? };
-        // one transaction, so that the total fits the page
-        let mut tx = sqlx::Connection::begin(&mut *reader).await?;
-        let mut count = QueryBuilder::new("SELECT count(*) FROM people p WHERE ");
-        narrow(&mut count, access, condition);
-        let total = count.build_query_scalar().fetch_one(&mut *tx).await?;
-        if window.limit == 0 || window.offset >= total {
-            return Ok(Page { total, items: Vec::new() });
-        }
-        let mut rows = rows(access, condition, window);
-        let mut rows = rows.build_query_as::<Row>().fetch(&mut *tx);
-        let mut items = Vec::new();
-        while let Some(row) = rows.try_next().await? {
-            if !window.admits(items.is_empty(), row.attributes.len() + row.groups.len()) {
-                break;
-            }
-            items.push(row.try_into()?);
-        }
-        Ok(Page { total, items })
+        let reader =
+            if selective { self.read.acquire().await? } else { self.searcher(SEARCH).await? };
+        find(reader, access, condition, window).await.map_err(too_long)
     }
-
     /// Change a person. `change` says what they are to become, or `None` to leave them as they are,
     /// and then nothing at all is written. It is called again where somebody else was faster.
     pub async fn change_person<E: From<Refused>>(
@@ -223,6 +212,32 @@ impl Ledger {
             })
             .await
     }
+}
+
+async fn find(
+    mut reader: PoolConnection<Sqlite>,
+    access: &Access,
+    condition: &Condition,
+    mut window: Window,
+) -> Result<Page<StoredPerson>> {
+    // one transaction, so that the total fits the page
+    let mut tx = reader.begin().await?;
+    let mut count = QueryBuilder::new("SELECT count(*) FROM people p WHERE ");
+    narrow(&mut count, access, condition);
+    let total = count.build_query_scalar().fetch_one(&mut *tx).await?;
+    if window.limit == 0 || window.offset >= total {
+        return Ok(Page { total, items: Vec::new() });
+    }
+    let mut rows = rows(access, condition, window);
+    let mut rows = rows.build_query_as::<Row>().fetch(&mut *tx);
+    let mut items = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        if !window.admits(items.is_empty(), row.attributes.len() + row.groups.len()) {
+            break;
+        }
+        items.push(row.try_into()?);
+    }
+    Ok(Page { total, items })
 }
 
 async fn insert(
