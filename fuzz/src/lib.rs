@@ -8,6 +8,7 @@
 //! BIND had signed.
 
 mod redirect;
+mod scim;
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use rollcall::saml::{
 };
 
 pub use redirect::redirect;
+pub use scim::scim;
 
 const NOW: &str = "2026-03-01T12:01:00Z";
 

@@ -11,7 +11,7 @@ mod sqlite;
 pub use sign_in::*;
 pub use sqlite::{Ledger, TOKEN_SECONDS, scim};
 #[cfg(test)]
-pub(crate) use sqlite::{fixture, tests};
+pub(crate) use sqlite::{fixture, scim::watch_writes, tests};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -25,6 +25,12 @@ pub enum Error {
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("ledger: {0}: {1}")]
     File(std::path::PathBuf, #[source] std::io::Error),
+    /// A write that others' failure took along, or that came too late.
+    #[error("ledger: a write was abandoned")]
+    Abandoned,
+    /// A search that no index helps, and that would keep others waiting.
+    #[error("ledger: a search took too long")]
+    TooLong,
     /// A row that only another program can have written.
     #[error("ledger: unreadable {0}")]
     Corrupt(&'static str),
@@ -199,7 +205,7 @@ pub struct Person {
     pub active: bool,
     /// When `active` last changed.
     pub active_since: Timestamp,
-    /// The display names of the person's groups, in order.
+    /// The display names of the groups that the person is in, by other groups too; in order.
     pub groups: Vec<String>,
     /// What the person's token carries as groups, in order: `<organization>:<team>`.
     pub teams: Vec<String>,

@@ -76,3 +76,15 @@ fn every_seed_of_a_dns_answer_is_understood() {
         assert!(targets::dns(&answer[..answer.len() - 12]).iter().all(Result::is_err), "{file}");
     }
 }
+
+/// Their names begin with the status that they are answered with.
+#[test]
+fn every_seed_of_scim_is_answered() {
+    let seeds = seeds("scim");
+    assert!(seeds.len() >= 21, "{} seeds", seeds.len());
+    for (file, input) in seeds {
+        let name = Path::new(&file).file_name().unwrap().to_string_lossy();
+        let status = targets::scim(&input).unwrap();
+        assert!(name.starts_with(status.as_str()), "{name}: {status}");
+    }
+}

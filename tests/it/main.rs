@@ -21,5 +21,6 @@ mod plugin;
 mod policies;
 mod rights;
 mod saml;
+mod scim;
 mod story;
 mod world;

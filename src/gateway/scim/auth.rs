@@ -3,10 +3,12 @@
 //! A wrong token, an unknown organization and an unknown directory all get the same answer, before
 //! anything else about the request is looked at.
 
+use std::time::Instant;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
-    http::{HeaderMap, header},
+    http::{HeaderMap, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -14,10 +16,13 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{
-    error::{Error, Result},
-    request::Caller,
+    error::{Error, Refusal, Result},
+    guard::{Caller, Guard, Key},
 };
-use crate::gateway::{Gateway, observe::Tenant};
+use crate::{
+    gateway::{Gateway, observe::Tenant},
+    ledger::AuditLine,
+};
 
 #[derive(Deserialize)]
 pub(super) struct Address {
@@ -25,36 +30,95 @@ pub(super) struct Address {
     directorysync: String,
 }
 
-/// Let the request through with a [`Caller`], or answer 401.
+/// Let the request through with a [`Caller`], or answer 401; 429 where the directory asks too much.
 pub(super) async fn authenticate(
-    State(gateway): State<Gateway>,
+    State((gateway, guard)): State<(Gateway, Guard)>,
     address: Result<Path<Address>, PathRejection>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let Ok(Path(address)) = address else { return Error::unauthorized().into_response() };
-    let caller = match caller(&gateway, &address, request.headers()).await {
+    let writes = writes(&request);
+    let caller = match caller(&gateway, &guard, &address, request.headers(), writes).await {
         Ok(caller) => caller,
         Err(error) => return error.into_response(),
     };
-    request.extensions_mut().insert(caller);
-    let mut response = next.run(request).await;
+    let seat = match guard.count(caller.access.directory()) {
+        Ok(()) => caller.seat().await,
+        Err(refused) => Err(refused),
+    };
+    let mut response = match seat {
+        Err(refused) => refused.into_response(),
+        Ok(_seat) => {
+            let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+            request.extensions_mut().insert(caller.clone());
+            let response = next.run(request).await;
+            let refusal =
+                response.extensions().get::<Refusal>().filter(|refusal| refusal.is_news());
+            if let Some(refusal) = refusal.cloned().filter(|_| writes)
+                && guard.notes_refusal(caller.access.directory())
+            {
+                note(&gateway, &caller, &method, &path, refusal).await;
+            }
+            response
+        }
+    };
     response
         .extensions_mut()
         .insert(Tenant { organization: address.organization, directory: address.directorysync });
     response
 }
 
-async fn caller(gateway: &Gateway, address: &Address, headers: &HeaderMap) -> Result<Caller> {
+fn writes(request: &Request) -> bool {
+    !request.method().is_safe() && !request.uri().path().ends_with("/.search")
+}
+
+async fn caller(
+    gateway: &Gateway,
+    guard: &Guard,
+    address: &Address,
+    headers: &HeaderMap,
+    writes: bool,
+) -> Result<Caller> {
     let token = bearer(headers).ok_or_else(Error::unauthorized)?;
-    let hash = digest(&SHA256, token.as_bytes());
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
     let Address { organization, directorysync } = address;
-    let access = gateway.ledger.scim_access(organization, directorysync, hash.as_ref()).await?;
-    let access = access.ok_or_else(Error::unauthorized)?;
-    gateway.ledger.note_first_request(&access, Timestamp::now()).await?;
     let url = gateway.public_url.as_str().trim_end_matches('/');
     let base = format!("{url}/scim/v2/{organization}/{directorysync}");
-    Ok(Caller { access, base })
+    let key = Key { organization: organization.clone(), directory: directorysync.clone(), hash };
+    // a read has no commit that would look again
+    if writes && let Some(access) = guard.known(&key, Instant::now()) {
+        return Ok(guard.caller(access, base));
+    }
+    let looked = Instant::now();
+    let access = gateway.ledger.scim_access(organization, directorysync, &hash).await?;
+    let mut access = access.ok_or_else(Error::unauthorized)?;
+    gateway.ledger.note_first_request(&mut access, Timestamp::now()).await?;
+    guard.remember(key, access.clone(), looked);
+    Ok(guard.caller(access, base))
+}
+
+/// Write down that a change was refused.
+async fn note(
+    gateway: &Gateway,
+    caller: &Caller,
+    method: &Method,
+    path: &str,
+    Refusal(_, detail): Refusal,
+) {
+    let path: String = path.split('/').skip(5).collect::<Vec<_>>().join("/");
+    let line = AuditLine {
+        at: Timestamp::now(),
+        actor: format!("scim:{}", caller.access.name()),
+        action: "scim.refused".into(),
+        subject: format!("{method} /{path}").chars().take(100).collect(),
+        detail: Some(detail.chars().take(400).collect()),
+        reference: None,
+    };
+    if let Err(error) = gateway.ledger.audit(caller.access.organization(), &line).await {
+        tracing::error!(%error, "a refusal was not written down");
+    }
 }
 
 /// The token of `Authorization: Bearer <token>`, where that is said exactly once (RFC 6750 section

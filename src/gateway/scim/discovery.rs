@@ -12,13 +12,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Json, List,
+    Json,
     error::{Error, Result},
-    request::{Caller, MAX_PAGE},
+    guard::Caller,
+    request::{MAX_PAGE, PAGE},
     resource::{ENTERPRISE_USER, GROUP, Kind, USER},
+    shown::List,
 };
 
-/// The schemas of RFC 7643 section 8.7, without what isn't here: passwords, groups in groups.
+/// The schemas of RFC 7643 section 8.7, without what isn't here: passwords.
 static SCHEMAS: LazyLock<Vec<Value>> = LazyLock::new(|| {
     let schemas = get_schemas(vec!["user", "group", "enterprise_user"]).unwrap_or_default();
     let schemas = schemas.into_iter().filter_map(|schema| serde_json::to_value(schema).ok());
@@ -32,15 +34,6 @@ fn honest(mut schema: Value) -> Value {
         for attribute in attributes {
             match (id.as_str(), attribute["name"].as_str().unwrap_or_default()) {
                 (schema_urns::GROUP, "displayName") => attribute["required"] = true.into(),
-                (schema_urns::GROUP, "members") => {
-                    for sub in attribute["subAttributes"].as_array_mut().into_iter().flatten() {
-                        for list in ["referenceTypes", "canonicalValues"] {
-                            if sub.get(list).is_some() {
-                                sub[list] = json!(["User"]);
-                            }
-                        }
-                    }
-                }
                 _ => {}
             }
         }
@@ -57,7 +50,15 @@ pub(super) async fn service_provider_config(caller: Caller) -> Json<Value> {
         "filter": {"supported": true, "maxResults": MAX_PAGE},
         "changePassword": {"supported": false},
         "sort": {"supported": false},
-        "etag": {"supported": false},
+        "etag": {"supported": true},
+        // RFC 9865
+        "pagination": {
+            "cursor": false,
+            "index": true,
+            "defaultPaginationMethod": "index",
+            "defaultPageSize": PAGE,
+            "maxPageSize": MAX_PAGE,
+        },
         "authenticationSchemes": [{
             "type": "oauthbearertoken",
             "name": "Bearer token",

@@ -19,18 +19,33 @@ pub(super) struct Error {
     pub status: StatusCode,
     pub scim_type: Option<ScimType>,
     pub detail: String,
+    /// After how many seconds to try again.
+    pub retry_after: Option<u64>,
+}
+
+/// Left in the response's extensions: what was refused, for the audit log.
+#[derive(Clone)]
+pub(super) struct Refusal(pub StatusCode, pub String);
+
+impl Refusal {
+    /// Whether it says something that whoever set up the identity provider should see: not that
+    /// something isn't there, nor that somebody isn't let in or comes too often, nor our own faults.
+    pub fn is_news(&self) -> bool {
+        self.0.is_client_error()
+            && ![StatusCode::UNAUTHORIZED, StatusCode::NOT_FOUND, StatusCode::TOO_MANY_REQUESTS]
+                .contains(&self.0)
+    }
 }
 
 pub(super) type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, scim_type: None, detail: detail.into() }
+        Self { status, scim_type: None, detail: detail.into(), retry_after: None }
     }
 
     fn bad(scim_type: ScimType, detail: impl Into<String>) -> Self {
-        let scim_type = Some(scim_type);
-        Self { status: StatusCode::BAD_REQUEST, scim_type, detail: detail.into() }
+        Self { scim_type: Some(scim_type), ..Self::new(StatusCode::BAD_REQUEST, detail) }
     }
 
     /// The body isn't a message of the protocol.
@@ -61,6 +76,13 @@ impl Error {
         Self::bad(ScimType::Mutability, format!("{attribute} can't be changed"))
     }
 
+    /// The directory asks for more than it may; again in so many seconds.
+    pub fn too_many(seconds: u64) -> Self {
+        let refusal =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "too many requests of this directory");
+        Self { retry_after: Some(seconds), ..refusal }
+    }
+
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "there is no such resource in this directory")
     }
@@ -76,12 +98,19 @@ impl Error {
 
 impl From<ledger::Error> for Error {
     fn from(error: ledger::Error) -> Self {
+        if let ledger::Error::TooLong = error {
+            let text = "the filter takes too long: name a userName, an externalId or an address";
+            return Self::bad(ScimType::TooMany, text);
+        }
         tracing::error!(%error, "a SCIM request failed");
         match error {
             ledger::Error::Corrupt(_) => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the stored resource is unreadable")
             }
-            _ => Self::new(StatusCode::SERVICE_UNAVAILABLE, "the ledger doesn't answer, try again"),
+            _ => {
+                let text = "the ledger doesn't answer, try again";
+                Self { retry_after: Some(5), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) }
+            }
         }
     }
 }
@@ -91,9 +120,11 @@ impl From<Refused> for Error {
         match refused {
             Refused::NotFound => Self::not_found(),
             Refused::UserNameTaken => Self {
-                status: StatusCode::CONFLICT,
                 scim_type: Some(ScimType::Uniqueness),
-                detail: "another user of this directory has this userName".into(),
+                ..Self::new(
+                    StatusCode::CONFLICT,
+                    "another user of this directory has this userName",
+                )
             },
             Refused::Closed => Self::unauthorized(),
             Refused::Ledger(error) => error.into(),
@@ -103,6 +134,10 @@ impl From<Refused> for Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
+        let keyword =
+            self.scim_type.as_ref().and_then(|keyword| serde_json::to_value(keyword).ok());
+        let keyword = keyword.as_ref().and_then(|keyword| keyword.as_str()).unwrap_or_default();
+        let refusal = format!("{} {keyword}: {}", self.status.as_u16(), self.detail);
         let body = ScimHttpError {
             schemas: vec![schema_urns::ERROR.to_owned()],
             scim_type: self.scim_type,
@@ -114,9 +149,10 @@ impl IntoResponse for Error {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
+        response.extensions_mut().insert(Refusal(self.status, refusal));
         response
     }
 }

@@ -1,47 +1,33 @@
-//! Filters (RFC 7644 section 3.4.2.2). On a list they become typed conditions that the ledger
-//! binds; in a PATCH path they choose among the values of one attribute.
+//! Filters (RFC 7644 section 3.4.2.2), as conditions on what the ledger keeps. An attribute that the
+//! schemas don't have, or an operator that its type doesn't take, is refused.
 
+use std::borrow::Cow;
+
+use jiff::Timestamp;
 use scim_v2::filter::{AttrExp, AttrPath, CompValue, CompareOp, Filter, ValFilter};
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
     error::{Error, Result},
-    resource::{self, GROUP, Kind, USER},
+    resource::{self, ENTERPRISE_USER, GROUP, Kind, Shape},
 };
-use crate::ledger::scim::{GroupFilter, PersonFilter};
+use crate::ledger::scim::{Condition, Field, List, Op};
 
-/// Which people a client asks for.
-pub(super) fn people(text: &str) -> Result<PersonFilter> {
-    let (path, value) = equality(&USER, text)?;
-    let sub = path.sub_attr.as_deref().map(str::to_ascii_lowercase);
-    Ok(match (path.name.to_ascii_lowercase().as_str(), sub.as_deref(), value) {
-        ("id", None, CompValue::Str(id)) => {
-            resource_id(&id).map_or(PersonFilter::Nobody, PersonFilter::Id)
-        }
-        ("username", None, CompValue::Str(name)) => PersonFilter::UserName(name),
-        ("externalid", None, CompValue::Str(id)) => PersonFilter::ExternalId(id),
-        ("emails", None | Some("value"), CompValue::Str(address)) => PersonFilter::Email(address),
-        ("active", None, CompValue::True) => PersonFilter::Active(true),
-        ("active", None, CompValue::False) => PersonFilter::Active(false),
-        ("active", None, CompValue::Str(text)) => {
-            let active = resource::flag(&text.into());
-            PersonFilter::Active(active.ok_or_else(|| unsupported(&USER))?)
-        }
-        _ => return Err(unsupported(&USER)),
-    })
-}
+/// The longest filter, in bytes: room for a hundred ids.
+const MAX_FILTER: usize = 8 << 10;
+/// The most comparisons in one filter.
+const MAX_TERMS: usize = 100;
 
-/// Which groups a client asks for.
-pub(super) fn groups(text: &str) -> Result<GroupFilter> {
-    let (path, value) = equality(&GROUP, text)?;
-    let CompValue::Str(value) = value else { return Err(unsupported(&GROUP)) };
-    Ok(match (path.name.to_ascii_lowercase().as_str(), &path.sub_attr) {
-        ("id", None) => resource_id(&value).map_or(GroupFilter::Nothing, GroupFilter::Id),
-        ("displayname", None) => GroupFilter::DisplayName(value),
-        ("externalid", None) => GroupFilter::ExternalId(value),
-        _ => return Err(unsupported(&GROUP)),
-    })
+/// Which users or groups a client asks for.
+pub(super) fn compile(kind: &Kind, text: &str) -> Result<Condition> {
+    if text.len() > MAX_FILTER {
+        return Err(Error::filter(format!("a filter may have {MAX_FILTER} bytes")));
+    }
+    let filter = rewrite(text).parse();
+    let filter: Filter =
+        filter.map_err(|_| Error::filter("the filter can't be read as one of RFC 7644"))?;
+    let mut terms = 0;
+    row(kind, &filter, &mut terms)
 }
 
 /// An id as we write it, and nothing else that a UUID may be written as.
@@ -49,170 +35,359 @@ pub(super) fn resource_id(text: &str) -> Option<Uuid> {
     (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten()
 }
 
-/// The one form of filter there is so far.
-fn equality(kind: &Kind, text: &str) -> Result<(AttrPath, CompValue)> {
-    let filter: Filter =
-        text.parse().map_err(|_| Error::filter("the filter can't be read as one of RFC 7644"))?;
-    match filter {
-        Filter::Attr(AttrExp::Comparison(path, CompareOp::Eq, value))
-            if path.uri.as_ref().is_none_or(|uri| uri.eq_ignore_ascii_case(kind.schema)) =>
-        {
-            if matches!(&value, CompValue::Str(text) if text.contains('\0')) {
-                return Err(Error::filter("the filter has a NUL character"));
+/// Entra's `emails[type eq "work"].value eq "a"`, which the RFC's grammar doesn't have, as
+/// `emails[(type eq "work") and value eq "a"]`, which it has.
+fn rewrite(text: &str) -> Cow<'_, str> {
+    if !text.contains("].") {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    let mut rest = text;
+    let mut opened = None;
+    while let Some(c) = rest.chars().next() {
+        let length = if c == '"' { string(rest) } else { c.len_utf8() };
+        match (c, opened) {
+            ('[', _) => opened = Some(out.len() + 1),
+            (']', Some(at)) => {
+                if let Some(comparison) = rest.strip_prefix("].").and_then(comparison) {
+                    out.insert(at, '(');
+                    out.push_str(") and ");
+                    out.push_str(comparison);
+                    rest = &rest[2 + comparison.len()..];
+                    out.push(']');
+                    opened = None;
+                    continue;
+                }
+                opened = None;
             }
-            Ok((path, value))
+            _ => {}
         }
-        _ => Err(unsupported(kind)),
+        out.push_str(&rest[..length]);
+        rest = &rest[length..];
     }
+    out.into()
 }
 
-fn unsupported(kind: &Kind) -> Error {
-    let attributes = match kind.name {
-        "User" => "userName, externalId, id, emails.value or active",
-        _ => "displayName, externalId or id",
+/// How long the string literal is that `text` begins with.
+fn string(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// The comparison that `text` begins with: a name, an operator, a value unless that is `pr`.
+fn comparison(text: &str) -> Option<&str> {
+    let word = |text: &str| {
+        let length = text.find(|c: char| c.is_whitespace() || "()[]".contains(c));
+        length.unwrap_or(text.len())
     };
-    Error::filter(format!("{} can be filtered by {attributes}, with eq and one value", kind.name))
-}
-
-/// Whether a value of a multi-valued attribute is one that `filter` chooses. A simple value is its
-/// own `value`.
-pub(super) fn chooses(filter: &ValFilter, element: &Value) -> bool {
-    match filter {
-        ValFilter::Attr(AttrExp::Present(path)) => sub_attribute(path, element).is_some(),
-        ValFilter::Attr(AttrExp::Comparison(path, op, wanted)) => {
-            compare(sub_attribute(path, element), op, wanted)
-        }
-        ValFilter::Not(inner) => !chooses(inner, element),
-        ValFilter::And(all) => all.iter().all(|inner| chooses(inner, element)),
-        ValFilter::Or(any) => any.iter().any(|inner| chooses(inner, element)),
+    let blank = |text: &str| text.len() - text.trim_start().len();
+    let mut end = word(text);
+    if end == 0 || blank(&text[end..]) == 0 {
+        return None;
     }
-}
-
-fn sub_attribute<'a>(path: &AttrPath, element: &'a Value) -> Option<&'a Value> {
-    match element {
-        Value::Object(object) => resource::get(object, &path.name),
-        simple if path.name.eq_ignore_ascii_case("value") => Some(simple),
-        _ => None,
+    end += blank(&text[end..]);
+    let operator = &text[end..][..word(&text[end..])];
+    end += operator.len();
+    if operator.eq_ignore_ascii_case("pr") {
+        return Some(&text[..end]);
     }
+    end += blank(&text[end..]);
+    let value = &text[end..];
+    end += if value.starts_with('"') { string(value) } else { word(value) };
+    Some(&text[..end])
 }
 
-/// Strings compare without regard to case, as sub-attributes do unless their schema says otherwise.
-fn compare(found: Option<&Value>, op: &CompareOp, wanted: &CompValue) -> bool {
-    let order = match (found, wanted) {
-        (None | Some(Value::Null), CompValue::Null) => Some(std::cmp::Ordering::Equal),
-        (Some(Value::String(found)), CompValue::Str(wanted)) => {
-            let (found, wanted) = (found.to_lowercase(), wanted.to_lowercase());
-            match op {
-                CompareOp::Co => return found.contains(&wanted),
-                CompareOp::Sw => return found.starts_with(&wanted),
-                CompareOp::Ew => return found.ends_with(&wanted),
-                _ => Some(found.cmp(&wanted)),
+/// What a value of an attribute is.
+#[derive(Clone, Copy)]
+enum Type {
+    Text,
+    Flag,
+    Time,
+    Id,
+}
+
+/// Where an attribute is kept.
+enum Place {
+    One(Field, Type),
+    /// A list, and what of its elements is looked at.
+    In(List, Field, Type),
+    /// It has no value of its own to compare.
+    Whole(Field),
+    /// A list without a value to compare.
+    WholeList(List),
+    /// The same for all resources of the kind.
+    Always(&'static str),
+}
+
+fn row(kind: &Kind, filter: &Filter, terms: &mut usize) -> Result<Condition> {
+    Ok(match filter {
+        Filter::Attr(expression) => {
+            count(terms)?;
+            match place(kind, path_of(expression))? {
+                Place::One(field, of) => test(&field, of, expression)?,
+                Place::In(list, field, of) => {
+                    Condition::Element(list, Box::new(test(&field, of, expression)?))
+                }
+                Place::Whole(field) if is_present(expression) => Condition::Present(field),
+                Place::WholeList(list) if is_present(expression) => {
+                    Condition::Element(list, Box::new(Condition::Const(true)))
+                }
+                Place::Always(value) => constant(value, expression)?,
+                Place::Whole(_) | Place::WholeList(_) => return Err(unsupported(kind, expression)),
             }
         }
-        (Some(Value::Number(found)), CompValue::Number(wanted)) => {
-            found.as_f64().zip(wanted.as_f64()).and_then(|(f, w)| f.partial_cmp(&w))
+        Filter::ValuePath(path) => {
+            let elements = elements(kind, &path.attr)?;
+            let condition = element(kind, &elements, &path.filter, terms)?;
+            Condition::Element(elements.list(), Box::new(condition))
         }
-        (Some(found), CompValue::True) => resource::flag(found).map(|found| found.cmp(&true)),
-        (Some(found), CompValue::False) => resource::flag(found).map(|found| found.cmp(&false)),
-        (Some(found @ Value::Bool(_)), CompValue::Str(wanted)) => {
-            let wanted = resource::flag(&wanted.as_str().into());
-            resource::flag(found).zip(wanted).map(|(found, wanted)| found.cmp(&wanted))
+        Filter::Not(inner) => Condition::Not(Box::new(row(kind, inner, terms)?)),
+        Filter::And(all) => {
+            Condition::All(all.iter().map(|one| row(kind, one, terms)).collect::<Result<_>>()?)
         }
-        _ => None,
-    };
-    match op {
-        CompareOp::Eq => order.is_some_and(std::cmp::Ordering::is_eq),
-        CompareOp::Ne => order.is_none_or(std::cmp::Ordering::is_ne),
-        CompareOp::Gt => order.is_some_and(std::cmp::Ordering::is_gt),
-        CompareOp::Ge => order.is_some_and(std::cmp::Ordering::is_ge),
-        CompareOp::Lt => order.is_some_and(std::cmp::Ordering::is_lt),
-        CompareOp::Le => order.is_some_and(std::cmp::Ordering::is_le),
-        CompareOp::Co | CompareOp::Sw | CompareOp::Ew => false,
+        Filter::Or(any) => {
+            Condition::Any(any.iter().map(|one| row(kind, one, terms)).collect::<Result<_>>()?)
+        }
+    })
+}
+
+/// A multi-valued attribute.
+enum Elements {
+    Values(&'static str, Shape),
+    Members,
+    Groups,
+}
+
+impl Elements {
+    fn list(&self) -> List {
+        match self {
+            Self::Values(name, _) => List::Values(json_path(&[name])),
+            Self::Members => List::Members,
+            Self::Groups => List::Groups,
+        }
+    }
+
+    /// What of an element is looked at.
+    fn field(&self, sub: &str) -> Option<(Field, Type)> {
+        let is = |name: &str| sub.eq_ignore_ascii_case(name);
+        match self {
+            Self::Values(_, shape) => {
+                let (sub, shape) = shape.sub(sub)?;
+                Some((Field::OfValue(json_path(&[sub])), type_of(shape)?))
+            }
+            Self::Members | Self::Groups if is("value") => Some((Field::ElementId, Type::Id)),
+            Self::Members if is("type") => Some((Field::MemberType, Type::Text)),
+            Self::Groups if is("display") => Some((Field::GroupName, Type::Text)),
+            _ => None,
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use scim_v2::filter::PatchPath;
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn attributes_and_operators_have_no_case() {
-        for text in [
-            r#"userName eq "Ann""#,
-            r#"USERNAME EQ "Ann""#,
-            r#"urn:ietf:params:scim:schemas:core:2.0:User:userName eq "Ann""#,
-        ] {
-            assert_eq!(people(text).unwrap(), PersonFilter::UserName("Ann".into()), "{text}");
-        }
-        let emails = PersonFilter::Email("a@b".into());
-        assert_eq!(people(r#"emails eq "a@b""#).unwrap(), emails);
-        assert_eq!(people(r#"emails.value eq "a@b""#).unwrap(), emails);
-        assert_eq!(people("active eq true").unwrap(), PersonFilter::Active(true));
-        assert_eq!(people(r#"active eq "False""#).unwrap(), PersonFilter::Active(false));
-        assert_eq!(
-            groups(r#"displayname eq "Ops""#).unwrap(),
-            GroupFilter::DisplayName("Ops".into())
-        );
-    }
-
-    #[test]
-    fn an_id_that_is_none_is_nobodys() {
-        assert_eq!(people(r#"id eq "1""#).unwrap(), PersonFilter::Nobody);
-        assert_eq!(groups(r#"id eq "{}""#).unwrap(), GroupFilter::Nothing);
-    }
-
-    #[test]
-    fn a_filter_that_is_not_supported_is_refused() {
-        for text in [
-            "",
-            "userName",
-            "userName eq",
-            "userName eq 1",
-            "userName pr",
-            r#"userName sw "a""#,
-            r#"userName eq "a" and active eq true"#,
-            r#"not (userName eq "a")"#,
-            r#"emails[type eq "work"]"#,
-            r#"password eq "a""#,
-            r#"userName eq "a'; DROP TABLE people" --"#,
-            r#"name.givenName eq "a""#,
-            r#"urn:other:userName eq "a""#,
-            r#"userName eq "a\u0000""#,
-            &"(".repeat(100_000),
-            &format!("{}userName pr{}", "not (".repeat(1_000), ")".repeat(1_000)),
-        ] {
-            let shown = &text[..text.len().min(40)];
-            let error = people(text).expect_err(shown);
-            assert_eq!(error.scim_type, Some(scim_v2::models::errors::ScimType::InvalidFilter));
-            assert!(groups(text).is_err(), "{shown}");
+fn elements(kind: &Kind, path: &AttrPath) -> Result<Elements> {
+    let core = path.uri.as_ref().is_none_or(|uri| uri.eq_ignore_ascii_case(kind.schema));
+    let is = |name: &str| path.name.eq_ignore_ascii_case(name);
+    if core && path.sub_attr.is_none() {
+        match kind.known(&path.name) {
+            Some((name, shape @ Shape::Many(_))) => return Ok(Elements::Values(name, shape)),
+            None if kind.name == GROUP.name && is("members") => return Ok(Elements::Members),
+            None if kind.name != GROUP.name && is("groups") => return Ok(Elements::Groups),
+            _ => {}
         }
     }
+    Err(unknown(kind, path))
+}
 
-    #[test]
-    fn a_value_path_chooses_among_values() {
-        let element = json!({"type": "Work", "value": "a@b", "primary": true, "rank": 2});
-        for (filter, chosen) in [
-            (r#"type eq "work""#, true),
-            (r#"type ne "work""#, false),
-            (r#"TYPE eq "home""#, false),
-            ("primary eq true", true),
-            (r#"primary eq "True""#, true),
-            ("primary eq false", false),
-            (r#"type eq "work" and value co "@""#, true),
-            (r#"type eq "home" or value ew "B""#, true),
-            (r#"not (value sw "a")"#, false),
-            ("rank gt 1", true),
-            ("rank le 1", false),
-            ("display pr", false),
-            ("display eq null", true),
-        ] {
-            let Ok(PatchPath::Value(path)) = format!("emails[{filter}]").parse() else {
-                panic!("{filter}")
+fn element(kind: &Kind, of: &Elements, filter: &ValFilter, terms: &mut usize) -> Result<Condition> {
+    let several = |several: &[ValFilter], terms: &mut usize| {
+        several.iter().map(|one| element(kind, of, one, terms)).collect::<Result<Vec<_>>>()
+    };
+    Ok(match filter {
+        ValFilter::Attr(expression) => {
+            count(terms)?;
+            let path = path_of(expression);
+            let field = match (&path.uri, &path.sub_attr) {
+                (None, None) => of.field(&path.name),
+                _ => None,
             };
-            assert_eq!(chooses(&path.filter, &element), chosen, "{filter}");
+            let (field, of) = field.ok_or_else(|| unknown(kind, path))?;
+            test(&field, of, expression)?
         }
+        ValFilter::Not(inner) => Condition::Not(Box::new(element(kind, of, inner, terms)?)),
+        ValFilter::And(all) => Condition::All(several(all, terms)?),
+        ValFilter::Or(any) => Condition::Any(several(any, terms)?),
+    })
+}
+
+fn place(kind: &Kind, path: &AttrPath) -> Result<Place> {
+    let sub = path.sub_attr.as_deref();
+    if path.uri.as_ref().is_some_and(|uri| uri.eq_ignore_ascii_case(ENTERPRISE_USER)) {
+        return enterprise(kind, path);
     }
+    if path.uri.as_ref().is_some_and(|uri| !uri.eq_ignore_ascii_case(kind.schema)) {
+        return Err(unknown(kind, path));
+    }
+    let group = kind.name == GROUP.name;
+    let name = path.name.to_ascii_lowercase();
+    Ok(match (name.as_str(), sub.map(str::to_ascii_lowercase).as_deref()) {
+        ("id", None) => Place::One(Field::Id, Type::Id),
+        ("externalid", None) => Place::One(Field::ExternalId, Type::Text),
+        ("username", None) if !group => Place::One(Field::UserName, Type::Text),
+        ("displayname", None) if group => Place::One(Field::DisplayName, Type::Text),
+        ("active", None) if !group => Place::One(Field::Active, Type::Flag),
+        ("meta", Some("created")) => Place::One(Field::Created, Type::Time),
+        ("meta", Some("lastmodified")) => Place::One(Field::Modified, Type::Time),
+        ("meta", Some("resourcetype")) => Place::Always(kind.name),
+        _ => match kind.known(&path.name) {
+            Some((name, Shape::Text)) if sub.is_none() => {
+                Place::One(Field::Kept(json_path(&[name])), Type::Text)
+            }
+            Some((name, shape @ Shape::Complex(_))) => match sub {
+                None => Place::Whole(Field::Kept(json_path(&[name]))),
+                Some(sub) => {
+                    let (sub, _) = shape.sub(sub).ok_or_else(|| unknown(kind, path))?;
+                    Place::One(Field::Kept(json_path(&[name, sub])), Type::Text)
+                }
+            },
+            _ => {
+                let alone = AttrPath { sub_attr: None, ..path.clone() };
+                let elements = elements(kind, &alone).map_err(|_| unknown(kind, path))?;
+                match (sub, elements.field(sub.unwrap_or("value"))) {
+                    (_, Some((field, of))) => Place::In(elements.list(), field, of),
+                    (None, None) => Place::WholeList(elements.list()),
+                    (Some(_), None) => return Err(unknown(kind, path)),
+                }
+            }
+        },
+    })
+}
+
+fn enterprise(kind: &Kind, path: &AttrPath) -> Result<Place> {
+    let (name, shape) = kind
+        .known(ENTERPRISE_USER)
+        .and_then(|(_, extension)| extension.sub(&path.name))
+        .ok_or_else(|| unknown(kind, path))?;
+    let kept = |names: &[&str]| Field::Kept(json_path(names));
+    Ok(match (&path.sub_attr, shape) {
+        (None, Shape::Complex(_)) => Place::Whole(kept(&[ENTERPRISE_USER, name])),
+        (None, _) => Place::One(kept(&[ENTERPRISE_USER, name]), Type::Text),
+        (Some(sub), shape) => {
+            let (sub, _) = shape.sub(sub).ok_or_else(|| unknown(kind, path))?;
+            Place::One(kept(&[ENTERPRISE_USER, name, sub]), Type::Text)
+        }
+    })
+}
+
+fn type_of(shape: Shape) -> Option<Type> {
+    match shape {
+        Shape::Text => Some(Type::Text),
+        Shape::Flag => Some(Type::Flag),
+        _ => None,
+    }
+}
+
+/// A path into kept JSON. The names are those of the schemas: none has a quotation mark.
+fn json_path(names: &[&str]) -> String {
+    names.iter().fold("$".to_owned(), |path, name| path + ".\"" + name + "\"")
+}
+
+fn test(field: &Field, of: Type, expression: &AttrExp) -> Result<Condition> {
+    let present = || match of {
+        Type::Id | Type::Time => Condition::Const(true),
+        Type::Text | Type::Flag => Condition::Present(field.clone()),
+    };
+    let (op, value) = match expression {
+        AttrExp::Present(_) => return Ok(present()),
+        AttrExp::Comparison(_, op, value) => (op, value),
+    };
+    let refused = || Error::filter("an attribute doesn't take that operator or value");
+    let (op, not) = match op {
+        CompareOp::Eq => (Op::Eq, false),
+        CompareOp::Ne => (Op::Eq, true),
+        CompareOp::Co => (Op::Contains, false),
+        CompareOp::Sw => (Op::StartsWith, false),
+        CompareOp::Ew => (Op::EndsWith, false),
+        CompareOp::Gt => (Op::Greater, false),
+        CompareOp::Ge => (Op::GreaterOrEqual, false),
+        CompareOp::Lt => (Op::Less, false),
+        CompareOp::Le => (Op::LessOrEqual, false),
+    };
+    let condition = match (of, value) {
+        (_, CompValue::Null) if op == Op::Eq => Condition::Not(Box::new(present())),
+        (_, CompValue::Str(text)) if text.contains('\0') => {
+            return Err(Error::filter("the filter has a NUL character"));
+        }
+        (Type::Text, CompValue::Str(text)) => Condition::Text(field.clone(), op, text.clone()),
+        (Type::Id, CompValue::Str(text)) if op == Op::Eq => {
+            Condition::IsId(field.clone(), resource_id(text))
+        }
+        (Type::Id, CompValue::Str(text)) => Condition::Text(field.clone(), op, text.clone()),
+        (Type::Flag, value) if op == Op::Eq => Condition::Flag(field.clone(), flag(value)?),
+        (Type::Time, CompValue::Str(text)) => {
+            if matches!(op, Op::Contains | Op::StartsWith | Op::EndsWith) {
+                return Err(refused());
+            }
+            let at: Timestamp =
+                text.parse().map_err(|_| Error::filter("a time is written as RFC 3339 does"))?;
+            let seconds = at.as_second() as f64 + f64::from(at.subsec_nanosecond()) / 1e9;
+            Condition::Time(field.clone(), op, seconds)
+        }
+        _ => return Err(refused()),
+    };
+    Ok(if not { Condition::Not(Box::new(condition)) } else { condition })
+}
+
+/// A boolean, as Entra may write it too.
+fn flag(value: &CompValue) -> Result<bool> {
+    let flag = match value {
+        CompValue::True => Some(true),
+        CompValue::False => Some(false),
+        CompValue::Str(text) => resource::flag(&text.as_str().into()),
+        _ => None,
+    };
+    flag.ok_or_else(|| Error::filter("a boolean is true or false"))
+}
+
+fn constant(value: &str, expression: &AttrExp) -> Result<Condition> {
+    let is = |wanted: &CompValue| matches!(wanted, CompValue::Str(wanted) if wanted.eq_ignore_ascii_case(value));
+    match expression {
+        AttrExp::Present(_) => Ok(Condition::Const(true)),
+        AttrExp::Comparison(_, CompareOp::Eq, wanted) => Ok(Condition::Const(is(wanted))),
+        AttrExp::Comparison(_, CompareOp::Ne, wanted) => Ok(Condition::Const(!is(wanted))),
+        AttrExp::Comparison(..) => Err(Error::filter("meta.resourceType takes eq, ne and pr")),
+    }
+}
+
+fn count(terms: &mut usize) -> Result<()> {
+    *terms += 1;
+    if *terms > MAX_TERMS {
+        return Err(Error::filter(format!("a filter may have {MAX_TERMS} comparisons")));
+    }
+    Ok(())
+}
+
+fn path_of(expression: &AttrExp) -> &AttrPath {
+    let (AttrExp::Present(path) | AttrExp::Comparison(path, ..)) = expression;
+    path
+}
+
+fn is_present(expression: &AttrExp) -> bool {
+    matches!(expression, AttrExp::Present(_))
+}
+
+fn unknown(kind: &Kind, path: &AttrPath) -> Error {
+    let name: String = path.to_string().escape_debug().take(80).collect();
+    Error::filter(format!("{}: {name} isn't an attribute to filter by", kind.name))
+}
+
+fn unsupported(kind: &Kind, expression: &AttrExp) -> Error {
+    let name: String = path_of(expression).to_string().escape_debug().take(80).collect();
+    Error::filter(format!("{}: of {name} compare a sub-attribute, or ask with pr", kind.name))
 }

@@ -1,4 +1,7 @@
-//! `/Groups` (RFC 7644 section 3, RFC 7643 section 4.2). Members are people of the same directory.
+//! `/Groups` (RFC 7644 section 3, RFC 7643 section 4.2). Members are people and groups of the same
+//! directory.
+
+use std::collections::BTreeSet;
 
 use axum::{
     extract::State,
@@ -6,37 +9,39 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Created, Json, List,
+    Json,
+    body::{Body, Fields, LARGE, Room},
     error::{Error, Result},
-    filter, members, meta, parse, patch,
+    guard::Caller,
+    members::{self, NAMED, Split, Stated, Strangers},
+    parse, patch,
+    precondition::Precondition,
     projection::Projection,
-    request::{Body, Caller, Id, MAX_BODY, Query},
+    request::{Id, Query},
     resource::{self, GROUP, Object},
+    shown::{self, List, Resource, Shown},
 };
 use crate::{
     gateway::Gateway,
-    ledger::scim::{GroupFields, GroupFilter, Members, StoredGroup},
+    ledger::scim::{GroupChange, GroupFields, Members, StoredGroup},
 };
-
-/// How many unknown members a refusal names.
-const NAMED: usize = 10;
 
 pub(super) async fn create(
     State(gateway): State<Gateway>,
     caller: Caller,
     query: Query,
-    Body(mut body): Body,
-) -> Result<Response> {
-    let members = stated_members(&gateway, &caller, &mut body).await?;
-    let (resource, fields) = read(body)?;
-    let now = Timestamp::now();
-    let id = gateway.ledger.create_group(&caller.access, &fields, &members, now).await?;
-    let shown = show(&caller, &query.projection, resource, id, (now, now), Some(&members));
-    Ok(Created(format!("{}/Groups/{id}", caller.base), shown).into_response())
+    body: Body<LARGE>,
+) -> Result<Shown> {
+    let (Stated { ids, strangers }, (_, fields)) = read_body(body.fields()?)?;
+    if let Some(refusal) = refusal(&gateway, &caller, &ids, strangers).await? {
+        return Err(refusal);
+    }
+    let id = gateway.ledger.create_group(&caller.access, &fields, &ids, Timestamp::now()).await?;
+    let shown = one(&gateway, &caller, &query.projection, id).await?;
+    Ok(Shown { status: StatusCode::CREATED, ..shown })
 }
 
 pub(super) async fn get(
@@ -44,22 +49,46 @@ pub(super) async fn get(
     caller: Caller,
     Id(id): Id,
     query: Query,
-) -> Result<Json<Object>> {
-    let members = query.projection.wants(&GROUP, "members");
-    let group = gateway.ledger.group(&caller.access, id, members).await?;
-    Ok(Json(show_stored(&caller, &query.projection, &group.ok_or_else(Error::not_found)?)?))
+    precondition: Precondition,
+) -> Result<Response> {
+    if precondition.is_there() {
+        let group = gateway.ledger.group(&caller.access, id, false).await?;
+        let tag = shown::tag(group.ok_or_else(Error::not_found)?.version);
+        if precondition.has(&tag) {
+            return Ok(shown::not_modified(tag));
+        }
+    }
+    let costly = query.projection.wants(&GROUP, "members");
+    let _turn = if costly { Some(caller.turn().await?) } else { None };
+    Ok(one(&gateway, &caller, &query.projection, id).await?.into_response())
 }
 
 pub(super) async fn find(
     State(gateway): State<Gateway>,
     caller: Caller,
     query: Query,
-) -> Result<Json<List<Object>>> {
-    let wanted = query.filter.as_deref().map_or(Ok(GroupFilter::All), filter::groups)?;
+) -> Result<Json<List<Resource>>> {
+    page(&gateway, &caller, &query).await
+}
+
+pub(super) async fn search(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    body: Body,
+) -> Result<Json<List<Resource>>> {
+    let query = Query::of_search(body.fields()?)?;
+    page(&gateway, &caller, &query).await
+}
+
+async fn page(gateway: &Gateway, caller: &Caller, query: &Query) -> Result<Json<List<Resource>>> {
+    let condition = query.condition(&GROUP)?;
     let members = query.projection.wants(&GROUP, "members");
+    let costly = members || !condition.is_selective();
+    let _turn = if costly { Some(caller.turn().await?) } else { None };
     let (access, window) = (&caller.access, query.window());
-    let page = gateway.ledger.find_groups(access, &wanted, window, members).await?;
-    let groups = page.items.iter().map(|group| show_stored(&caller, &query.projection, group));
+    let page = gateway.ledger.find_groups(access, &condition, window, members).await?;
+    let groups = page.items.into_iter();
+    let groups = groups.map(|group| Ok(show(caller, &query.projection, group)?.resource));
     Ok(List::new(page.total, query.start_index, groups.collect::<Result<_>>()?))
 }
 
@@ -69,21 +98,18 @@ pub(super) async fn replace(
     caller: Caller,
     Id(id): Id,
     query: Query,
-    Body(mut body): Body,
-) -> Result<Json<Object>> {
-    let members = stated_members(&gateway, &caller, &mut body).await?;
-    let (resource, fields) = read(body)?;
+    precondition: Precondition,
+    body: Body<LARGE>,
+) -> Result<Shown> {
+    let (Stated { ids, strangers }, fields) = read_body(body.fields()?)?;
+    let refusal = refusal(&gateway, &caller, &ids, strangers).await?;
+    let members = Members { clear: true, add: ids, ..Members::default() };
     let change = |group: &StoredGroup| {
-        Ok::<_, Error>((resource != parse(&group.attributes)?).then(|| fields.clone()))
+        precondition.check(&shown::tag(group.version))?;
+        changed(&precondition, group, fields.clone())
     };
-    let change_members = Members { clear: true, add: members, remove: Vec::new() };
-    let now = Timestamp::now();
-    let mut group = gateway
-        .ledger
-        .change_group(&caller.access, id, "group.replace", now, &change_members, change)
-        .await?;
-    group.members = Some(change_members.add);
-    Ok(Json(show_stored(&caller, &query.projection, &group)?))
+    change_group(&gateway, &caller, id, "group.replace", members, refusal, change).await?;
+    one(&gateway, &caller, &query.projection, id).await
 }
 
 /// Answers 204, so that nobody need read a large group, unless the client says what it wants to
@@ -93,33 +119,85 @@ pub(super) async fn patch(
     caller: Caller,
     Id(id): Id,
     query: Query,
-    Body(body): Body,
+    precondition: Precondition,
+    body: Body<LARGE>,
 ) -> Result<Response> {
-    let mut operations = patch::operations(body)?;
-    let (members, not_ids) = members::take(&mut operations)?;
-    refuse_unknown(&gateway, &caller, &members.add, not_ids).await?;
+    let operations = patch::operations(body.fields()?)?;
+    let Split { members, strangers, rest } = members::split(operations)?;
+    let refusal = refusal(&gateway, &caller, &members.add, strangers).await?;
     let change = |group: &StoredGroup| {
-        let before = parse(&group.attributes)?;
-        let mut patched = before.clone();
-        patch::apply(&GROUP, &mut patched, &operations)?;
-        let (resource, fields) = read(patched)?;
-        Ok::<_, Error>((resource != before).then_some(fields))
+        precondition.check(&shown::tag(group.version))?;
+        let mut patched = parse(&group.attributes)?;
+        patch::apply(&GROUP, &mut patched, &rest)?;
+        changed(&precondition, group, read(patched)?)
     };
-    let (now, access) = (Timestamp::now(), &caller.access);
-    gateway.ledger.change_group(access, id, "group.patch", now, &members, change).await?;
+    let group =
+        change_group(&gateway, &caller, id, "group.patch", members, refusal, change).await?;
     if query.projection.asks() {
-        return Ok(get(State(gateway), caller, Id(id), query).await?.into_response());
+        return Ok(one(&gateway, &caller, &query.projection, id).await?.into_response());
     }
-    Ok(StatusCode::NO_CONTENT.into_response())
+    let headers = [(axum::http::header::ETAG, shown::tag(group.version))];
+    Ok((StatusCode::NO_CONTENT, headers).into_response())
 }
 
 pub(super) async fn delete(
     State(gateway): State<Gateway>,
     caller: Caller,
     Id(id): Id,
+    precondition: Precondition,
 ) -> Result<StatusCode> {
-    gateway.ledger.delete_group(&caller.access, id, Timestamp::now()).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let (ledger, access) = (&gateway.ledger, &caller.access);
+    loop {
+        let mut version = None;
+        if precondition.is_there() {
+            let group = ledger.group(access, id, false).await?.ok_or_else(Error::not_found)?;
+            precondition.check(&shown::tag(group.version))?;
+            version = Some(group.version);
+        }
+        if ledger.delete_group(access, id, version, Timestamp::now()).await? {
+            return Ok(StatusCode::NO_CONTENT);
+        }
+    }
+}
+
+/// Change a group. Where the change is refused for whom it adds, those whom it removes leave all the
+/// same: that somebody unknown shall come keeps nobody in.
+async fn change_group(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: Uuid,
+    action: &'static str,
+    members: Members,
+    refusal: Option<Error>,
+    change: impl Fn(&StoredGroup) -> Result<GroupChange>,
+) -> Result<StoredGroup> {
+    let (ledger, access, now) = (&gateway.ledger, &caller.access, Timestamp::now());
+    let Some(refusal) = refusal else {
+        return ledger.change_group(access, id, action, now, &members, change).await;
+    };
+    let leave =
+        |group: &StoredGroup| change(group).map(|change| GroupChange { fields: None, ..change });
+    let leaving = Members { leave_only: true, ..members };
+    ledger.change_group(access, id, action, now, &leaving, leave).await?;
+    Err(refusal)
+}
+
+/// What is to be written, if anything but members is.
+fn changed(
+    precondition: &Precondition,
+    group: &StoredGroup,
+    (resource, fields): (Object, GroupFields),
+) -> Result<GroupChange> {
+    Ok(GroupChange {
+        fields: (resource != parse(&group.attributes)?).then_some(fields),
+        exact: precondition.is_there(),
+    })
+}
+
+/// What a POST or PUT says.
+fn read_body(mut body: Fields<'_>) -> Result<(Stated, (Object, GroupFields))> {
+    let stated = members::stated(body.take("members"))?;
+    Ok((stated, read(body.object(&mut Room::new())?)?))
 }
 
 fn read(body: Object) -> Result<(Object, GroupFields)> {
@@ -128,76 +206,53 @@ fn read(body: Object) -> Result<(Object, GroupFields)> {
         display_name: resource::name_of(&resource, "displayName")?
             .ok_or_else(|| Error::value("displayName is missing"))?,
         external_id: resource::name_of(&resource, "externalId")?,
-        attributes: Value::Object(resource.clone()).to_string(),
+        attributes: resource::kept(&resource)?,
     };
-    if fields.attributes.len() > MAX_BODY {
-        return Err(Error::value(format!("the group has more than {MAX_BODY} bytes")));
-    }
     Ok((resource, fields))
 }
 
-/// The members that a POST or PUT states, each of them a person of the directory.
-async fn stated_members(
+/// Name those who can't be members: other directories' people, people who were deleted.
+async fn refusal(
     gateway: &Gateway,
     caller: &Caller,
-    body: &mut Object,
-) -> Result<Vec<Uuid>> {
-    let stated = resource::find(body, "members").and_then(|key| body.remove(&key));
-    let stated = members::stated(stated.as_ref())?;
-    let ids: Vec<Uuid> = stated.ids.into_iter().collect();
-    refuse_unknown(gateway, caller, &ids, stated.not_ids).await?;
-    Ok(ids)
-}
-
-/// Name those that aren't people of this directory: groups in groups, other directories' people,
-/// people who were deleted.
-async fn refuse_unknown(
-    gateway: &Gateway,
-    caller: &Caller,
-    ids: &[Uuid],
-    mut unknown: Vec<String>,
-) -> Result<()> {
+    ids: &BTreeSet<Uuid>,
+    mut strangers: Strangers,
+) -> Result<Option<Error>> {
     if !ids.is_empty() {
-        let nobody = gateway.ledger.not_people(&caller.access, ids).await?;
-        unknown.extend(nobody.iter().map(Uuid::to_string));
+        let (named, all) = gateway.ledger.strangers(&caller.access, ids, NAMED).await?;
+        named.iter().for_each(|id| strangers.name(&id.to_string()));
+        strangers.all += all;
     }
-    if unknown.is_empty() {
-        return Ok(());
+    if strangers.all == 0 {
+        return Ok(None);
     }
-    let more = match unknown.len().saturating_sub(NAMED) {
+    let more = match strangers.all - strangers.named.len() {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    unknown.truncate(NAMED);
-    Err(Error::value(format!("members: no users of this directory: {}{more}", unknown.join(", "))))
+    let named = strangers.named.join(", ");
+    Ok(Some(Error::value(format!("members: nobody of this directory: {named}{more}"))))
 }
 
-fn show_stored(caller: &Caller, projection: &Projection, group: &StoredGroup) -> Result<Object> {
-    let resource = parse(&group.attributes)?;
-    let times = (group.created_at, group.updated_at);
-    Ok(show(caller, projection, resource, group.id, times, group.members.as_deref()))
-}
-
-fn show(
+/// One group, with its members where they are wanted.
+async fn one(
+    gateway: &Gateway,
     caller: &Caller,
     projection: &Projection,
-    mut resource: Object,
     id: Uuid,
-    times: (Timestamp, Timestamp),
-    members: Option<&[Uuid]>,
-) -> Object {
-    resource.insert("id".into(), id.to_string().into());
-    resource.insert("meta".into(), meta(&GROUP, caller, id, times));
-    let members = members.unwrap_or_default();
-    if !members.is_empty() && projection.wants(&GROUP, "members") {
-        let shown = members.iter().map(|member| {
-            json!({
-                "value": member,
-                "$ref": format!("{}/Users/{member}", caller.base),
-                "type": "User",
-            })
-        });
-        resource.insert("members".into(), shown.collect());
-    }
-    projection.apply(&GROUP, resource)
+) -> Result<Shown> {
+    let members = projection.wants(&GROUP, "members");
+    let group = gateway.ledger.group(&caller.access, id, members).await?;
+    show(caller, projection, group.ok_or_else(Error::not_found)?)
+}
+
+pub(super) fn show(caller: &Caller, projection: &Projection, group: StoredGroup) -> Result<Shown> {
+    let mut resource = parse(&group.attributes)?;
+    let (tag, location) = (shown::tag(group.version), shown::location(&GROUP, caller, group.id));
+    let times = (group.created_at, group.updated_at);
+    resource.insert("id".into(), group.id.to_string().into());
+    resource.insert("meta".into(), shown::meta(&GROUP, &location, times, &tag));
+    let resource = Resource::new(&GROUP, projection, resource);
+    let resource = resource.with_members(projection, caller, group.members.unwrap_or_default());
+    Ok(Shown { status: StatusCode::OK, location, tag, resource })
 }

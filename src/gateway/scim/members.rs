@@ -1,69 +1,168 @@
 //! What PATCH operations do to the members of a group: sets of ids, so that a large group need
 //! never be read (RFC 7644 section 3.5.2).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use scim_v2::filter::{AttrExp, AttrPath, CompValue, CompareOp, PatchPath, ValFilter};
-use serde_json::Value;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Value, value::RawValue};
 use uuid::Uuid;
 
 use super::{
+    body::Room,
     error::{Error, Result},
     filter::resource_id,
-    patch::{Op, Operation},
-    resource::{self, GROUP, Object},
+    patch::{Op, Operation, Unread},
+    resource::GROUP,
 };
 use crate::ledger::scim::Members;
+
+/// How a value without a path may name them, too.
+const MEMBERS_BY_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:Group:members";
+
+/// How many that can't be members are named.
+pub(super) const NAMED: usize = 10;
 
 /// What a value of `members` says. The same id twice is said once.
 #[derive(Debug, Default)]
 pub(super) struct Stated {
     pub ids: BTreeSet<Uuid>,
-    /// What can't be an id, cut short, to be named in the refusal.
-    pub not_ids: Vec<String>,
+    pub strangers: Strangers,
 }
 
-/// Read a value of `members`.
-pub(super) fn stated(value: Option<&Value>) -> Result<Stated> {
-    let mut stated = Stated::default();
-    let members = match value {
-        None | Some(Value::Null) => return Ok(stated),
-        Some(Value::Array(members)) => members.as_slice(),
-        Some(one @ Value::Object(_)) => std::slice::from_ref(one),
-        Some(_) => return Err(Error::value("members must be a list of objects")),
-    };
-    for member in members {
-        let id = member.as_object().and_then(|member| resource::get(member, "value"));
-        let Some(Value::String(id)) = id else {
-            return Err(Error::value("each of members must be an object with a value, a string"));
-        };
-        stated.say(id);
+/// Who can't be a member.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Strangers {
+    /// The first few, cut short.
+    pub named: Vec<String>,
+    pub all: usize,
+}
+
+impl Strangers {
+    fn add(&mut self, id: &str) {
+        self.all += 1;
+        self.name(&id.escape_debug().take(40).collect::<String>());
     }
-    Ok(stated)
+
+    /// Name one who is counted already.
+    pub fn name(&mut self, id: &str) {
+        if self.named.len() < NAMED {
+            self.named.push(id.to_owned());
+        }
+    }
+
+    fn join(&mut self, others: Self) {
+        self.all += others.all;
+        self.named.extend(others.named);
+        self.named.truncate(NAMED);
+    }
+}
+
+/// Read a value of `members`: a list of objects, or one.
+pub(super) fn stated(value: Option<&RawValue>) -> Result<Stated> {
+    let Some(value) = value else { return Ok(Stated::default()) };
+    serde_json::from_str(value.get()).map_err(|_| {
+        Error::value("members must be a list of objects, each with a value, which is a string")
+    })
 }
 
 impl Stated {
     fn say(&mut self, id: &str) {
         match resource_id(id) {
             Some(id) => drop(self.ids.insert(id)),
-            None => self.not_ids.push(id.escape_debug().take(40).collect()),
+            None => self.strangers.add(id),
         }
     }
 }
 
-/// Take what concerns members out of `operations`, in order, as one change; with it what can't be
-/// the id of a new member.
-pub(super) fn take(operations: &mut Vec<Operation>) -> Result<(Members, Vec<String>)> {
+impl<'de> Deserialize<'de> for Stated {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Stated;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("members")
+            }
+
+            fn visit_unit<E>(self) -> Result<Stated, E> {
+                Ok(Stated::default())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Stated, A::Error> {
+                let mut stated = Stated::default();
+                while let Some(Member(id)) = seq.next_element()? {
+                    stated.say(&id);
+                }
+                Ok(stated)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Stated, A::Error> {
+                let mut stated = Stated::default();
+                stated.say(&member_id(map)?);
+                Ok(stated)
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
+}
+
+/// The `value` of one member.
+struct Member(String);
+
+impl<'de> Deserialize<'de> for Member {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Member;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a member")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Member, A::Error> {
+                member_id(map).map(Member)
+            }
+        }
+        deserializer.deserialize_map(Read)
+    }
+}
+
+fn member_id<'de, A: MapAccess<'de>>(mut map: A) -> Result<String, A::Error> {
+    let mut id = None;
+    while let Some(name) = map.next_key::<String>()? {
+        if !name.eq_ignore_ascii_case("value") {
+            map.next_value::<IgnoredAny>()?;
+        } else if id.replace(map.next_value()?).is_some() {
+            return Err(A::Error::duplicate_field("value"));
+        }
+    }
+    id.ok_or_else(|| A::Error::missing_field("value"))
+}
+
+/// What a PATCH of a group says: what becomes of its members, who can't be one, and the rest.
+pub(super) struct Split {
+    pub members: Members,
+    pub strangers: Strangers,
+    pub rest: Vec<Operation>,
+}
+
+/// Take what concerns members out of `operations`, in order, as one change.
+pub(super) fn split(operations: Vec<Unread<'_>>) -> Result<Split> {
     let mut change = Change::default();
-    let mut rest = Vec::with_capacity(operations.len());
-    for mut operation in operations.drain(..) {
+    let mut rest = Vec::new();
+    let mut room = Room::new();
+    for operation in operations {
         match &operation.path {
             Some(path) => match &path.parsed {
                 PatchPath::Attr(path) if is_members(path) => {
                     if path.sub_attr.is_some() {
                         return Err(Error::path("members are named as members[value eq \"id\"]"));
                     }
-                    change.on_all(operation.op, operation.value.as_ref())?;
+                    change.on_all(operation.op, operation.value)?;
                 }
                 PatchPath::Value(path) if is_members(&path.attr) => {
                     if operation.op != Op::Remove || path.sub_attr.is_some() {
@@ -73,23 +172,22 @@ pub(super) fn take(operations: &mut Vec<Operation>) -> Result<(Members, Vec<Stri
                     chosen_ids(&path.filter, &mut chosen)?;
                     change.remove(chosen.ids);
                 }
-                _ => rest.push(operation),
+                _ => rest.push(operation.read(&mut room)?),
             },
             None => {
-                if let Some(Value::Object(attributes)) = &mut operation.value {
-                    let members = take_members(attributes);
-                    if let Some(members) = members {
-                        change.on_all(operation.op, Some(&members))?;
+                let mut attributes = operation.attributes()?;
+                for name in ["members", MEMBERS_BY_URN] {
+                    if let Some(members) = attributes.take(name) {
+                        change.on_all(operation.op, Some(members))?;
                     }
                 }
-                rest.push(operation);
+                let value = Some(Value::Object(attributes.object(&mut room)?));
+                rest.push(Operation { op: operation.op, path: None, value });
             }
         }
     }
-    *operations = rest;
-    let Change { clear, add, remove, not_ids } = change;
-    let (add, remove) = (add.into_iter().collect(), remove.into_iter().collect());
-    Ok((Members { clear, add, remove }, not_ids))
+    let Change { clear, add, remove, strangers } = change;
+    Ok(Split { members: Members { clear, add, remove, leave_only: false }, strangers, rest })
 }
 
 /// The net effect of the operations so far.
@@ -98,23 +196,23 @@ struct Change {
     clear: bool,
     add: BTreeSet<Uuid>,
     remove: BTreeSet<Uuid>,
-    not_ids: Vec<String>,
+    strangers: Strangers,
 }
 
 impl Change {
     /// An operation on `members`, without a choice among them.
-    fn on_all(&mut self, op: Op, value: Option<&Value>) -> Result<()> {
-        let Stated { ids, not_ids } = stated(value)?;
+    fn on_all(&mut self, op: Op, value: Option<&RawValue>) -> Result<()> {
+        let Stated { ids, strangers } = stated(value)?;
         match op {
-            Op::Remove if value.is_none_or(Value::is_null) => self.clear(),
+            Op::Remove if value.is_none_or(|value| value.get() == "null") => self.clear(),
             // Entra says here which ones
             Op::Remove => self.remove(ids),
             Op::Add | Op::Replace => {
                 if op == Op::Replace {
                     self.clear();
                 }
-                self.not_ids.extend(not_ids);
-                self.remove = &self.remove - &ids;
+                self.strangers.join(strangers);
+                self.remove.retain(|id| !ids.contains(id));
                 self.add.extend(ids);
             }
         }
@@ -126,7 +224,7 @@ impl Change {
     }
 
     fn remove(&mut self, ids: BTreeSet<Uuid>) {
-        self.add = &self.add - &ids;
+        self.add.retain(|id| !ids.contains(id));
         self.remove.extend(ids);
     }
 }
@@ -134,10 +232,6 @@ impl Change {
 fn is_members(path: &AttrPath) -> bool {
     path.uri.as_ref().is_none_or(|uri| uri.eq_ignore_ascii_case(GROUP.schema))
         && path.name.eq_ignore_ascii_case("members")
-}
-
-fn take_members(attributes: &mut Object) -> Option<Value> {
-    resource::find(attributes, "members").and_then(|key| attributes.remove(&key))
 }
 
 /// `value eq "id"`, several of them with `or`.
@@ -163,14 +257,12 @@ mod tests {
     const ANN: &str = "01890000-0000-7000-8000-00000000000a";
     const BOB: &str = "01890000-0000-7000-8000-00000000000b";
 
-    fn take_from(operations: Value) -> Result<(Members, Vec<String>, usize)> {
-        let Value::Object(body) = json!({"Operations": operations}) else { unreachable!() };
-        let mut operations = patch::operations(body)?;
-        let (members, not_ids) = take(&mut operations)?;
-        Ok((members, not_ids, operations.len()))
+    fn split_up(operations: Value) -> Result<Split> {
+        let body = json!({"Operations": operations}).to_string();
+        split(patch::operations(serde_json::from_str(&body).unwrap())?)
     }
 
-    fn uuids(ids: &[&str]) -> Vec<Uuid> {
+    fn uuids(ids: &[&str]) -> BTreeSet<Uuid> {
         ids.iter().map(|id| id.parse().unwrap()).collect()
     }
 
@@ -202,9 +294,10 @@ mod tests {
             ),
             (json!([{"op": "replace", "path": "members", "value": []}]), true, vec![], vec![]),
         ] {
-            let (members, not_ids, _) = take_from(operations.clone()).unwrap();
-            let wanted = Members { clear, add: uuids(&added), remove: uuids(&removed) };
-            assert_eq!((members, not_ids), (wanted, vec![]), "{operations}");
+            let Split { members, strangers, .. } = split_up(operations.clone()).unwrap();
+            let (add, remove) = (uuids(&added), uuids(&removed));
+            let wanted = Members { clear, add, remove, leave_only: false };
+            assert_eq!((members, strangers), (wanted, Strangers::default()), "{operations}");
         }
     }
 
@@ -212,7 +305,8 @@ mod tests {
     fn what_is_not_an_id_is_named_and_cut_short() {
         let long = "x".repeat(1_000);
         let operations = json!([{"op": "add", "path": "members", "value": [{"value": long}]}]);
-        assert_eq!(take_from(operations).unwrap().1, ["x".repeat(40)]);
+        let strangers = split_up(operations).unwrap().strangers;
+        assert_eq!((strangers.named, strangers.all), (vec!["x".repeat(40)], 1));
     }
 
     #[test]
@@ -221,7 +315,7 @@ mod tests {
             {"op": "replace", "value": {"displayName": "x", "members": [{"value": ANN}]}},
             {"op": "replace", "path": "displayName", "value": "y"},
         ]);
-        assert_eq!(take_from(operations).unwrap().2, 2);
+        assert_eq!(split_up(operations).unwrap().rest.len(), 2);
     }
 
     #[test]
@@ -231,13 +325,15 @@ mod tests {
             json!({"op": "add", "path": "members", "value": ["x"]}),
             json!({"op": "add", "path": "members", "value": [{"value": 1}]}),
             json!({"op": "add", "path": "members", "value": [{}]}),
+            json!({"op": "add", "path": "members", "value": [{"value": ANN, "Value": BOB}]}),
+            json!({"op": "add", "value": {"members": [], "Members": []}}),
             json!({"op": "add", "path": "members.value", "value": "x"}),
             json!({"op": "replace", "path": "members[value eq \"x\"]", "value": {"value": "y"}}),
             json!({"op": "remove", "path": "members[display eq \"x\"]"}),
             json!({"op": "remove", "path": "members[not (value eq \"x\")]"}),
             json!({"op": "remove", "path": "members[value eq \"x\"].value"}),
         ] {
-            assert!(take_from(json!([operation])).is_err(), "{operation}");
+            assert!(split_up(json!([operation])).is_err(), "{operation}");
         }
     }
 }

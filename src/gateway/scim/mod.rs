@@ -1,42 +1,44 @@
 //! The SCIM server (RFC 7643, RFC 7644): a company's identity provider pushes its users and groups
 //! here, for one DirectorySync at a time.
 //!
-//! A request goes through `auth` (whose is it), `request` (what does it say), `users` or `groups`
-//! (the routes), which lean on pure parts: `resource` (shapes), `patch` and `members`, `filter`,
-//! `projection`. What is kept is the client's own JSON, in one written form.
+//! A request goes through `auth` (whose is it) and `guard` (how much may it take), `request`,
+//! `precondition` and `body` (what does it say), `users`, `groups` or `search` (the routes), which
+//! lean on pure parts: `resource` (shapes), `patch` and `members`, `filter`, `projection`; `shown`
+//! writes the answer. What is kept is the client's own JSON, in one written form.
 
 mod auth;
+mod body;
+mod choose;
 mod discovery;
 mod error;
 mod filter;
 mod groups;
+mod guard;
 mod members;
 mod patch;
+mod precondition;
 mod projection;
 mod request;
 mod resource;
+mod search;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod users;
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
     http::{StatusCode, header},
     middleware::from_fn_with_state,
     response::{IntoResponse, Response},
-    routing::{any, get},
+    routing::{any, get, post},
 };
-use jiff::Timestamp;
-use scim_v2::schema_urns;
 use serde::Serialize;
-use serde_json::{Value, json};
-use uuid::Uuid;
 
 use self::{
     error::{Error, Result},
-    request::{Caller, MAX_BODY},
-    resource::{Kind, Object},
+    guard::Guard,
+    resource::Object,
 };
 use super::Gateway;
 
@@ -54,6 +56,9 @@ pub(super) fn routes(gateway: Gateway) -> Router<Gateway> {
         .route(&at("/Users/{id}"), user)
         .route(&at("/Groups"), groups)
         .route(&at("/Groups/{id}"), group)
+        .route(&at("/.search"), post(search::everywhere))
+        .route(&at("/Users/.search"), post(users::search))
+        .route(&at("/Groups/.search"), post(groups::search))
         .route(&at("/ServiceProviderConfig"), get(discovery::service_provider_config))
         .route(&at("/ResourceTypes"), get(discovery::resource_types))
         .route(&at("/ResourceTypes/{id}"), get(discovery::one_resource_type))
@@ -65,8 +70,7 @@ pub(super) fn routes(gateway: Gateway) -> Router<Gateway> {
         .method_not_allowed_fallback(async || {
             Error::new(StatusCode::METHOD_NOT_ALLOWED, "this path doesn't take this method")
         })
-        .route_layer(DefaultBodyLimit::max(MAX_BODY))
-        .route_layer(from_fn_with_state(gateway, auth::authenticate))
+        .route_layer(from_fn_with_state((gateway, Guard::new()), auth::authenticate))
 }
 
 /// A body of type application/scim+json (RFC 7644 section 3.1).
@@ -79,47 +83,6 @@ impl<T: Serialize> IntoResponse for Json<T> {
             Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     }
-}
-
-/// A resource that was made, and where it is (RFC 7644 section 3.3).
-struct Created(String, Object);
-
-impl IntoResponse for Created {
-    fn into_response(self) -> Response {
-        (StatusCode::CREATED, [(header::LOCATION, self.0)], Json(self.1)).into_response()
-    }
-}
-
-/// A page of a list (RFC 7644 section 3.4.2).
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct List<T> {
-    schemas: [&'static str; 1],
-    total_results: i64,
-    start_index: i64,
-    items_per_page: usize,
-    #[serde(rename = "Resources")]
-    resources: Vec<T>,
-}
-
-impl<T> List<T> {
-    fn new(total_results: i64, start_index: i64, resources: Vec<T>) -> Json<Self> {
-        let schemas = [schema_urns::LIST_RESPONSE];
-        let items_per_page = resources.len();
-        Json(Self { schemas, total_results, start_index, items_per_page, resources })
-    }
-}
-
-/// RFC 7643 section 3.1. `version` comes with ETags.
-fn meta(kind: &Kind, caller: &Caller, id: Uuid, times: (Timestamp, Timestamp)) -> Value {
-    let whole_seconds =
-        |at: Timestamp| Timestamp::from_second(at.as_second()).unwrap_or(at).to_string();
-    json!({
-        "resourceType": kind.name,
-        "created": whole_seconds(times.0),
-        "lastModified": whole_seconds(times.1),
-        "location": format!("{}{}/{id}", caller.base, kind.endpoint),
-    })
 }
 
 /// The attributes as they are kept.

@@ -5,8 +5,11 @@ use serde_json::Value;
 
 use super::{
     error::{Error, Result},
-    resource::{self, Kind, MAX_VALUES, Object},
+    resource::{self, Kind, Object},
 };
+
+/// The most attributes that a request may name.
+const MAX_NAMES: usize = 100;
 
 /// `attributes` and `excludedAttributes`. By default everything is returned; `id` and `schemas`
 /// always are.
@@ -29,16 +32,15 @@ impl Projection {
     /// Read the parameter `attributes`.
     pub fn include(&mut self, list: &str) -> Result<()> {
         let names = names(list)?;
-        if !names.is_empty() {
-            self.included.get_or_insert_default().extend(names);
+        if names.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        add(self.included.get_or_insert_default(), names)
     }
 
     /// Read the parameter `excludedAttributes`.
     pub fn exclude(&mut self, list: &str) -> Result<()> {
-        self.excluded.extend(names(list)?);
-        Ok(())
+        add(&mut self.excluded, names(list)?)
     }
 
     /// Whether the client says what it wants to see.
@@ -51,6 +53,20 @@ impl Projection {
         let is = |name: &Name| name.extension(kind).is_none() && name.names(attribute);
         self.included.as_ref().is_none_or(|included| included.iter().any(is))
             && !self.excluded.iter().any(|name| is(name) && name.path.sub_attr.is_none())
+    }
+
+    /// Whether a sub-attribute of a core attribute is wanted, where that attribute is.
+    pub fn wants_sub(&self, kind: &Kind, attribute: &str, sub: &str) -> bool {
+        let is = |name: &Name, whole: bool| {
+            name.extension(kind).is_none()
+                && name.names(attribute)
+                && match &name.path.sub_attr {
+                    None => whole,
+                    Some(named) => named.eq_ignore_ascii_case(sub),
+                }
+        };
+        self.included.as_ref().is_none_or(|included| included.iter().any(|name| is(name, true)))
+            && !self.excluded.iter().any(|name| is(name, false))
     }
 
     /// What of `resource` the client wants to see.
@@ -174,9 +190,22 @@ fn elements_mut(value: Option<&mut Value>) -> Vec<&mut Object> {
     }
 }
 
+/// Each name counts once, however often it is said.
+fn add(names: &mut Vec<Name>, more: Vec<Name>) -> Result<()> {
+    for name in more {
+        if !names.iter().any(|known| known.text.eq_ignore_ascii_case(&name.text)) {
+            names.push(name);
+        }
+    }
+    if names.len() > MAX_NAMES {
+        return Err(Error::value(format!("a request may name {MAX_NAMES} attributes")));
+    }
+    Ok(())
+}
+
 fn names(list: &str) -> Result<Vec<Name>> {
     let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let names = names.take(MAX_VALUES).map(|text| match text.parse() {
+    let names = names.take(MAX_NAMES + 1).map(|text| match text.parse() {
         Ok(PatchPath::Attr(path)) => Ok(Name { text: text.to_owned(), path }),
         _ => Err(Error::value("attributes and excludedAttributes are lists of attribute names")),
     });

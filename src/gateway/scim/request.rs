@@ -1,47 +1,27 @@
-//! What comes in with a request: who calls, the query, the body.
-
-use std::time::Duration;
+//! What comes in with a request beside its body: the id, and what is asked of a list.
 
 use axum::{
-    body::Bytes,
-    extract::{FromRequest, FromRequestParts, Path, Request},
-    http::{StatusCode, header, request::Parts},
+    extract::{FromRequestParts, Path},
+    http::request::Parts,
 };
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
+    body::{Fields, Room},
     error::{Error, Result},
-    filter::resource_id,
+    filter::{self, resource_id},
     projection::Projection,
-    resource::Object,
+    resource::Kind,
 };
-use crate::ledger::scim::{Access, Window};
+use crate::ledger::scim::{Condition, Window};
 
-/// The largest body, in bytes.
-pub(super) const MAX_BODY: usize = 1 << 20;
-/// How long a body may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(30);
 /// How many resources a page has, unless the client says, and at most.
-const PAGE: i64 = 100;
+pub(super) const PAGE: i64 = 100;
 pub(super) const MAX_PAGE: i64 = 200;
-
-/// Who calls, once the token was found right.
-#[derive(Clone)]
-pub(super) struct Caller {
-    pub access: Access,
-    /// The directory's own base URL, without a slash at the end.
-    pub base: String,
-}
-
-impl<S: Sync> FromRequestParts<S> for Caller {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(Error::unauthorized)
-    }
-}
+/// How many bytes of resources a page has, roughly and at most.
+const PAGE_BYTES: usize = 4 << 20;
 
 /// The id in the path.
 pub(super) struct Id(pub Uuid);
@@ -60,26 +40,35 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
-/// The query of a request (RFC 7644 sections 3.4.2 and 3.9). What isn't known is passed over.
+/// What is asked of a list (RFC 7644 sections 3.4.2, 3.4.3 and 3.9). What isn't known is passed
+/// over.
 #[derive(Debug)]
 pub(super) struct Query {
-    pub filter: Option<String>,
+    filter: Option<String>,
     /// From 1.
     pub start_index: i64,
     pub count: i64,
     pub projection: Projection,
 }
 
+impl Default for Query {
+    fn default() -> Self {
+        Self { filter: None, start_index: 1, count: PAGE, projection: Projection::default() }
+    }
+}
+
 impl Query {
     fn parse(text: &str) -> Result<Self> {
-        let mut query =
-            Self { filter: None, start_index: 1, count: PAGE, projection: Projection::default() };
+        let mut query = Self::default();
         for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
             let number = || {
                 let number = value.trim().parse::<i64>();
                 number.map_err(|_| Error::value(format!("{name} must be a number")))
             };
             match &*name {
+                "filter" if query.filter.is_some() => {
+                    return Err(Error::filter("filter is there twice"));
+                }
                 "filter" => query.filter = Some(value.into_owned()),
                 "startIndex" => query.start_index = number()?.max(1),
                 "count" => query.count = number()?.clamp(0, MAX_PAGE),
@@ -91,8 +80,48 @@ impl Query {
         Ok(query)
     }
 
+    /// The body of a search.
+    pub fn of_search(fields: Fields<'_>) -> Result<Self> {
+        let mut query = Self::default();
+        for (name, value) in fields.object(&mut Room::new())? {
+            let number = |value: &Value| {
+                value.as_i64().ok_or_else(|| Error::value(format!("{name} must be a number")))
+            };
+            match (name.to_ascii_lowercase().as_str(), value) {
+                (_, Value::Null) => {}
+                ("filter", Value::String(filter)) => query.filter = Some(filter),
+                ("filter", _) => return Err(Error::filter("filter must be a string")),
+                ("startindex", value) => query.start_index = number(&value)?.max(1),
+                ("count", value) => query.count = number(&value)?.clamp(0, MAX_PAGE),
+                ("attributes", value) => query.projection.include(&names(&name, value)?)?,
+                ("excludedattributes", value) => query.projection.exclude(&names(&name, value)?)?,
+                _ => {}
+            }
+        }
+        Ok(query)
+    }
+
+    /// What the resources must be, all of them if nothing is said.
+    pub fn condition(&self, kind: &Kind) -> Result<Condition> {
+        let filter = self.filter.as_deref();
+        filter.map_or(Ok(Condition::Const(true)), |filter| filter::compile(kind, filter))
+    }
+
     pub fn window(&self) -> Window {
-        Window { offset: self.start_index - 1, limit: self.count }
+        Window { offset: self.start_index - 1, limit: self.count, bytes: PAGE_BYTES }
+    }
+}
+
+/// A list of attribute names, as a query has them.
+fn names(name: &str, value: Value) -> Result<String> {
+    let refused = || Error::value(format!("{name} must be a list of strings"));
+    match value {
+        Value::String(names) => Ok(names),
+        Value::Array(names) => {
+            let names: Option<Vec<&str>> = names.iter().map(Value::as_str).collect();
+            Ok(names.ok_or_else(refused)?.join(","))
+        }
+        _ => Err(refused()),
     }
 }
 
@@ -101,48 +130,6 @@ impl<S: Sync> FromRequestParts<S> for Query {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
         Self::parse(parts.uri.query().unwrap_or_default())
-    }
-}
-
-/// A body that is one JSON object. How deep it may nest, serde_json bounds.
-pub(super) struct Body(pub Object);
-
-impl<S: Send + Sync> FromRequest<S> for Body {
-    type Rejection = Error;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self> {
-        if let Some(media_type) = request.headers().get(header::CONTENT_TYPE) {
-            let media_type = media_type.to_str().unwrap_or_default();
-            let media_type = media_type.split(';').next().unwrap_or_default().trim();
-            if !["application/scim+json", "application/json"]
-                .iter()
-                .any(|known| known.eq_ignore_ascii_case(media_type))
-            {
-                return Err(Error::new(
-                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                    "send application/scim+json",
-                ));
-            }
-        }
-        let body = tokio::time::timeout(BODY_TIME, Bytes::from_request(request, state)).await;
-        let body = body
-            .map_err(|_| Error::new(StatusCode::REQUEST_TIMEOUT, "the body took too long"))?
-            .map_err(|rejection| match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => Error::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    format!("a body may have {MAX_BODY} bytes"),
-                ),
-                _ => Error::syntax("the body can't be read"),
-            })?;
-        match serde_json::from_slice(&body) {
-            Ok(Value::Object(object)) => Ok(Self(object)),
-            Ok(_) => Err(Error::syntax("the body must be a JSON object")),
-            Err(error) => Err(Error::syntax(format!(
-                "the body isn't JSON: line {}, column {}",
-                error.line(),
-                error.column()
-            ))),
-        }
     }
 }
 
@@ -165,5 +152,14 @@ mod tests {
         for text in ["count=", "count=ten", "startIndex=1e3", "count=9223372036854775808"] {
             assert!(Query::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_repeated_parameter_counts_once_or_is_refused() {
+        let many = "attributes=emails&".repeat(1_000);
+        assert!(Query::parse(&many).is_ok());
+        let others: String = (0..101).map(|i| format!("attributes=a{i}&")).collect();
+        assert!(Query::parse(&others).is_err());
+        assert!(Query::parse("filter=id+pr&filter=id+pr").is_err());
     }
 }

@@ -13,6 +13,10 @@ pub(super) const ENTERPRISE_USER: &str = scim_v2::schema_urns::ENTERPRISE_USER;
 pub(super) const MAX_NAME: usize = 256;
 /// The most values of one attribute, members apart, and the most attributes of one object.
 pub(super) const MAX_VALUES: usize = 1_000;
+/// The largest resource that is kept, in bytes; members apart.
+const MAX_RESOURCE: usize = 64 << 10;
+/// How deep a value may nest: what is kept must be read again by everybody.
+const MAX_DEPTH: usize = 16;
 
 /// What differs between users and groups.
 pub(super) struct Kind {
@@ -32,11 +36,23 @@ pub(super) enum Shape {
     Complex(&'static [&'static str]),
     /// A list of objects with these sub-attributes, and others.
     Many(&'static [&'static str]),
+    /// A schema extension with these attributes, and others.
+    Extension(&'static [(&'static str, Shape)]),
     /// The list of schemas.
     Schemas,
     /// An attribute we know nothing of.
     Any,
 }
+
+/// RFC 7643 section 4.3. `manager` is sent as a string, too.
+const ENTERPRISE: &[(&str, Shape)] = &[
+    ("employeeNumber", Shape::Any),
+    ("costCenter", Shape::Any),
+    ("organization", Shape::Any),
+    ("division", Shape::Any),
+    ("department", Shape::Any),
+    ("manager", Shape::Complex(&["value", "$ref", "displayName"])),
+];
 
 const VALUE: &[&str] = &["value", "display", "type", "primary", "$ref"];
 
@@ -88,7 +104,7 @@ pub(super) const USER: Kind = Kind {
         ("entitlements", Shape::Many(VALUE)),
         ("roles", Shape::Many(VALUE)),
         ("x509Certificates", Shape::Many(VALUE)),
-        (ENTERPRISE_USER, Shape::Complex(&[])),
+        (ENTERPRISE_USER, Shape::Extension(ENTERPRISE)),
     ],
     ignored: &["id", "meta", "groups", "password"],
 };
@@ -112,8 +128,12 @@ impl Kind {
     }
 
     pub fn shape(&self, attribute: &str) -> Shape {
-        let known = self.attributes.iter().find(|(name, _)| name.eq_ignore_ascii_case(attribute));
-        known.map_or(Shape::Any, |(_, shape)| *shape)
+        self.known(attribute).map_or(Shape::Any, |(_, shape)| shape)
+    }
+
+    /// An attribute that the schema has, as it writes it.
+    pub fn known(&self, attribute: &str) -> Option<(&'static str, Shape)> {
+        known(self.attributes, attribute)
     }
 
     /// Whether `name` is the URN of the core schema, one that it begins with, or a path into it.
@@ -137,8 +157,7 @@ impl Kind {
                     "write the attributes of {schema} by their names"
                 )));
             }
-            let known = self.attributes.iter().find(|(known, _)| known.eq_ignore_ascii_case(&name));
-            let name = known.map_or(name, |(known, _)| (*known).to_owned());
+            let name = self.known(&name).map_or(name, |(known, _)| known.to_owned());
             refuse_nul(&name)?;
             let value = self.shape(&name).tidy(&name, value)?;
             put_once(&mut tidied, name, value)?;
@@ -163,10 +182,29 @@ impl Kind {
     }
 }
 
+fn known(attributes: &[(&'static str, Shape)], attribute: &str) -> Option<(&'static str, Shape)> {
+    attributes.iter().find(|(name, _)| name.eq_ignore_ascii_case(attribute)).copied()
+}
+
 impl Shape {
     /// One written form of an attribute's value; [`Value::Null`] where there is none.
     pub fn tidy(self, name: &str, value: Value) -> Result<Value> {
-        let value = prune(value)?;
+        self.tidy_pruned(name, prune(value, MAX_DEPTH)?)
+    }
+
+    /// A sub-attribute that the schema has, as it writes it.
+    pub fn sub(self, attribute: &str) -> Option<(&'static str, Self)> {
+        match self {
+            Self::Complex(subs) | Self::Many(subs) => {
+                let known = subs.iter().find(|known| known.eq_ignore_ascii_case(attribute))?;
+                Some((known, if *known == "primary" { Self::Flag } else { Self::Text }))
+            }
+            Self::Extension(attributes) => known(attributes, attribute),
+            _ => None,
+        }
+    }
+
+    fn tidy_pruned(self, name: &str, value: Value) -> Result<Value> {
         match (self, value) {
             (_, Value::Null) => Ok(Value::Null),
             (Self::Any, value) | (Self::Text, value @ Value::String(_)) => Ok(value),
@@ -174,10 +212,16 @@ impl Shape {
                 Some(flag) => Ok(flag.into()),
                 None => Err(Error::value(format!("{name} must be true or false"))),
             },
-            (Self::Complex(subs), Value::Object(object)) => tidy_object(subs, object),
-            (Self::Many(subs), Value::Array(values)) => {
+            (Self::Complex(_) | Self::Extension(_), Value::Object(object)) => {
+                self.tidy_object(object)
+            }
+            // one value is taken for the whole
+            (Self::Complex([value, ..]), text @ Value::String(_)) if *value == "value" => {
+                Ok(Value::Object([((*value).to_owned(), text)].into_iter().collect()))
+            }
+            (Self::Many(_), Value::Array(values)) => {
                 let tidied = values.into_iter().map(|value| match value {
-                    Value::Object(object) => tidy_object(subs, object),
+                    Value::Object(object) => self.tidy_object(object),
                     _ => Err(Error::value(format!("each of {name} must be an object"))),
                 });
                 let tidied = tidied.collect::<Result<Vec<_>>>()?;
@@ -190,26 +234,26 @@ impl Shape {
                 Ok(schemas.into())
             }
             (Self::Text, _) => Err(Error::value(format!("{name} must be a string"))),
-            (Self::Complex(_), _) => Err(Error::value(format!("{name} must be an object"))),
+            (Self::Complex(_) | Self::Extension(_), _) => {
+                Err(Error::value(format!("{name} must be an object")))
+            }
             (Self::Many(_), _) => Err(Error::value(format!("{name} must be a list of objects"))),
             (Self::Schemas, _) => Err(Error::value("schemas must be a list of strings")),
         }
     }
-}
 
-fn tidy_object(subs: &[&str], object: Object) -> Result<Value> {
-    let mut tidied = Object::new();
-    for (name, value) in object {
-        let known = subs.iter().find(|known| known.eq_ignore_ascii_case(&name));
-        let name = known.map_or(name, |known| (*known).to_owned());
-        let value = match known {
-            Some(&"primary") => Shape::Flag.tidy(&name, value)?,
-            Some(_) => Shape::Text.tidy(&name, value)?,
-            None => value,
-        };
-        put_once(&mut tidied, name, value)?;
+    fn tidy_object(self, object: Object) -> Result<Value> {
+        let mut tidied = Object::new();
+        for (name, value) in object {
+            let (name, shape) = match self.sub(&name) {
+                Some((known, shape)) => (known.to_owned(), shape),
+                None => (name, Self::Any),
+            };
+            let value = shape.tidy_pruned(&name, value)?;
+            put_once(&mut tidied, name, value)?;
+        }
+        Ok(Value::Object(tidied))
     }
-    Ok(Value::Object(tidied))
 }
 
 /// Attribute names have no case (RFC 7643 section 2.1): the same name twice says two things.
@@ -230,8 +274,12 @@ pub(super) fn put(object: &mut Object, name: String, value: Value) -> Result<()>
 }
 
 /// Take out what says that there is no value: null, and empty lists and objects (RFC 7643 section
-/// 2.5). The depth is bounded by the JSON parser's.
-fn prune(value: Value) -> Result<Value> {
+/// 2.5). `depth` is how deep the value may nest.
+fn prune(value: Value, depth: usize) -> Result<Value> {
+    let deeper = |value| match depth.checked_sub(1) {
+        Some(depth) => prune(value, depth),
+        None => Err(Error::value(format!("a value nests deeper than {MAX_DEPTH}"))),
+    };
     Ok(match value {
         Value::String(text) => {
             refuse_nul(&text)?;
@@ -241,7 +289,7 @@ fn prune(value: Value) -> Result<Value> {
             if values.len() > MAX_VALUES {
                 return Err(Error::value(format!("a list has more than {MAX_VALUES} values")));
             }
-            let values = values.into_iter().map(prune).filter(|v| !matches!(v, Ok(Value::Null)));
+            let values = values.into_iter().map(deeper).filter(|v| !matches!(v, Ok(Value::Null)));
             let values = values.collect::<Result<Vec<_>>>()?;
             if values.is_empty() { Value::Null } else { Value::Array(values) }
         }
@@ -249,7 +297,7 @@ fn prune(value: Value) -> Result<Value> {
             let mut pruned = Object::new();
             for (name, value) in object {
                 refuse_nul(&name)?;
-                match prune(value)? {
+                match deeper(value)? {
                     Value::Null => {}
                     value => drop(pruned.insert(name, value)),
                 }
@@ -295,6 +343,28 @@ pub(super) fn get<'a>(object: &'a Object, name: &str) -> Option<&'a Value> {
     object
         .get(name)
         .or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v))
+}
+
+/// A tidied resource as it is kept.
+pub(super) fn kept(resource: &Object) -> Result<String> {
+    let text = serde_json::to_string(resource)
+        .map_err(|_| Error::value("the resource can't be written as JSON"))?;
+    if text.len() > MAX_RESOURCE {
+        return Err(Error::value(format!("the resource has more than {MAX_RESOURCE} bytes")));
+    }
+    Ok(text)
+}
+
+/// How much a value weighs: roughly its bytes as JSON.
+pub(super) fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + 2,
+        Value::Array(values) => values.iter().map(|value| weight(value) + 1).sum::<usize>() + 2,
+        Value::Object(object) => {
+            object.iter().map(|(name, value)| name.len() + weight(value) + 4).sum::<usize>() + 2
+        }
+        _ => 5,
+    }
 }
 
 /// A string of a tidied resource that names it: not empty, not boundless.

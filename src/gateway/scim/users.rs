@@ -1,5 +1,6 @@
 //! `/Users` (RFC 7644 section 3, RFC 7643 section 4.1).
 
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::{
     extract::State,
     http::StatusCode,
@@ -7,34 +8,46 @@ use axum::{
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{
-    Created, Json, List,
+    Json,
+    body::{Body, Room},
     error::{Error, Result},
-    filter, meta, parse, patch,
+    guard::Caller,
+    parse, patch,
+    precondition::Precondition,
     projection::Projection,
-    request::{Body, Caller, Id, MAX_BODY, Query},
+    request::{Id, Query},
     resource::{self, Object, USER},
+    shown::{self, List, Resource, Shown},
 };
 use crate::{
     email::Email,
     gateway::Gateway,
-    ledger::scim::{PersonFields, PersonFilter, StoredPerson},
+    ledger::scim::{PersonFields, StoredPerson},
 };
 
 pub(super) async fn create(
     State(gateway): State<Gateway>,
     caller: Caller,
     query: Query,
-    Body(body): Body,
-) -> Result<Response> {
-    let (resource, fields) = read(body, Some(true))?;
+    body: Body,
+) -> Result<Shown> {
+    let body = body.fields()?.object(&mut Room::new())?;
+    let (_, fields) = read(body, Some(true))?;
     let now = Timestamp::now();
     let id = gateway.ledger.create_person(&caller.access, &fields, now).await?;
-    let times = (now, now);
-    let shown = show(&caller, &query.projection, resource, id, times, None);
-    Ok(Created(format!("{}/Users/{id}", caller.base), shown).into_response())
+    let person = StoredPerson {
+        id,
+        attributes: fields.attributes,
+        active: fields.active,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+        groups: Vec::new(),
+    };
+    let shown = show(&caller, &query.projection, &person)?;
+    Ok(Shown { status: StatusCode::CREATED, ..shown })
 }
 
 pub(super) async fn get(
@@ -42,19 +55,39 @@ pub(super) async fn get(
     caller: Caller,
     Id(id): Id,
     query: Query,
-) -> Result<Json<Object>> {
+    precondition: Precondition,
+) -> Result<Response> {
     let person = gateway.ledger.person(&caller.access, id).await?.ok_or_else(Error::not_found)?;
-    Ok(Json(show_stored(&caller, &query.projection, &person)?))
+    let tag = tag(&person);
+    if precondition.has(&tag) {
+        return Ok(shown::not_modified(tag));
+    }
+    Ok(show(&caller, &query.projection, &person)?.into_response())
 }
 
 pub(super) async fn find(
     State(gateway): State<Gateway>,
     caller: Caller,
     query: Query,
-) -> Result<Json<List<Object>>> {
-    let wanted = query.filter.as_deref().map_or(Ok(PersonFilter::All), filter::people)?;
-    let page = gateway.ledger.find_people(&caller.access, &wanted, query.window()).await?;
-    let people = page.items.iter().map(|person| show_stored(&caller, &query.projection, person));
+) -> Result<Json<List<Resource>>> {
+    page(&gateway, &caller, &query).await
+}
+
+pub(super) async fn search(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    body: Body,
+) -> Result<Json<List<Resource>>> {
+    let query = Query::of_search(body.fields()?)?;
+    page(&gateway, &caller, &query).await
+}
+
+async fn page(gateway: &Gateway, caller: &Caller, query: &Query) -> Result<Json<List<Resource>>> {
+    let condition = query.condition(&USER)?;
+    let _turn = if condition.is_selective() { None } else { Some(caller.turn().await?) };
+    let page = gateway.ledger.find_people(&caller.access, &condition, query.window()).await?;
+    let people =
+        page.items.iter().map(|person| Ok(show(caller, &query.projection, person)?.resource));
     Ok(List::new(page.total, query.start_index, people.collect::<Result<_>>()?))
 }
 
@@ -64,15 +97,17 @@ pub(super) async fn replace(
     caller: Caller,
     Id(id): Id,
     query: Query,
-    Body(body): Body,
-) -> Result<Json<Object>> {
+    precondition: Precondition,
+    body: Body,
+) -> Result<Shown> {
+    let body = body.fields()?.object(&mut Room::new())?;
     let change = |person: &StoredPerson| {
-        let (resource, fields) = read(body.clone(), Some(person.active))?;
-        Ok::<_, Error>((resource != parse(&person.attributes)?).then_some(fields))
+        precondition.check(&tag(person))?;
+        changed(person, read(body.clone(), Some(person.active))?)
     };
     let (now, access) = (Timestamp::now(), &caller.access);
     let person = gateway.ledger.change_person(access, id, "user.replace", now, change).await?;
-    Ok(Json(show_stored(&caller, &query.projection, &person)?))
+    show(&caller, &query.projection, &person)
 }
 
 pub(super) async fn patch(
@@ -80,47 +115,64 @@ pub(super) async fn patch(
     caller: Caller,
     Id(id): Id,
     query: Query,
-    Body(body): Body,
-) -> Result<Json<Object>> {
-    let operations = patch::operations(body)?;
+    precondition: Precondition,
+    body: Body,
+) -> Result<Shown> {
+    let operations = patch::read(patch::operations(body.fields()?)?)?;
     let change = |person: &StoredPerson| {
-        let before = parse(&person.attributes)?;
-        let mut patched = before.clone();
+        precondition.check(&tag(person))?;
+        let mut patched = parse(&person.attributes)?;
         patch::apply(&USER, &mut patched, &operations)?;
-        let (resource, fields) = read(patched, None)?;
-        Ok::<_, Error>((resource != before).then_some(fields))
+        changed(person, read(patched, None)?)
     };
     let (now, access) = (Timestamp::now(), &caller.access);
     let person = gateway.ledger.change_person(access, id, "user.patch", now, change).await?;
-    Ok(Json(show_stored(&caller, &query.projection, &person)?))
+    show(&caller, &query.projection, &person)
 }
 
 pub(super) async fn delete(
     State(gateway): State<Gateway>,
     caller: Caller,
     Id(id): Id,
+    precondition: Precondition,
 ) -> Result<StatusCode> {
-    gateway.ledger.delete_person(&caller.access, id, Timestamp::now()).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let (ledger, access) = (&gateway.ledger, &caller.access);
+    loop {
+        let mut version = None;
+        if precondition.is_there() {
+            let person = ledger.person(access, id).await?.ok_or_else(Error::not_found)?;
+            precondition.check(&tag(&person))?;
+            version = Some(person.version);
+        }
+        if ledger.delete_person_at(access, id, version, Timestamp::now()).await? {
+            return Ok(StatusCode::NO_CONTENT);
+        }
+    }
 }
 
-/// What a client says of a person. Where it says nothing of `active`, it is `otherwise`.
+/// What is to be written, if anything is.
+fn changed(
+    person: &StoredPerson,
+    (resource, fields): (Object, PersonFields),
+) -> Result<Option<PersonFields>> {
+    Ok((resource != parse(&person.attributes)?).then_some(fields))
+}
+
+/// What a client says of a person. Where it says nothing of `active`, it is `otherwise`; without
+/// that nobody is active of whom it isn't said.
 fn read(body: Object, otherwise: Option<bool>) -> Result<(Object, PersonFields)> {
     let mut resource = USER.tidy(body)?;
-    let active = resource.get("active").and_then(Value::as_bool).or(otherwise);
-    let active = active.ok_or_else(|| Error::value("active must be true or false"))?;
-    resource.insert("active".into(), active.into());
+    if let (None, Some(active)) = (resource.get("active"), otherwise) {
+        resource.insert("active".into(), active.into());
+    }
     let fields = PersonFields {
         user_name: resource::name_of(&resource, "userName")?
             .ok_or_else(|| Error::value("userName is missing"))?,
         external_id: resource::name_of(&resource, "externalId")?,
         email: email(&resource),
-        active,
-        attributes: Value::Object(resource.clone()).to_string(),
+        active: resource.get("active").and_then(Value::as_bool).unwrap_or(false),
+        attributes: resource::kept(&resource)?,
     };
-    if fields.attributes.len() > MAX_BODY {
-        return Err(Error::value(format!("the user has more than {MAX_BODY} bytes")));
-    }
     Ok((resource, fields))
 }
 
@@ -139,11 +191,32 @@ fn email(resource: &Object) -> Option<String> {
     }
 }
 
-fn show_stored(caller: &Caller, projection: &Projection, person: &StoredPerson) -> Result<Object> {
-    let resource = parse(&person.attributes)?;
+/// The version of what a client sees of a person: it changes with their groups, too.
+fn tag(person: &StoredPerson) -> String {
+    if person.groups.is_empty() {
+        return shown::tag(person.version);
+    }
+    let mut groups = String::new();
+    for group in &person.groups {
+        groups += &format!("{}{}\n", group.id, group.display_name);
+    }
+    let hash = digest(&SHA256, groups.as_bytes());
+    let hash = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}"));
+    shown::tag(format_args!("{}-{}", person.version, hash.collect::<String>()))
+}
+
+pub(super) fn show(
+    caller: &Caller,
+    projection: &Projection,
+    person: &StoredPerson,
+) -> Result<Shown> {
+    let mut resource = parse(&person.attributes)?;
+    let (tag, location) = (tag(person), shown::location(&USER, caller, person.id));
     let times = (person.created_at, person.updated_at);
-    let groups = projection.wants(&USER, "groups").then(|| {
-        let shown = person.groups.iter().map(|group| {
+    resource.insert("id".into(), person.id.to_string().into());
+    resource.insert("meta".into(), shown::meta(&USER, &location, times, &tag));
+    if !person.groups.is_empty() && projection.wants(&USER, "groups") {
+        let groups = person.groups.iter().map(|group| {
             json!({
                 "value": group.id,
                 "$ref": format!("{}/Groups/{}", caller.base, group.id),
@@ -151,25 +224,10 @@ fn show_stored(caller: &Caller, projection: &Projection, person: &StoredPerson) 
                 "type": "direct",
             })
         });
-        shown.collect::<Vec<_>>()
-    });
-    Ok(show(caller, projection, resource, person.id, times, groups))
-}
-
-fn show(
-    caller: &Caller,
-    projection: &Projection,
-    mut resource: Object,
-    id: Uuid,
-    times: (Timestamp, Timestamp),
-    groups: Option<Vec<Value>>,
-) -> Object {
-    resource.insert("id".into(), id.to_string().into());
-    resource.insert("meta".into(), meta(&USER, caller, id, times));
-    if let Some(groups) = groups.filter(|groups| !groups.is_empty()) {
-        resource.insert("groups".into(), groups.into());
+        resource.insert("groups".into(), groups.collect());
     }
-    projection.apply(&USER, resource)
+    let resource = Resource::new(&USER, projection, resource);
+    Ok(Shown { status: StatusCode::OK, location, tag, resource })
 }
 
 #[cfg(test)]

@@ -37,12 +37,16 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/sqlite/m
 /// How long a statement waits for the other process's writer.
 const BUSY: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
+const SEARCHERS: u32 = 4;
 
 /// The database. Cheap to clone.
 #[derive(Clone)]
 pub struct Ledger {
     read: SqlitePool,
+    /// What may take long, apart from what everybody waits for.
+    search: SqlitePool,
     write: SqlitePool,
+    writer: scim::Writer,
 }
 
 impl Ledger {
@@ -57,8 +61,8 @@ impl Ledger {
             .foreign_keys(true)
             .busy_timeout(BUSY);
         let lock = lock(path).await?;
-        let write = SqlitePoolOptions::new()
-            .max_connections(1)
+        let pool = |most| SqlitePoolOptions::new().max_connections(most).test_before_acquire(false);
+        let write = pool(1)
             // wherever `passing` was interrupted
             .before_acquire(|writer, _| {
                 Box::pin(async { writer.execute("PRAGMA synchronous = FULL").await.map(|_| true) })
@@ -67,11 +71,11 @@ impl Ledger {
             .await?;
         MIGRATIONS.run(&write).await?;
         drop(lock);
-        let read = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .connect_with(options.create_if_missing(false).read_only(true))
-            .await?;
-        Ok(Self { read, write })
+        let options = options.create_if_missing(false).read_only(true);
+        let read = pool(READERS).connect_with(options.clone()).await?;
+        let search = pool(SEARCHERS).connect_with(options).await?;
+        let writer = scim::Writer::start(write.clone());
+        Ok(Self { read, search, write, writer })
     }
 
     /// Whether the database answers.
@@ -83,6 +87,7 @@ impl Ledger {
     /// Write everything out and let go of the files.
     pub async fn close(&self) {
         self.read.close().await;
+        self.search.close().await;
         self.write.close().await;
     }
 

@@ -36,9 +36,11 @@ impl Ledger {
         let mut people = Vec::with_capacity(rows.len());
         for row in rows {
             let groups = sqlx::query_scalar(
-                "SELECT g.display_name FROM memberships m
-                 JOIN directory_groups g ON g.id = m.group_id
-                 WHERE m.person_id = ? ORDER BY g.display_name",
+                "WITH RECURSIVE mine (id) AS (
+                     SELECT group_id FROM memberships WHERE person_id = ?
+                     UNION SELECT s.group_id FROM mine JOIN subgroups s ON s.member_id = mine.id)
+                 SELECT g.display_name FROM mine JOIN directory_groups g ON g.id = mine.id
+                 ORDER BY g.display_name",
             );
             people.push(Person {
                 id: row.id,

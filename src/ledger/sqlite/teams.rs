@@ -103,18 +103,22 @@ impl Ledger {
         Ok(())
     }
 
-    /// The teams of a person, as tokens carry them: `<organization>:<team>`, in order. Empty for
-    /// who is not active, or whose directory is deleted.
+    /// The teams of a person, as tokens carry them: `<organization>:<team>`, in order; by their
+    /// groups, the groups those are in, and so on. Empty for who is not active, or whose directory
+    /// is deleted.
     pub async fn teams_of_person(&self, person: Uuid) -> Result<Vec<String>> {
         let teams = sqlx::query_scalar(
-            "SELECT DISTINCT o.name || ':' || t.name
+            "WITH RECURSIVE mine (id) AS (
+                 SELECT group_id FROM memberships WHERE person_id = ?1
+                 UNION SELECT s.group_id FROM mine JOIN subgroups s ON s.member_id = mine.id)
+             SELECT DISTINCT o.name || ':' || t.name
              FROM people p
              JOIN directories d ON d.id = p.directory_id AND d.deleted_at IS NULL
              JOIN organizations o ON o.id = d.organization_id AND o.name IS NOT NULL
-             JOIN memberships m ON m.person_id = p.id
-             JOIN teams t ON t.group_id = m.group_id AND t.accepted = 1
+             JOIN mine
+             JOIN teams t ON t.group_id = mine.id AND t.accepted = 1
                  AND t.organization_id = o.id AND t.directory_id = d.id
-             WHERE p.id = ? AND p.active = 1
+             WHERE p.id = ?1 AND p.active = 1
              ORDER BY 1",
         );
         Ok(teams.bind(person).fetch_all(&self.read).await?)
@@ -168,8 +172,11 @@ async fn find_group(
         return Ok(Match::Ambiguous(groups.len() + 1));
     }
     let active_members = sqlx::query_scalar(
-        "SELECT count(*) FROM memberships m JOIN people p ON p.id = m.person_id
-         WHERE m.group_id = ? AND p.active = 1",
+        "WITH RECURSIVE tree (id) AS (
+             SELECT ? UNION SELECT s.member_id FROM tree JOIN subgroups s ON s.group_id = tree.id)
+         SELECT count(DISTINCT p.id) FROM tree
+         JOIN memberships m ON m.group_id = tree.id
+         JOIN people p ON p.id = m.person_id AND p.active = 1",
     );
     let active_members = active_members.bind(group.id).fetch_one(reader).await?;
     Ok(Match::Found { group, active_members })

@@ -17,6 +17,7 @@ pub mod process;
 pub mod process_tree;
 pub mod saml;
 pub mod scim;
+pub mod scim_tester;
 pub mod scratch;
 pub mod stage;
 pub mod story;

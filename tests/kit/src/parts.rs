@@ -35,7 +35,7 @@ pub fn find(tool: &str) -> anyhow::Result<PathBuf> {
     }
 }
 
-/// The folder of `keycloak` or `openid-client`.
+/// The folder of `keycloak`, `openid-client` or `scim-tester`.
 ///
 /// # Errors
 /// If it isn't there.

@@ -5,12 +5,27 @@ use serde_json::Value;
 
 use super::{
     super::{
+        choose::{chooses, terms},
         error::{Error, Result},
-        filter::chooses,
-        resource::{self, Kind, MAX_VALUES, Object, Shape},
+        resource::{self, Kind, MAX_VALUES, Object, Shape, weight},
     },
     Op, Operation, Path, Target,
 };
+
+/// How much work a request may make, in bytes that are written or compared.
+const WORK: usize = 16 << 20;
+
+/// What of it is left.
+struct Work(usize);
+
+impl Work {
+    fn take(&mut self, bytes: usize) -> Result<()> {
+        let left = self.0.checked_sub(bytes);
+        self.0 =
+            left.ok_or_else(|| Error::value("these operations are too much work for one request"))?;
+        Ok(())
+    }
+}
 
 /// Do all of `operations` to `resource`, in order. What comes out is not tidied.
 ///
@@ -22,20 +37,28 @@ pub(in super::super) fn apply(
     resource: &mut Object,
     operations: &[Operation],
 ) -> Result<()> {
+    let mut work = Work(WORK);
     for Operation { op, path, value } in operations {
+        work.take(value.as_ref().map_or(0, weight))?;
         match path {
             Some(path) => {
                 let target = path.target(kind, resource);
-                at(kind, *op, resource, &target, value.clone())?;
+                at(kind, *op, resource, &target, value.clone(), &mut work)?;
             }
-            None => whole(kind, *op, resource, value.clone())?,
+            None => whole(kind, *op, resource, value.clone(), &mut work)?,
         }
     }
     Ok(())
 }
 
 /// An operation without a path: its value is an object of attributes.
-fn whole(kind: &Kind, op: Op, resource: &mut Object, value: Option<Value>) -> Result<()> {
+fn whole(
+    kind: &Kind,
+    op: Op,
+    resource: &mut Object,
+    value: Option<Value>,
+    work: &mut Work,
+) -> Result<()> {
     let Some(Value::Object(attributes)) = value else {
         return Err(Error::value("without a path, value must be an object"));
     };
@@ -48,11 +71,11 @@ fn whole(kind: &Kind, op: Op, resource: &mut Object, value: Option<Value>) -> Re
         match Path::parse(name.clone()) {
             Ok(path) if !known && !value.is_object() => {
                 let target = path.target(kind, resource);
-                at(kind, op, resource, &target, Some(value))?;
+                at(kind, op, resource, &target, Some(value), work)?;
             }
             _ => {
                 let target = Target { extension: None, attribute: &name, choice: None, sub: None };
-                at(kind, op, resource, &target, Some(value))?;
+                at(kind, op, resource, &target, Some(value), work)?;
             }
         }
     }
@@ -65,6 +88,7 @@ fn at(
     resource: &mut Object,
     target: &Target<'_>,
     value: Option<Value>,
+    work: &mut Work,
 ) -> Result<()> {
     if kind.contains_core(target.extension.unwrap_or(target.attribute)) {
         let schema = kind.schema;
@@ -76,7 +100,7 @@ fn at(
             let kept_nowhere = target.attribute.eq_ignore_ascii_case("password");
             return if kept_nowhere { Ok(()) } else { Err(Error::mutability(target.attribute)) };
         }
-        return within(kind.shape(target.attribute), op, resource, target, value);
+        return within(kind.shape(target.attribute), op, resource, target, value, work);
     };
     let name = resource::find(resource, extension).unwrap_or_else(|| extension.to_owned());
     if op == Op::Remove && !resource.contains_key(&name) {
@@ -86,7 +110,11 @@ fn at(
         resource::put(resource, name.clone(), Value::Object(Object::new()))?;
     }
     match resource.get_mut(&name) {
-        Some(Value::Object(extension)) => within(Shape::Any, op, extension, target, value),
+        Some(Value::Object(extension)) => {
+            let shape =
+                kind.shape(&name).sub(target.attribute).map_or(Shape::Any, |(_, shape)| shape);
+            within(shape, op, extension, target, value, work)
+        }
         _ => Err(Error::path(format!("{name} is not an extension with attributes"))),
     }
 }
@@ -98,11 +126,12 @@ fn within(
     object: &mut Object,
     target: &Target<'_>,
     value: Option<Value>,
+    work: &mut Work,
 ) -> Result<()> {
     let name = target.attribute;
     let key = resource::find(object, name).unwrap_or_else(|| name.to_owned());
     if let Some(choice) = target.choice {
-        return chosen(op, object, key, choice, target.sub, value);
+        return chosen(op, object, key, choice, target.sub, value, work);
     }
     if let Some(sub) = target.sub {
         if op != Op::Remove && !object.contains_key(&key) && !matches!(shape, Shape::Many(_)) {
@@ -124,6 +153,7 @@ fn within(
     match (op, object.get_mut(&key), value) {
         (Op::Remove, Some(Value::Array(values)), Some(unwanted)) if !unwanted.is_null() => {
             // Entra says here which ones
+            work.take(pairs(values, &unwanted))?;
             remove_values(values, &unwanted);
             Ok(())
         }
@@ -137,6 +167,7 @@ fn within(
                 Value::Null => return Ok(()),
                 one => vec![one],
             };
+            work.take(values.iter().map(weight).sum::<usize>().saturating_mul(more.len()))?;
             append(name, values, more)
         }
         (_, Some(Value::Object(parent)), Some(Value::Object(subs))) => {
@@ -154,12 +185,14 @@ fn chosen(
     choice: &ValFilter,
     sub: Option<&str>,
     value: Option<Value>,
+    work: &mut Work,
 ) -> Result<()> {
     let mut values = match object.remove(&key) {
         Some(Value::Array(values)) => values,
         None => Vec::new(),
         Some(_) => return Err(Error::path(format!("{key} doesn't have several values"))),
     };
+    work.take(values.iter().map(weight).sum::<usize>().saturating_mul(terms(choice)))?;
     let mut touched: Vec<usize> =
         (0..values.len()).filter(|&i| chooses(choice, &values[i])).collect();
     match (op, sub) {
@@ -180,6 +213,7 @@ fn chosen(
                 values.push(Value::Object(made));
             }
             let value = value.unwrap_or_default();
+            work.take(weight(&value).saturating_mul(touched.len()))?;
             for &i in &touched {
                 match (values[i].as_object_mut(), sub, &value) {
                     (Some(element), Some(sub), value) => set(element, sub, value.clone())?,
@@ -265,6 +299,12 @@ fn remove_values(values: &mut Vec<Value>, unwanted: &Value) {
         one => std::slice::from_ref(one),
     };
     values.retain(|kept| !unwanted.iter().any(|u| identity(u) == identity(kept)));
+}
+
+/// What it takes to compare each with each.
+fn pairs(values: &[Value], unwanted: &Value) -> usize {
+    let several = unwanted.as_array().map_or(1, Vec::len);
+    values.iter().map(weight).sum::<usize>().saturating_mul(several)
 }
 
 fn identity(value: &Value) -> &Value {

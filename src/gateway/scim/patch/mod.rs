@@ -13,15 +13,14 @@ use scim_v2::{
     filter::{PatchPath, ValFilter},
     schema_urns,
 };
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::{
+    body::{Fields, Listed, Room},
     error::{Error, Result},
-    resource::{self, ENTERPRISE_USER, Kind, Object},
+    resource::{self, ENTERPRISE_USER, Kind, MAX_VALUES, Object},
 };
 
-/// The most operations of one request.
-const MAX_OPERATIONS: usize = 1_000;
 /// The longest path, in bytes.
 const MAX_PATH: usize = 512;
 
@@ -32,7 +31,7 @@ pub(super) enum Op {
     Remove,
 }
 
-/// One operation, read but not yet tied to a resource.
+/// One operation, not yet tied to a resource.
 #[derive(Clone, Debug)]
 pub(super) struct Operation {
     pub op: Op,
@@ -56,58 +55,84 @@ struct Target<'a> {
     sub: Option<&'a str>,
 }
 
-/// Read the body of a PATCH request.
-pub(super) fn operations(body: Object) -> Result<Vec<Operation>> {
-    if let Some(schemas) = resource::get(&body, "schemas") {
+/// One operation, whose value isn't read yet.
+#[derive(Debug)]
+pub(super) struct Unread<'a> {
+    pub op: Op,
+    pub path: Option<Path>,
+    /// `None` where it is missing, which isn't null.
+    pub value: Option<&'a RawValue>,
+}
+
+impl<'a> Unread<'a> {
+    pub fn read(self, room: &mut Room) -> Result<Operation> {
+        if self.path.is_none() {
+            let value = Some(Value::Object(self.attributes()?.object(room)?));
+            return Ok(Operation { op: self.op, path: None, value });
+        }
+        let value = self.value.map(|value| room.parse(value)).transpose()?;
+        Ok(Operation { op: self.op, path: self.path, value })
+    }
+
+    /// The value of an operation without a path.
+    pub fn attributes(&self) -> Result<Fields<'a>> {
+        match self.value {
+            Some(value) if value.get().starts_with('{') => Fields::parse(value),
+            _ => Err(Error::value("without a path, value must be an object")),
+        }
+    }
+}
+
+/// Read the body of a PATCH request, but for the values.
+pub(super) fn operations(mut body: Fields<'_>) -> Result<Vec<Unread<'_>>> {
+    if let Some(schemas) = body.take("schemas") {
+        let schemas = Room::new().parse(schemas)?;
         let patch =
             |s: &Value| s.as_str().is_some_and(|s| s.eq_ignore_ascii_case(schema_urns::PATCH_OP));
         if !schemas.as_array().is_some_and(|schemas| schemas.iter().any(patch)) {
             return Err(Error::syntax(format!("schemas must have {}", schema_urns::PATCH_OP)));
         }
     }
-    let listed = body.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("Operations"));
-    let Some((_, Value::Array(listed))) = listed else {
-        return Err(Error::syntax("Operations must be a list"));
+    let listed = body.take("Operations").and_then(|listed| serde_json::from_str(listed.get()).ok());
+    let Some(Listed(listed)) = listed else {
+        return Err(Error::syntax(format!(
+            "Operations must be a list of objects, {MAX_VALUES} at most"
+        )));
     };
-    if listed.is_empty() || listed.len() > MAX_OPERATIONS {
-        return Err(Error::syntax(format!("Operations must be 1 to {MAX_OPERATIONS}")));
+    if listed.is_empty() {
+        return Err(Error::syntax("Operations must not be empty"));
     }
     listed.into_iter().map(operation).collect()
 }
 
-fn operation(value: Value) -> Result<Operation> {
-    let Value::Object(object) = value else {
-        return Err(Error::syntax("each of Operations must be an object"));
+/// Read all values, too.
+pub(super) fn read(operations: Vec<Unread<'_>>) -> Result<Vec<Operation>> {
+    let mut room = Room::new();
+    operations.into_iter().map(|operation| operation.read(&mut room)).collect()
+}
+
+fn operation(mut fields: Fields<'_>) -> Result<Unread<'_>> {
+    let text = |value: &RawValue| serde_json::from_str::<Option<String>>(value.get());
+    let op = fields.take("op").and_then(|op| text(op).ok()?);
+    let op = match op.unwrap_or_default().to_ascii_lowercase().as_str() {
+        "add" => Op::Add,
+        "replace" => Op::Replace,
+        "remove" => Op::Remove,
+        _ => return Err(Error::syntax("op must be add, replace or remove")),
     };
-    let (mut op, mut path, mut argument) = (None, None, None);
-    for (name, value) in object {
-        match (name.to_ascii_lowercase().as_str(), value) {
-            ("op", Value::String(text)) => {
-                op = match text.to_ascii_lowercase().as_str() {
-                    "add" => Some(Op::Add),
-                    "replace" => Some(Op::Replace),
-                    "remove" => Some(Op::Remove),
-                    _ => None,
-                };
-            }
-            ("path", Value::String(text)) => path = Some(Path::parse(text)?),
-            ("path", Value::Null) => {}
-            ("path", _) => return Err(Error::path("path must be a string")),
-            ("value", value) => argument = Some(value),
-            _ => {}
-        }
-    }
-    let op = op.ok_or_else(|| Error::syntax("op must be add, replace or remove"))?;
+    let path = match fields.take("path").map(text) {
+        None | Some(Ok(None)) => None,
+        Some(Ok(Some(path))) => Some(Path::parse(path)?),
+        Some(Err(_)) => return Err(Error::path("path must be a string")),
+    };
+    let value = fields.take("value");
     match op {
-        Op::Remove if path.is_none() => {
-            return Err(Error::no_target("remove must have a path"));
+        Op::Remove if path.is_none() => Err(Error::no_target("remove must have a path")),
+        Op::Add | Op::Replace if value.is_none() => {
+            Err(Error::value("add and replace must have a value"))
         }
-        Op::Add | Op::Replace if argument.is_none() => {
-            return Err(Error::value("add and replace must have a value"));
-        }
-        _ => {}
+        _ => Ok(Unread { op, path, value }),
     }
-    Ok(Operation { op, path, value: argument })
 }
 
 impl Path {

@@ -11,11 +11,10 @@ use serde_json::Value;
 
 /// What becomes of a user by these operations, tidied.
 fn patch(user: Value, operations: Value) -> Result<Value> {
-    let (Value::Object(mut user), Value::Object(body)) = (user, json!({"Operations": operations}))
-    else {
-        panic!("not objects")
-    };
-    apply(&USER, &mut user, &super::operations(body)?)?;
+    let Value::Object(mut user) = user else { panic!("not an object") };
+    let body = json!({"Operations": operations}).to_string();
+    let operations = super::operations(serde_json::from_str(&body).unwrap())?;
+    apply(&USER, &mut user, &super::read(operations)?)?;
     let mut tidied = USER.tidy(user)?;
     tidied.remove("schemas");
     Ok(Value::Object(tidied))

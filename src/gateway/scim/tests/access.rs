@@ -19,7 +19,19 @@ fn routes(user: &str, group: &str) -> Vec<(Method, String, Option<Value>)> {
             (Method::DELETE, list.to_owned(), None),
         ]);
     }
-    for path in ["/ServiceProviderConfig", "/ResourceTypes", "/Schemas", "/Nothing", "/", ""] {
+    for path in ["/.search", "/Users/.search", "/Groups/.search"] {
+        routes.push((Method::POST, path.to_owned(), Some(json!({"filter": "id pr"}))));
+    }
+    for path in [
+        "/ServiceProviderConfig",
+        "/ResourceTypes",
+        "/ResourceTypes/User",
+        "/Schemas",
+        "/Schemas/urn:ietf:params:scim:schemas:core:2.0:User",
+        "/Nothing",
+        "/",
+        "",
+    ] {
         routes.push((Method::GET, path.to_owned(), None));
     }
     routes
@@ -177,11 +189,27 @@ async fn every_write_is_told_and_written_down() {
             "group.create",
             "user.replace",
             "group.patch",
+            "scim.refused",
             "group.delete",
             "user.delete"
         ]
     );
-    assert_eq!(audit[0], ("id-acme".into(), "scim:okta".into(), "user.create".into(), ann));
+    assert_eq!(audit[0], ("id-acme".into(), "scim:okta".into(), "user.create".into(), ann.clone()));
+    let lines = server.ledger.audit_log("acme", None, 10).await.unwrap();
+    let details: Vec<_> = lines.iter().rev().map(|line| line.detail.as_deref().unwrap()).collect();
+    assert_eq!(
+        details,
+        [
+            "ann",
+            "x",
+            "title",
+            &format!("members +1 ({ann})"),
+            "409 uniqueness: another user of this directory has this userName",
+            "x",
+            "ann"
+        ]
+    );
+    assert_eq!(lines[2].subject, "POST /Users");
 }
 
 #[tokio::test]

@@ -77,7 +77,7 @@ async fn groups_are_found_by_what_names_them() {
     let groups = page["Resources"].as_array().unwrap();
     assert_eq!((&page["totalResults"], groups.len()), (&json!(3), 2));
     assert!(groups.iter().all(|group| group.get("members").is_none()));
-    let refused = okta.get("/Groups?filter=members%20eq%20%22x%22").await;
+    let refused = okta.get("/Groups?filter=members.display%20eq%20%22x%22").await;
     assert_eq!(refused.error(400).0, "invalidFilter");
 }
 
@@ -107,7 +107,7 @@ async fn a_member_must_be_a_user_of_the_directory() {
     let group = okta.group("ops", &[&ann]).await;
     let elsewhere = server.client("acme", "entra").user("ann").await;
     let nobody = Uuid::now_v7().to_string();
-    for id in [&elsewhere, &nobody, &group, "Ann", "", &ann.to_uppercase().replace('-', "")] {
+    for id in [&elsewhere, &nobody, "Ann", "", &ann.to_uppercase().replace('-', "")] {
         let members = json!([{"value": ann}, {"value": id}]);
         let add = json!([{"op": "add", "path": "members", "value": members}]);
         for answer in [
@@ -126,7 +126,30 @@ async fn a_member_must_be_a_user_of_the_directory() {
     let (_, detail) = answer.error(400);
     assert!(detail.ends_with("and 4990 more") && detail.len() < 600, "{detail}");
     assert_eq!(okta.get("/Groups?count=0").await.ok()["totalResults"], 1);
+    // nobody came, and whom the refused PUT left out has left
     assert_eq!(okta.members(&group).await, [ann]);
+}
+
+#[tokio::test]
+async fn somebody_unknown_who_shall_come_keeps_nobody_in() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let (ann, bob, eve) = (okta.user("a").await, okta.user("b").await, okta.user("e").await);
+    let path = format!("/Groups/{}", okta.group("ops", &[&ann, &bob]).await);
+    let group = path.rsplit_once('/').unwrap().1;
+    let nobody = Uuid::now_v7().to_string();
+    let operations = json!([
+        {"op": "add", "path": "members", "value": [{"value": nobody}, {"value": eve}]},
+        {"op": "remove", "path": format!("members[value eq \"{ann}\"]")},
+        {"op": "replace", "path": "displayName", "value": "Dev"},
+    ]);
+    assert!(okta.patch(&path, operations).await.error(400).1.ends_with(&nobody));
+    assert_eq!(okta.members(group).await, [bob.clone()], "ann left, and eve did not come");
+    let members = json!([{"value": eve}, {"value": nobody}]);
+    let put = okta.put(&path, json!({"displayName": "Dev", "members": members})).await;
+    assert!(put.error(400).1.ends_with(&nobody));
+    let left = okta.get(&path).await.ok();
+    assert_eq!((left.get("members"), &left["displayName"]), (None, &json!("ops")));
 }
 
 #[tokio::test]

@@ -1,9 +1,14 @@
 //! The routes, as an identity provider sees them: the real router on a real ledger.
 
 mod access;
+mod corpus;
+mod filters;
 mod groups;
+mod limits;
+mod model;
 mod nonsense;
 mod users;
+mod versions;
 
 use std::sync::{Arc, Mutex};
 

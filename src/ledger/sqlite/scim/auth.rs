@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::Refused;
 use crate::ledger::{
     Result, Topic,
     sqlite::{Ledger, note_change},
@@ -14,11 +15,21 @@ pub struct Access {
     directory: Uuid,
     organization: String,
     name: String,
+    token: Uuid,
     called_before: bool,
 }
 
+/// Whether a token (the first value bound) still opens its directory (the second one).
+macro_rules! open {
+    () => {
+        "EXISTS (SELECT 1 FROM directory_tokens t JOIN directories d ON d.id = t.directory_id
+             WHERE t.id = ? AND d.id = ? AND d.deleted_at IS NULL)"
+    };
+}
+pub(super) use open;
+
 impl Access {
-    pub(super) fn directory(&self) -> Uuid {
+    pub fn directory(&self) -> Uuid {
         self.directory
     }
 
@@ -28,18 +39,23 @@ impl Access {
             directory: Uuid::nil(),
             organization: "acme".into(),
             name: "okta".into(),
+            token: Uuid::nil(),
             called_before: true,
         }
     }
 
     /// The organization's id, not its namespace.
-    pub(super) fn organization(&self) -> &str {
+    pub fn organization(&self) -> &str {
         &self.organization
     }
 
     /// The name of the DirectorySync.
-    pub(super) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) fn token(&self) -> Uuid {
+        self.token
     }
 }
 
@@ -52,8 +68,8 @@ impl Ledger {
         name: &str,
         hash: &[u8],
     ) -> Result<Option<Access>> {
-        let tokens: Vec<(Uuid, String, bool, Vec<u8>)> = sqlx::query_as(
-            "SELECT d.id, d.organization_id, d.first_request_at IS NOT NULL, t.hash
+        let tokens: Vec<(Uuid, String, bool, Uuid, Vec<u8>)> = sqlx::query_as(
+            "SELECT d.id, d.organization_id, d.first_request_at IS NOT NULL, t.id, t.hash
              FROM organizations o
              JOIN directories d ON d.organization_id = o.id AND d.deleted_at IS NULL
              JOIN directory_tokens t ON t.directory_id = d.id
@@ -66,16 +82,27 @@ impl Ledger {
         let held = tokens.into_iter().find(|(.., stored)| {
             aws_lc_rs::constant_time::verify_slices_are_equal(stored, hash).is_ok()
         });
-        Ok(held.map(|(directory, organization, called_before, _)| Access {
+        Ok(held.map(|(directory, organization, called_before, token, _)| Access {
             directory,
             organization,
             name: name.to_owned(),
+            token,
             called_before,
         }))
     }
 
+    /// That the caller is let in still, for an answer that needs no write.
+    pub(super) async fn still_open(&self, access: &Access) -> Result<(), Refused> {
+        let open: bool = sqlx::query_scalar(concat!("SELECT ", open!()))
+            .bind(access.token)
+            .bind(access.directory)
+            .fetch_one(&self.read)
+            .await?;
+        if open { Ok(()) } else { Err(Refused::Closed) }
+    }
+
     /// Keep when the directory was first called with the right token. Costs nothing after that.
-    pub async fn note_first_request(&self, access: &Access, now: Timestamp) -> Result<()> {
+    pub async fn note_first_request(&self, access: &mut Access, now: Timestamp) -> Result<()> {
         if access.called_before {
             return Ok(());
         }
@@ -92,6 +119,7 @@ impl Ledger {
             note_change(&mut tx, Topic::Directory, &access.organization, &access.name).await?;
         }
         tx.commit().await?;
+        access.called_before = true;
         Ok(())
     }
 }

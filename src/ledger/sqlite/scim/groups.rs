@@ -1,15 +1,29 @@
 //! The groups of a directory and their members, as its SCIM client sees them. A group may have
-//! 100,000 members: they are changed by id, and read only where somebody asks for them.
+//! 100,000 members: they are changed by id, and read only where somebody asks for them. Members are
+//! people, and groups of the same directory.
 
+use std::collections::BTreeSet;
+
+use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
-use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{
+    Connection, FromRow, QueryBuilder, Sqlite, SqliteConnection, pool::PoolConnection,
+    sqlite::SqliteExecutor,
+};
 use uuid::Uuid;
 
-use super::{Access, Page, Refused, Window, finish};
+use super::{
+    Access, Condition, Page, Refused, SEARCH, Window, differences, finish, json_array, too_long,
+};
 use crate::ledger::{
     Error, Result,
     sqlite::{Ledger, seconds},
 };
+
+/// How many members a line of the audit log names.
+const NAMED: usize = 5;
+/// How many bytes of a page a member takes.
+const MEMBER: usize = 36;
 
 /// What a client says of a group, apart from its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +44,14 @@ pub struct StoredGroup {
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     /// `None` where they weren't asked for.
-    pub members: Option<Vec<Uuid>>,
+    pub members: Option<MembersOfGroup>,
+}
+
+/// Who is in a group, by id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MembersOfGroup {
+    pub people: Vec<Uuid>,
+    pub groups: Vec<Uuid>,
 }
 
 /// What becomes of a group's members.
@@ -38,20 +59,26 @@ pub struct StoredGroup {
 pub struct Members {
     /// Nobody stays but who is in `add`.
     pub clear: bool,
-    pub add: Vec<Uuid>,
-    pub remove: Vec<Uuid>,
+    pub add: BTreeSet<Uuid>,
+    pub remove: BTreeSet<Uuid>,
+    /// Nobody of `add` comes; they only stay.
+    pub leave_only: bool,
 }
 
-/// Which groups are asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GroupFilter {
-    All,
-    /// What was asked for can't be any group's.
-    Nothing,
-    Id(Uuid),
-    /// Without regard to the case of ASCII letters.
-    DisplayName(String),
-    ExternalId(String),
+impl Members {
+    /// Whether nobody is to come or to leave.
+    fn stay(&self) -> bool {
+        !self.clear && self.remove.is_empty() && (self.leave_only || self.add.is_empty())
+    }
+}
+
+/// What becomes of a group.
+#[derive(Clone, Debug, Default)]
+pub struct GroupChange {
+    /// `None`: they stay.
+    pub fields: Option<GroupFields>,
+    /// Made only while the group is what the change was made of, even if only members change.
+    pub exact: bool,
 }
 
 #[derive(FromRow)]
@@ -61,62 +88,68 @@ struct Row {
     version: i64,
     created_at: i64,
     updated_at: i64,
-    members: Option<String>,
+    people: Option<String>,
+    groups: Option<String>,
 }
 
 impl TryFrom<Row> for StoredGroup {
     type Error = Error;
 
     fn try_from(row: Row) -> Result<Self> {
-        let members = row.members.map(|ids| serde_json::from_str(&ids)).transpose();
+        let ids = |ids: String| {
+            serde_json::from_str::<Vec<Uuid>>(&ids).map_err(|_| Error::Corrupt("members"))
+        };
+        let members = match (row.people, row.groups) {
+            (Some(people), Some(groups)) => {
+                Some(MembersOfGroup { people: ids(people)?, groups: ids(groups)? })
+            }
+            _ => None,
+        };
         Ok(Self {
             id: row.id,
             attributes: row.attributes,
             version: row.version,
             created_at: seconds(row.created_at)?,
             updated_at: seconds(row.updated_at)?,
-            members: members.map_err(|_| Error::Corrupt("members"))?,
+            members,
         })
     }
 }
 
 const ALONE: &str = "SELECT g.id, g.attributes, g.version, g.created_at, g.updated_at,
-         NULL AS members
+         NULL AS people, NULL AS groups
      FROM directory_groups g WHERE g.directory_id = ";
 const WITH_MEMBERS: &str = "SELECT g.id, g.attributes, g.version, g.created_at, g.updated_at,
          (SELECT json_group_array(lower(hex(person_id))) FROM memberships
-          WHERE group_id = g.id) AS members
+          WHERE group_id = g.id) AS people,
+         (SELECT json_group_array(lower(hex(member_id))) FROM subgroups
+          WHERE group_id = g.id) AS groups
      FROM directory_groups g WHERE g.directory_id = ";
 
 impl Ledger {
-    /// Add a group with these members to the directory. Who isn't a person of the directory is
-    /// left out: see [`Ledger::not_people`].
+    /// Add a group with these members to the directory. Whoever isn't of the directory is left out:
+    /// see [`Ledger::strangers`].
     pub async fn create_group(
         &self,
         access: &Access,
         fields: &GroupFields,
-        members: &[Uuid],
+        members: impl IntoIterator<Item = &Uuid>,
         now: Timestamp,
     ) -> Result<Uuid, Refused> {
-        let id = Uuid::now_v7();
-        let mut tx = self.begin().await?;
-        sqlx::query(
-            "INSERT INTO directory_groups (id, directory_id, display_name, external_id, attributes,
-                 created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
-        )
-        .bind(id)
-        .bind(access.directory())
-        .bind(&fields.display_name)
-        .bind(&fields.external_id)
-        .bind(&fields.attributes)
-        .bind(now.as_second())
-        .execute(&mut *tx)
-        .await?;
-        add_members(&mut tx, access, id, members).await?;
-        finish(&mut tx, access, "group.create", id, now).await?;
-        tx.commit().await?;
-        Ok(id)
+        let (id, fields) = (Uuid::now_v7(), fields.clone());
+        let members = Members { add: members.into_iter().copied().collect(), ..Members::default() };
+        self.writer
+            .write(access, now, move |tx, access| {
+                async move {
+                    insert(tx, access, id, &fields, now).await?;
+                    let moved = change_members(tx, access, id, &members).await?;
+                    let detail = format!("{}{}", fields.display_name, moved.tell(&members));
+                    finish(tx, access, "group.create", id, &detail, now).await?;
+                    Ok((id, true))
+                }
+                .boxed()
+            })
+            .await
     }
 
     /// One group of the directory, with its members if they are wanted.
@@ -126,43 +159,34 @@ impl Ledger {
         id: Uuid,
         with_members: bool,
     ) -> Result<Option<StoredGroup>> {
-        read(&mut *self.read.acquire().await?, access, id, with_members).await
+        // what may take long keeps nobody from being let in
+        if with_members {
+            return read(&mut *self.searcher(SEARCH).await?, access, id, true)
+                .await
+                .map_err(too_long);
+        }
+        read(&self.read, access, id, false).await
     }
 
-    /// The groups that `filter` names, in the order of their names.
+    /// The groups that fulfil `condition`, in the order of their names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLong`] where no index helps, and there are too many to look at.
     pub async fn find_groups(
         &self,
         access: &Access,
-        filter: &GroupFilter,
+        condition: &Condition,
         window: Window,
         with_members: bool,
     ) -> Result<Page<StoredGroup>> {
-        // one transaction, so that the total fits the page
-        let mut tx = self.read.begin().await?;
-        let mut count =
-            QueryBuilder::new("SELECT count(*) FROM directory_groups g WHERE g.directory_id = ");
-        narrow(&mut count, access, filter);
-        let total = count.build_query_scalar().fetch_one(&mut *tx).await?;
-        if window.limit == 0 || window.offset >= total {
-            return Ok(Page { total, items: Vec::new() });
-        }
-        let mut rows = QueryBuilder::new(if with_members { WITH_MEMBERS } else { ALONE });
-        narrow(&mut rows, access, filter);
-        rows.push(match filter {
-            GroupFilter::ExternalId(_) => " ORDER BY +g.display_name, g.id", // see people
-            _ => " ORDER BY g.display_name, g.id",
-        });
-        rows.push(" LIMIT ").push_bind(window.limit);
-        rows.push(" OFFSET ").push_bind(window.offset);
-        let rows: Vec<Row> = rows.build_query_as().fetch_all(&mut *tx).await?;
-        let items = rows.into_iter().map(StoredGroup::try_from).collect::<Result<_>>()?;
-        Ok(Page { total, items })
+        let fast = condition.is_selective() && !with_members;
+        let reader = if fast { self.read.acquire().await? } else { self.searcher(SEARCH).await? };
+        find(reader, access, condition, window, with_members).await.map_err(too_long)
     }
-
-    /// Change a group and its members. `change` says what it is to become, or `None` to leave it
-    /// as it is. Where the members stay the same too, nothing at all is written. `change` is
-    /// called before the write lock is taken, and again under it only where somebody else was
-    /// faster. Who isn't a person of the directory is left out: see [`Ledger::not_people`].
+    /// Change a group and its members. `change` says what it is to become; it is called again where
+    /// somebody else was faster. Where nothing changes, nothing at all is written. Whoever isn't of
+    /// the directory is left out: see [`Ledger::strangers`].
     pub async fn change_group<E: From<Refused>>(
         &self,
         access: &Access,
@@ -170,173 +194,374 @@ impl Ledger {
         action: &'static str,
         now: Timestamp,
         members: &Members,
-        change: impl Fn(&StoredGroup) -> Result<Option<GroupFields>, E>,
+        change: impl Fn(&StoredGroup) -> Result<GroupChange, E>,
     ) -> Result<StoredGroup, E> {
-        let found = self.group(access, id, false).await.map_err(Refused::from)?;
-        let mut group = found.ok_or(Refused::NotFound)?;
-        let mut fields = change(&group)?;
-        if fields.is_none() && *members == Members::default() {
-            return Ok(group);
+        loop {
+            let found = self.group(access, id, false).await.map_err(Refused::from)?;
+            let mut group = found.ok_or(Refused::NotFound)?;
+            let change = change(&group)?;
+            if change.fields.is_none() && members.stay() {
+                self.still_open(access).await?;
+                return Ok(group);
+            }
+            let (members, version) = (members.clone(), group.version);
+            let new = change.fields.as_ref().map(|fields| fields.attributes.clone());
+            let detail = new.as_ref().map(|new| differences(&group.attributes, new));
+            let work = self.writer.write(access, now, move |tx, access| {
+                async move {
+                    let written = write(tx, access, (id, version), &change, &members, now);
+                    let (written, moved) = written.await?;
+                    let changed = matches!(written, Written::Version(_));
+                    if changed {
+                        let detail = detail.unwrap_or_default() + &moved.tell(&members);
+                        finish(tx, access, action, id, detail.trim_start(), now).await?;
+                        #[cfg(test)]
+                        super::crash::point(id, "audit line");
+                    }
+                    Ok((written, changed))
+                }
+                .boxed()
+            });
+            match work.await? {
+                Written::Nothing => {
+                    self.still_open(access).await?;
+                    return Ok(group);
+                }
+                Written::Version(version) => {
+                    group.attributes = new.unwrap_or(group.attributes);
+                    group.version = version;
+                    group.updated_at = now;
+                    return Ok(group);
+                }
+                Written::Stale => {}
+            }
         }
-        let mut tx = self.begin().await.map_err(Refused::from)?;
-        let current = read(&mut tx, access, id, false).await.map_err(Refused::from)?;
-        let current = current.ok_or(Refused::NotFound)?;
-        if current.version != group.version {
-            fields = change(&current)?;
-            group = current;
-        }
-        let moved = change_members(&mut tx, access, id, members).await?;
-        if fields.is_none() && !moved {
-            return Ok(group);
-        }
-        write(&mut tx, &mut group, fields, now).await?;
-        finish(&mut tx, access, action, id, now).await?;
-        tx.commit().await.map_err(Refused::from)?;
-        Ok(group)
     }
 
-    /// Remove a group from the directory.
+    /// Remove a group from the directory; `false` where it is no longer at `version`, where one is
+    /// given.
     pub async fn delete_group(
         &self,
         access: &Access,
         id: Uuid,
+        version: Option<i64>,
         now: Timestamp,
-    ) -> Result<(), Refused> {
-        let mut tx = self.begin().await?;
-        let gone = sqlx::query("DELETE FROM directory_groups WHERE id = ? AND directory_id = ?")
-            .bind(id)
-            .bind(access.directory())
-            .execute(&mut *tx)
-            .await?;
-        if gone.rows_affected() == 0 {
-            return Err(Refused::NotFound);
-        }
-        finish(&mut tx, access, "group.delete", id, now).await?;
-        tx.commit().await?;
-        Ok(())
+    ) -> Result<bool, Refused> {
+        self.writer
+            .write(access, now, move |tx, access| {
+                async move {
+                    let gone = delete(tx, access, id, version, now).await?;
+                    if let Some(name) = &gone {
+                        finish(tx, access, "group.delete", id, name, now).await?;
+                    }
+                    Ok((gone.is_some(), gone.is_some()))
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    /// Those of `ids` that are neither people nor groups of the directory; at most `limit` of them,
+    /// and how many there are.
+    pub async fn strangers(
+        &self,
+        access: &Access,
+        ids: &BTreeSet<Uuid>,
+        limit: usize,
+    ) -> Result<(Vec<Uuid>, usize)> {
+        let mut strangers: Vec<Uuid> = sqlx::query_scalar(
+            "SELECT unhex(j.value) FROM json_each(?1) j
+             WHERE NOT EXISTS (SELECT 1 FROM people WHERE id = unhex(j.value)
+                     AND directory_id = ?2)
+                 AND NOT EXISTS (SELECT 1 FROM directory_groups WHERE id = unhex(j.value)
+                     AND directory_id = ?2)
+             ORDER BY j.key",
+        )
+        .bind(json_array(ids.iter().copied()))
+        .bind(access.directory())
+        .fetch_all(&self.read)
+        .await?;
+        let all = strangers.len();
+        strangers.truncate(limit);
+        Ok((strangers, all))
     }
 }
 
+async fn find(
+    mut reader: PoolConnection<Sqlite>,
+    access: &Access,
+    condition: &Condition,
+    mut window: Window,
+    with_members: bool,
+) -> Result<Page<StoredGroup>> {
+    // one transaction, so that the total fits the page
+    let mut tx = reader.begin().await?;
+    let mut count =
+        QueryBuilder::new("SELECT count(*) FROM directory_groups g WHERE g.directory_id = ");
+    narrow(&mut count, access, condition);
+    let total = count.build_query_scalar().fetch_one(&mut *tx).await?;
+    if window.limit == 0 || window.offset >= total {
+        return Ok(Page { total, items: Vec::new() });
+    }
+    let mut rows = QueryBuilder::new(if with_members { WITH_MEMBERS } else { ALONE });
+    narrow(&mut rows, access, condition);
+    rows.push(if condition.is_selective() {
+        " ORDER BY +g.display_name, g.id" // see people
+    } else {
+        " ORDER BY g.display_name, g.id"
+    });
+    rows.push(" LIMIT ").push_bind(window.limit);
+    rows.push(" OFFSET ").push_bind(window.offset);
+    let mut rows = rows.build_query_as::<Row>().fetch(&mut *tx);
+    let mut items = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        let group = StoredGroup::try_from(row)?;
+        let members = group.members.as_ref().map_or(0, |m| m.people.len() + m.groups.len());
+        if !window.admits(items.is_empty(), group.attributes.len() + members * MEMBER) {
+            break;
+        }
+        items.push(group);
+    }
+    Ok(Page { total, items })
+}
+
 async fn read(
-    reader: &mut SqliteConnection,
+    reader: impl SqliteExecutor<'_>,
     access: &Access,
     id: Uuid,
     with_members: bool,
 ) -> Result<Option<StoredGroup>> {
     let mut row = QueryBuilder::new(if with_members { WITH_MEMBERS } else { ALONE });
-    narrow(&mut row, access, &GroupFilter::Id(id));
+    row.push_bind(access.directory()).push(" AND g.id = ").push_bind(id);
     let row: Option<Row> = row.build_query_as().fetch_optional(reader).await?;
     row.map(StoredGroup::try_from).transpose()
 }
 
-/// The next version of `group`, with `fields` where they change too.
-async fn write(
+async fn insert(
     tx: &mut SqliteConnection,
-    group: &mut StoredGroup,
-    fields: Option<GroupFields>,
+    access: &Access,
+    id: Uuid,
+    fields: &GroupFields,
     now: Timestamp,
 ) -> Result<(), Refused> {
-    group.version += 1;
-    group.updated_at = now;
-    let query = match fields {
-        None => sqlx::query("UPDATE directory_groups SET version = ?, updated_at = ? WHERE id = ?")
-            .bind(group.version)
-            .bind(now.as_second()),
-        Some(fields) => {
-            group.attributes.clone_from(&fields.attributes);
-            sqlx::query(
-                "UPDATE directory_groups SET version = ?, updated_at = ?, display_name = ?,
-                     external_id = ?, attributes = ? WHERE id = ?",
-            )
-            .bind(group.version)
-            .bind(now.as_second())
-            .bind(fields.display_name)
-            .bind(fields.external_id)
-            .bind(fields.attributes)
-        }
-    };
-    query.bind(group.id).execute(tx).await?;
+    sqlx::query(
+        "INSERT INTO directory_groups (id, directory_id, display_name, external_id, attributes,
+             created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+    )
+    .bind(id)
+    .bind(access.directory())
+    .bind(&fields.display_name)
+    .bind(&fields.external_id)
+    .bind(&fields.attributes)
+    .bind(now.as_second())
+    .execute(tx)
+    .await?;
     Ok(())
 }
 
-/// Whether anybody came or went.
+/// What became of a change.
+#[derive(Clone, Copy)]
+enum Written {
+    Version(i64),
+    /// Everything was so already.
+    Nothing,
+    /// The group is no longer what the change was made of.
+    Stale,
+}
+
+async fn write(
+    tx: &mut SqliteConnection,
+    access: &Access,
+    (id, version): (Uuid, i64),
+    change: &GroupChange,
+    members: &Members,
+    now: Timestamp,
+) -> Result<(Written, Moved), Refused> {
+    let current: Option<i64> = sqlx::query_scalar(
+        "SELECT version FROM directory_groups WHERE id = ? AND directory_id = ?",
+    )
+    .bind(id)
+    .bind(access.directory())
+    .fetch_optional(&mut *tx)
+    .await?;
+    let current = current.ok_or(Refused::NotFound)?;
+    if current != version && (change.fields.is_some() || change.exact) {
+        return Ok((Written::Stale, Moved::default()));
+    }
+    let moved = change_members(tx, access, id, members).await?;
+    if change.fields.is_none() && moved.nobody() {
+        return Ok((Written::Nothing, moved));
+    }
+    sqlx::query("UPDATE directory_groups SET version = ?, updated_at = ? WHERE id = ?")
+        .bind(current + 1)
+        .bind(now.as_second())
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
+    #[cfg(test)]
+    super::crash::point(id, "version");
+    if let Some(fields) = &change.fields {
+        sqlx::query(
+            "UPDATE directory_groups SET display_name = ?, external_id = ?, attributes = ?
+             WHERE id = ?",
+        )
+        .bind(&fields.display_name)
+        .bind(&fields.external_id)
+        .bind(&fields.attributes)
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
+        #[cfg(test)]
+        super::crash::point(id, "attributes");
+    }
+    Ok((Written::Version(current + 1), moved))
+}
+
+/// The name of the group that it was; `None` where it is at another version.
+async fn delete(
+    tx: &mut SqliteConnection,
+    access: &Access,
+    id: Uuid,
+    version: Option<i64>,
+    now: Timestamp,
+) -> Result<Option<String>, Refused> {
+    // the groups that it is in change with it
+    sqlx::query(
+        "UPDATE directory_groups SET version = version + 1, updated_at = ?
+         WHERE directory_id = ? AND id <> ?3
+             AND id IN (SELECT group_id FROM subgroups WHERE member_id = ?3)",
+    )
+    .bind(now.as_second())
+    .bind(access.directory())
+    .bind(id)
+    .execute(&mut *tx)
+    .await?;
+    let gone: Option<String> = sqlx::query_scalar(
+        "DELETE FROM directory_groups
+         WHERE id = ?1 AND directory_id = ?2 AND version = coalesce(?3, version)
+         RETURNING display_name",
+    )
+    .bind(id)
+    .bind(access.directory())
+    .bind(version)
+    .fetch_optional(&mut *tx)
+    .await?;
+    if gone.is_some() {
+        return Ok(gone);
+    }
+    let there = sqlx::query("SELECT 1 FROM directory_groups WHERE id = ? AND directory_id = ?");
+    let there = there.bind(id).bind(access.directory()).fetch_optional(tx).await?;
+    there.map(|_| None).ok_or(Refused::NotFound)
+}
+
+/// How many came and went.
+#[derive(Default)]
+struct Moved {
+    joined: u64,
+    left: u64,
+}
+
+impl Moved {
+    fn nobody(&self) -> bool {
+        self.joined + self.left == 0
+    }
+
+    /// For the audit log; with names where they are few.
+    fn tell(&self, members: &Members) -> String {
+        let names = |ids: &BTreeSet<Uuid>| match ids.len() {
+            1..=NAMED => {
+                format!(" ({})", ids.iter().map(Uuid::to_string).collect::<Vec<_>>().join(" "))
+            }
+            _ => String::new(),
+        };
+        let mut told = String::new();
+        if self.joined > 0 {
+            told += &format!(" members +{}{}", self.joined, names(&members.add));
+        }
+        if self.left > 0 {
+            told += &format!(" members -{}{}", self.left, names(&members.remove));
+        }
+        told
+    }
+}
+
+/// What changes members, with the names of the points after it.
+const STAY: [(&str, &str); 2] = [
+    (
+        "people left",
+        "DELETE FROM memberships WHERE group_id = ?
+         AND person_id NOT IN (SELECT unhex(value) FROM json_each(?))",
+    ),
+    (
+        "groups left",
+        "DELETE FROM subgroups WHERE group_id = ?
+         AND member_id NOT IN (SELECT unhex(value) FROM json_each(?))",
+    ),
+];
+const LEAVE: [(&str, &str); 2] = [
+    (
+        "people left",
+        "DELETE FROM memberships WHERE group_id = ?
+         AND person_id IN (SELECT unhex(value) FROM json_each(?))",
+    ),
+    (
+        "groups left",
+        "DELETE FROM subgroups WHERE group_id = ?
+         AND member_id IN (SELECT unhex(value) FROM json_each(?))",
+    ),
+];
+const JOIN: [(&str, &str); 2] = [
+    (
+        "people joined",
+        "INSERT INTO memberships (group_id, person_id)
+         SELECT ?, p.id FROM json_each(?) j
+         CROSS JOIN people p ON p.id = unhex(j.value) AND p.directory_id = ?
+         WHERE true ON CONFLICT DO NOTHING",
+    ),
+    (
+        "groups joined",
+        "INSERT INTO subgroups (group_id, member_id)
+         SELECT ?, g.id FROM json_each(?) j
+         CROSS JOIN directory_groups g ON g.id = unhex(j.value) AND g.directory_id = ?
+         WHERE true ON CONFLICT DO NOTHING",
+    ),
+];
+
 async fn change_members(
     tx: &mut SqliteConnection,
     access: &Access,
     group: Uuid,
     members: &Members,
-) -> Result<bool, Refused> {
-    let mut moved = 0;
-    if members.clear {
-        let left = sqlx::query(
-            "DELETE FROM memberships WHERE group_id = ?
-             AND person_id NOT IN (SELECT unhex(value) FROM json_each(?))",
-        );
-        let left = left.bind(group).bind(json_array(&members.add)).execute(&mut *tx).await?;
-        moved += left.rows_affected();
-    } else if !members.remove.is_empty() {
-        let left = sqlx::query(
-            "DELETE FROM memberships WHERE group_id = ?
-             AND person_id IN (SELECT unhex(value) FROM json_each(?))",
-        );
-        let left = left.bind(group).bind(json_array(&members.remove)).execute(&mut *tx).await?;
-        moved += left.rows_affected();
+) -> Result<Moved, Refused> {
+    let mut moved = Moved::default();
+    let (leave, ids) = if members.clear { (STAY, &members.add) } else { (LEAVE, &members.remove) };
+    if members.clear || !members.remove.is_empty() {
+        let ids = json_array(ids.iter().copied());
+        for (_point, leave) in leave {
+            let left = sqlx::query(leave).bind(group).bind(&ids).execute(&mut *tx).await?;
+            moved.left += left.rows_affected();
+            #[cfg(test)]
+            super::crash::point(group, _point);
+        }
     }
-    moved += add_members(tx, access, group, &members.add).await?;
-    Ok(moved > 0)
-}
-
-async fn add_members(
-    tx: &mut SqliteConnection,
-    access: &Access,
-    group: Uuid,
-    people: &[Uuid],
-) -> Result<u64, Refused> {
-    if people.is_empty() {
-        return Ok(0);
+    if !members.add.is_empty() && !members.leave_only {
+        let ids = json_array(members.add.iter().copied());
+        for (_point, join) in JOIN {
+            let joined = sqlx::query(join).bind(group).bind(&ids).bind(access.directory());
+            moved.joined += joined.execute(&mut *tx).await?.rows_affected();
+            #[cfg(test)]
+            super::crash::point(group, _point);
+        }
     }
-    let joined = sqlx::query(
-        "INSERT INTO memberships (group_id, person_id)
-         SELECT ?, p.id FROM json_each(?) j
-         CROSS JOIN people p ON p.id = unhex(j.value) AND p.directory_id = ?
-         WHERE true ON CONFLICT DO NOTHING",
-    );
-    let joined = joined.bind(group).bind(json_array(people)).bind(access.directory());
-    Ok(joined.execute(tx).await?.rows_affected())
+    Ok(moved)
 }
 
 /// The rest of a query on `directory_groups g` that ends in `g.directory_id = `.
-fn narrow(query: &mut QueryBuilder<Sqlite>, access: &Access, filter: &GroupFilter) {
+fn narrow(query: &mut QueryBuilder<Sqlite>, access: &Access, condition: &Condition) {
     query.push_bind(access.directory());
-    match filter {
-        GroupFilter::All => {}
-        GroupFilter::Nothing => {
-            query.push(" AND 0");
-        }
-        GroupFilter::Id(id) => {
-            query.push(" AND g.id = ").push_bind(*id);
-        }
-        GroupFilter::DisplayName(name) => {
-            query.push(" AND g.display_name = ").push_bind(name.clone()).push(" COLLATE NOCASE");
-        }
-        GroupFilter::ExternalId(id) => {
-            query.push(" AND g.external_id = ").push_bind(id.clone());
-        }
+    if *condition != Condition::Const(true) {
+        query.push(" AND ");
+        condition.push(query, "g", access.directory());
     }
-}
-
-/// Ids for `unhex(value)` of `json_each`: one bound value, however many they are.
-pub(super) fn json_array(ids: &[Uuid]) -> String {
-    let mut json = String::with_capacity(ids.len() * 35 + 2);
-    json.push('[');
-    for (i, id) in ids.iter().enumerate() {
-        if i > 0 {
-            json.push(',');
-        }
-        json.push('"');
-        json.push_str(id.simple().encode_lower(&mut Uuid::encode_buffer()));
-        json.push('"');
-    }
-    json.push(']');
-    json
 }

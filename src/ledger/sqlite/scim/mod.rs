@@ -1,22 +1,40 @@
 //! What the SCIM server reads and writes: a directory's people and groups, for who holds its token.
 //!
 //! Each query is given an [`Access`] and sees nothing outside that directory. A write is one
-//! transaction: rows, audit line, change number.
+//! transaction, shared with others' where several wait (`writer`): rows, audit line, change number.
 
 mod auth;
+mod condition;
+#[cfg(test)]
+mod crash;
 mod groups;
 mod people;
+mod writer;
 
 pub use auth::Access;
-pub use groups::{GroupFields, GroupFilter, Members, StoredGroup};
-pub use people::{GroupOfPerson, PersonFields, PersonFilter, StoredPerson};
+pub use condition::{Condition, Field, List, Op};
+#[cfg(test)]
+pub(crate) use crash::watch as watch_writes;
+pub use groups::{GroupChange, GroupFields, Members, MembersOfGroup, StoredGroup};
+pub use people::{GroupOfPerson, PersonFields, StoredPerson};
+pub(in crate::ledger::sqlite) use writer::Writer;
+
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
+use serde_json::{Map, Value};
+use sqlx::{Sqlite, SqliteConnection, pool::PoolConnection};
 use uuid::Uuid;
 
-use super::note_change;
-use crate::ledger::{self, Topic};
+use super::Ledger;
+use crate::ledger::{Error, Result};
+
+/// How long a search may take that no index helps.
+const SEARCH: Duration = Duration::from_secs(5);
+/// How many of SQLite's steps lie between two looks at the clock.
+const STEPS: i32 = 10_000;
+/// The longest detail of an audit line, in characters.
+const DETAIL: usize = 400;
 
 /// Why a write was not made. Nothing of it was kept.
 #[derive(Debug, thiserror::Error)]
@@ -27,11 +45,11 @@ pub enum Refused {
     /// Another person of the directory has this userName.
     #[error("userName taken")]
     UserNameTaken,
-    /// The directory was deleted since the caller was let in.
-    #[error("directory deleted")]
+    /// The token was taken back, or the directory deleted, since the caller was let in.
+    #[error("no longer let in")]
     Closed,
     #[error(transparent)]
-    Ledger(#[from] ledger::Error),
+    Ledger(#[from] Error),
 }
 
 impl From<sqlx::Error> for Refused {
@@ -54,37 +72,120 @@ pub struct Window {
     pub offset: i64,
     /// How many at most; 0 for the total alone.
     pub limit: i64,
+    /// How many bytes at most, roughly; one item comes in any case. The page ends early then.
+    pub bytes: usize,
 }
 
-/// The end of every write: when the directory last changed, who did what, and the number by which
-/// the other side sees it. Refused where the directory was deleted in the meantime.
+impl Window {
+    /// Whether there is room for one more of `weight` bytes; takes the room.
+    fn admits(&mut self, nothing_yet: bool, weight: usize) -> bool {
+        let room = self.bytes.checked_sub(weight);
+        self.bytes = room.unwrap_or(0);
+        room.is_some() || nothing_yet
+    }
+}
+
+impl Ledger {
+    /// A reader for what may take long: [`Error::TooLong`] if it does.
+    async fn searcher(&self, limit: Duration) -> Result<PoolConnection<Sqlite>> {
+        let mut reader = self.search.acquire().await?;
+        let end = Instant::now() + limit;
+        // replaces that of the search before
+        reader.lock_handle().await?.set_progress_handler(STEPS, move || Instant::now() < end);
+        Ok(reader)
+    }
+}
+
+/// Tell apart what was broken off for taking too long.
+fn too_long(error: Error) -> Error {
+    const INTERRUPT: &str = "9"; // SQLITE_INTERRUPT
+    match &error {
+        Error::Sql(sqlx::Error::Database(e)) if e.code().as_deref() == Some(INTERRUPT) => {
+            Error::TooLong
+        }
+        _ => error,
+    }
+}
+
+/// The end of every write: who did what. Refused where the caller isn't let in any more; nobody can
+/// take back the token between this and the commit, since there is one writer.
 async fn finish(
     tx: &mut SqliteConnection,
     access: &Access,
-    action: &'static str,
+    action: &str,
     subject: Uuid,
+    detail: &str,
     now: Timestamp,
 ) -> Result<(), Refused> {
-    let open =
-        sqlx::query("UPDATE directories SET changed_at = ? WHERE id = ? AND deleted_at IS NULL")
-            .bind(now.as_second())
-            .bind(access.directory())
-            .execute(&mut *tx)
-            .await?;
-    if open.rows_affected() == 0 {
-        return Err(Refused::Closed);
-    }
-    sqlx::query(
-        "INSERT INTO audit (at, organization_id, actor, action, subject)
-         VALUES (?, ?, 'scim:' || ?, ?, ?)",
-    )
+    let written = sqlx::query(concat!(
+        "INSERT INTO audit (at, organization_id, actor, action, subject, detail)
+         SELECT ?, ?, 'scim:' || ?, ?, ?, ? WHERE ",
+        auth::open!()
+    ))
     .bind(now.as_second())
     .bind(access.organization())
     .bind(access.name())
     .bind(action)
     .bind(subject.hyphenated().to_string())
-    .execute(&mut *tx)
+    .bind(detail.chars().take(DETAIL).collect::<String>())
+    .bind(access.token())
+    .bind(access.directory())
+    .execute(tx)
     .await?;
-    note_change(tx, Topic::Directory, access.organization(), access.name()).await?;
-    Ok(())
+    if written.rows_affected() == 0 { Err(Refused::Closed) } else { Ok(()) }
+}
+
+/// What changes between two kept resources, for the audit log: names, and no values but `active`.
+fn differences(before: &str, after: &str) -> String {
+    let read = |text| serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
+    let (before, after) = (read(before), read(after));
+    let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let changed = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
+    let told = changed.map(|name| match after.get(name) {
+        Some(Value::Bool(flag)) if name == "active" => format!("{name}={flag}"),
+        _ => name.clone(),
+    });
+    told.collect::<Vec<_>>().join(" ")
+}
+
+/// Ids for `unhex(value)` of `json_each`: one bound value, however many they are.
+fn json_array(ids: impl ExactSizeIterator<Item = Uuid>) -> String {
+    let mut json = String::with_capacity(ids.len() * 35 + 2);
+    json.push('[');
+    for (i, id) in ids.enumerate() {
+        if i > 0 {
+            json.push(',');
+        }
+        json.push('"');
+        json.push_str(id.simple().encode_lower(&mut Uuid::encode_buffer()));
+        json.push('"');
+    }
+    json.push(']');
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::tests::ledger;
+
+    #[tokio::test]
+    async fn a_search_that_takes_too_long_is_broken_off_and_the_next_one_is_not() {
+        let (_dir, ledger) = ledger().await;
+        let count = async |to: i64, limit: Duration| -> Result<i64> {
+            let mut reader = ledger.searcher(limit).await?;
+            let count = sqlx::query_scalar(
+                "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+                 SELECT count(*) FROM n",
+            );
+            Ok(count.bind(to).fetch_one(&mut *reader).await?)
+        };
+        for _ in 0..3 {
+            let broken_off = count(i64::MAX, Duration::from_millis(20)).await.map_err(too_long);
+            assert!(matches!(broken_off, Err(Error::TooLong)));
+            assert_eq!(count(100_000, SEARCH).await.unwrap(), 100_000);
+        }
+    }
 }

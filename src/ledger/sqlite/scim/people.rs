@@ -1,11 +1,15 @@
 //! The people of a directory, as its SCIM client sees them.
 
+use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
-use serde::Deserialize;
-use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
+use serde::{Deserialize, Serialize};
+use sqlx::{Connection, FromRow, QueryBuilder, Sqlite, SqliteConnection, pool::PoolConnection};
 use uuid::Uuid;
 
-use super::{Access, Page, Refused, Window, finish};
+use super::{
+    Access, Condition, Page, Refused, SEARCH, Window, condition::Index, differences, finish,
+    too_long,
+};
 use crate::ledger::{
     Error, Result,
     sqlite::{Ledger, seconds},
@@ -38,25 +42,10 @@ pub struct StoredPerson {
 }
 
 /// A group that a person is a member of.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct GroupOfPerson {
     pub id: Uuid,
     pub display_name: String,
-}
-
-/// Which people are asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PersonFilter {
-    All,
-    /// What was asked for can't be anyone's.
-    Nobody,
-    Id(Uuid),
-    /// Without regard to case.
-    UserName(String),
-    ExternalId(String),
-    /// Any of the person's addresses, without regard to case.
-    Email(String),
-    Active(bool),
 }
 
 #[derive(FromRow)]
@@ -95,7 +84,7 @@ macro_rules! select {
                       ORDER BY g.display_name, g.id)
                   FROM memberships m JOIN directory_groups g ON g.id = m.group_id
                   WHERE m.person_id = p.id) AS groups
-             FROM people p WHERE p.directory_id = ",
+             FROM people p WHERE ",
             $rest
         )
     };
@@ -109,59 +98,47 @@ impl Ledger {
         fields: &PersonFields,
         now: Timestamp,
     ) -> Result<Uuid, Refused> {
-        let id = Uuid::now_v7();
-        let mut tx = self.begin().await?;
-        sqlx::query(
-            "INSERT INTO people (id, directory_id, user_name, user_name_key, external_id, email,
-                 active, active_since, attributes, created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?8, ?8)",
-        )
-        .bind(id)
-        .bind(access.directory())
-        .bind(&fields.user_name)
-        .bind(key(&fields.user_name))
-        .bind(&fields.external_id)
-        .bind(&fields.email)
-        .bind(fields.active)
-        .bind(now.as_second())
-        .bind(&fields.attributes)
-        .execute(&mut *tx)
-        .await
-        .map_err(taken)?;
-        finish(&mut tx, access, "user.create", id, now).await?;
-        tx.commit().await?;
-        Ok(id)
+        let (id, fields) = (Uuid::now_v7(), fields.clone());
+        self.writer
+            .write(access, now, move |tx, access| {
+                async move {
+                    insert(tx, access, id, &fields, now).await?;
+                    finish(tx, access, "user.create", id, &fields.user_name, now).await?;
+                    Ok((id, true))
+                }
+                .boxed()
+            })
+            .await
     }
 
     /// One person of the directory.
     pub async fn person(&self, access: &Access, id: Uuid) -> Result<Option<StoredPerson>> {
-        read(&mut *self.read.acquire().await?, access, id).await
+        let row: Option<Row> = sqlx::query_as(select!("p.directory_id = ? AND p.id = ?"))
+            .bind(access.directory())
+            .bind(id)
+            .fetch_optional(&self.read)
+            .await?;
+        row.map(StoredPerson::try_from).transpose()
     }
 
-    /// The people that `filter` names, in the order of their userNames.
+    /// The people who fulfil `condition`, in the order of their userNames.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLong`] where no index helps, and there are too many to look at.
     pub async fn find_people(
         &self,
         access: &Access,
-        filter: &PersonFilter,
+        condition: &Condition,
         window: Window,
     ) -> Result<Page<StoredPerson>> {
-        // one transaction, so that the total fits the page
-        let mut tx = self.read.begin().await?;
-        let mut count = QueryBuilder::new("SELECT count(*) FROM people p WHERE p.directory_id = ");
-        narrow(&mut count, access, filter);
-        let total = count.build_query_scalar().fetch_one(&mut *tx).await?;
-        if window.limit == 0 || window.offset >= total {
-            return Ok(Page { total, items: Vec::new() });
-        }
-        let mut rows = rows(access, filter, window);
-        let rows: Vec<Row> = rows.build_query_as().fetch_all(&mut *tx).await?;
-        let items = rows.into_iter().map(StoredPerson::try_from).collect::<Result<_>>()?;
-        Ok(Page { total, items })
+        let selective = condition.is_selective();
+        let reader =
+            if selective { self.read.acquire().await? } else { self.searcher(SEARCH).await? };
+        find(reader, access, condition, window).await.map_err(too_long)
     }
-
-    /// Change a person. `change` says what they are to become, or `None` to leave them as they
-    /// are, and then nothing at all is written. It is called before the write lock is taken, and
-    /// again under it only where somebody else was faster.
+    /// Change a person. `change` says what they are to become, or `None` to leave them as they are,
+    /// and then nothing at all is written. It is called again where somebody else was faster.
     pub async fn change_person<E: From<Refused>>(
         &self,
         access: &Access,
@@ -170,27 +147,38 @@ impl Ledger {
         now: Timestamp,
         change: impl Fn(&StoredPerson) -> Result<Option<PersonFields>, E>,
     ) -> Result<StoredPerson, E> {
-        let found = self.person(access, id).await.map_err(Refused::from)?;
-        let mut person = found.ok_or(Refused::NotFound)?;
-        let Some(mut fields) = change(&person)? else { return Ok(person) };
-        let mut tx = self.begin().await.map_err(Refused::from)?;
-        while !write(&mut tx, access, &person, &fields, now).await? {
-            let found = read(&mut tx, access, id).await.map_err(Refused::from)?;
-            person = found.ok_or(Refused::NotFound)?;
-            match change(&person)? {
-                Some(now_wanted) => fields = now_wanted,
-                None => return Ok(person),
+        loop {
+            let found = self.person(access, id).await.map_err(Refused::from)?;
+            let person = found.ok_or(Refused::NotFound)?;
+            let Some(fields) = change(&person)? else {
+                self.still_open(access).await?;
+                return Ok(person);
+            };
+            let detail = differences(&person.attributes, &fields.attributes);
+            let (version, written) = (person.version, fields.clone());
+            if self
+                .writer
+                .write(access, now, move |tx, access| {
+                    async move {
+                        if !write(tx, access, (id, version), &written, now).await? {
+                            return Ok((false, false));
+                        }
+                        finish(tx, access, action, id, &detail, now).await?;
+                        Ok((true, true))
+                    }
+                    .boxed()
+                })
+                .await?
+            {
+                return Ok(StoredPerson {
+                    attributes: fields.attributes,
+                    active: fields.active,
+                    version: version + 1,
+                    updated_at: now,
+                    ..person
+                });
             }
         }
-        finish(&mut tx, access, action, id, now).await?;
-        tx.commit().await.map_err(Refused::from)?;
-        Ok(StoredPerson {
-            attributes: fields.attributes,
-            active: fields.active,
-            version: person.version + 1,
-            updated_at: now,
-            ..person
-        })
     }
 
     /// Remove a person from the directory, and so from their groups.
@@ -200,52 +188,90 @@ impl Ledger {
         id: Uuid,
         now: Timestamp,
     ) -> Result<(), Refused> {
-        let mut tx = self.begin().await?;
-        let gone = sqlx::query("DELETE FROM people WHERE id = ? AND directory_id = ?")
-            .bind(id)
-            .bind(access.directory())
-            .execute(&mut *tx)
-            .await?;
-        if gone.rows_affected() == 0 {
-            return Err(Refused::NotFound);
-        }
-        finish(&mut tx, access, "user.delete", id, now).await?;
-        tx.commit().await?;
-        Ok(())
+        self.delete_person_at(access, id, None, now).await.map(drop)
     }
 
-    /// Those of `ids` that are nobody in the directory, in the order given.
-    pub async fn not_people(&self, access: &Access, ids: &[Uuid]) -> Result<Vec<Uuid>> {
-        Ok(sqlx::query_scalar(
-            "SELECT unhex(j.value) FROM json_each(?) j WHERE NOT EXISTS
-                 (SELECT 1 FROM people WHERE id = unhex(j.value) AND directory_id = ?)
-             ORDER BY j.key",
-        )
-        .bind(super::groups::json_array(ids))
-        .bind(access.directory())
-        .fetch_all(&self.read)
-        .await?)
+    /// The same; but `false`, and nothing is done, where they are at another version than this.
+    pub async fn delete_person_at(
+        &self,
+        access: &Access,
+        id: Uuid,
+        version: Option<i64>,
+        now: Timestamp,
+    ) -> Result<bool, Refused> {
+        self.writer
+            .write(access, now, move |tx, access| {
+                async move {
+                    let gone = delete(tx, access, id, version, now).await?;
+                    if let Some(user_name) = &gone {
+                        finish(tx, access, "user.delete", id, user_name, now).await?;
+                    }
+                    Ok((gone.is_some(), gone.is_some()))
+                }
+                .boxed()
+            })
+            .await
     }
 }
 
-async fn read(
-    reader: &mut SqliteConnection,
+async fn find(
+    mut reader: PoolConnection<Sqlite>,
+    access: &Access,
+    condition: &Condition,
+    mut window: Window,
+) -> Result<Page<StoredPerson>> {
+    // one transaction, so that the total fits the page
+    let mut tx = reader.begin().await?;
+    let mut count = QueryBuilder::new("SELECT count(*) FROM people p WHERE ");
+    narrow(&mut count, access, condition);
+    let total = count.build_query_scalar().fetch_one(&mut *tx).await?;
+    if window.limit == 0 || window.offset >= total {
+        return Ok(Page { total, items: Vec::new() });
+    }
+    let mut rows = rows(access, condition, window);
+    let mut rows = rows.build_query_as::<Row>().fetch(&mut *tx);
+    let mut items = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        if !window.admits(items.is_empty(), row.attributes.len() + row.groups.len()) {
+            break;
+        }
+        items.push(row.try_into()?);
+    }
+    Ok(Page { total, items })
+}
+
+async fn insert(
+    tx: &mut SqliteConnection,
     access: &Access,
     id: Uuid,
-) -> Result<Option<StoredPerson>> {
-    let row: Option<Row> = sqlx::query_as(select!("? AND p.id = ?"))
-        .bind(access.directory())
-        .bind(id)
-        .fetch_optional(reader)
-        .await?;
-    row.map(StoredPerson::try_from).transpose()
+    fields: &PersonFields,
+    now: Timestamp,
+) -> Result<(), Refused> {
+    sqlx::query(
+        "INSERT INTO people (id, directory_id, user_name, user_name_key, external_id, email,
+             active, active_since, attributes, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?8, ?8)",
+    )
+    .bind(id)
+    .bind(access.directory())
+    .bind(&fields.user_name)
+    .bind(key(&fields.user_name))
+    .bind(&fields.external_id)
+    .bind(&fields.email)
+    .bind(fields.active)
+    .bind(now.as_second())
+    .bind(&fields.attributes)
+    .execute(tx)
+    .await
+    .map_err(taken)?;
+    Ok(())
 }
 
-/// Make `person` what `fields` say; `false` where they are no longer the version that was read.
+/// Make the person what `fields` say; `false` where they are no longer at this version.
 async fn write(
     tx: &mut SqliteConnection,
     access: &Access,
-    person: &StoredPerson,
+    (id, version): (Uuid, i64),
     fields: &PersonFields,
     now: Timestamp,
 ) -> Result<bool, Refused> {
@@ -262,57 +288,75 @@ async fn write(
     .bind(fields.active)
     .bind(now.as_second())
     .bind(&fields.attributes)
-    .bind(person.id)
+    .bind(id)
     .bind(access.directory())
-    .bind(person.version)
+    .bind(version)
     .execute(tx)
     .await
     .map_err(taken)?;
     Ok(written.rows_affected() > 0)
 }
 
-fn rows(access: &Access, filter: &PersonFilter, window: Window) -> QueryBuilder<Sqlite> {
+/// The userName of whom it was; `None` where they are at another version.
+async fn delete(
+    tx: &mut SqliteConnection,
+    access: &Access,
+    id: Uuid,
+    version: Option<i64>,
+    now: Timestamp,
+) -> Result<Option<String>, Refused> {
+    // their groups change with them
+    sqlx::query(
+        "UPDATE directory_groups SET version = version + 1, updated_at = ?
+         WHERE directory_id = ? AND id IN (SELECT group_id FROM memberships WHERE person_id = ?)",
+    )
+    .bind(now.as_second())
+    .bind(access.directory())
+    .bind(id)
+    .execute(&mut *tx)
+    .await?;
+    let gone: Option<String> = sqlx::query_scalar(
+        "DELETE FROM people WHERE id = ?1 AND directory_id = ?2 AND version = coalesce(?3, version)
+         RETURNING user_name",
+    )
+    .bind(id)
+    .bind(access.directory())
+    .bind(version)
+    .fetch_optional(&mut *tx)
+    .await?;
+    if gone.is_some() || version.is_none() {
+        return gone.map(Some).ok_or(Refused::NotFound);
+    }
+    let there = sqlx::query("SELECT 1 FROM people WHERE id = ? AND directory_id = ?");
+    let there = there.bind(id).bind(access.directory()).fetch_optional(tx).await?;
+    there.map(|_| None).ok_or(Refused::NotFound)
+}
+
+fn rows(access: &Access, condition: &Condition, window: Window) -> QueryBuilder<Sqlite> {
     let mut rows = QueryBuilder::new(select!(""));
-    narrow(&mut rows, access, filter);
-    rows.push(match filter {
-        PersonFilter::All | PersonFilter::Active(_) => " ORDER BY p.user_name_key",
-        // few rows: with the plus, SQLite takes the filter's index and sorts, instead of walking
+    narrow(&mut rows, access, condition);
+    rows.push(if condition.is_selective() {
+        // few rows: with the plus, SQLite takes the condition's index and sorts, instead of walking
         // the whole directory in order
-        _ => " ORDER BY +p.user_name_key",
+        " ORDER BY +p.user_name_key"
+    } else {
+        " ORDER BY p.user_name_key"
     });
     rows.push(" LIMIT ").push_bind(window.limit).push(" OFFSET ").push_bind(window.offset);
     rows
 }
 
-/// The rest of a query on `people p` that ends in `p.directory_id = `.
-fn narrow(query: &mut QueryBuilder<Sqlite>, access: &Access, filter: &PersonFilter) {
+/// The rest of a query on `people p` that ends in `WHERE `.
+fn narrow(query: &mut QueryBuilder<Sqlite>, access: &Access, condition: &Condition) {
+    query.push(match condition.index() {
+        // with the plus, SQLite begins with the addresses, and not with everybody
+        Some(Index::Addresses) => "+p.directory_id = ",
+        _ => "p.directory_id = ",
+    });
     query.push_bind(access.directory());
-    match filter {
-        PersonFilter::All => {}
-        PersonFilter::Nobody => {
-            query.push(" AND 0");
-        }
-        PersonFilter::Id(id) => {
-            query.push(" AND p.id = ").push_bind(*id);
-        }
-        PersonFilter::UserName(name) => {
-            query.push(" AND p.user_name_key = ").push_bind(key(name));
-        }
-        PersonFilter::ExternalId(id) => {
-            query.push(" AND p.external_id = ").push_bind(id.clone());
-        }
-        PersonFilter::Email(address) => {
-            // the index has the primary address alone
-            query.push(" AND (p.email = ").push_bind(address.to_lowercase());
-            query.push(
-                " OR EXISTS (SELECT 1 FROM json_each(p.attributes, '$.emails') e
-                     WHERE lower(e.value ->> '$.value') = ",
-            );
-            query.push_bind(address.to_lowercase()).push("))");
-        }
-        PersonFilter::Active(active) => {
-            query.push(" AND p.active = ").push_bind(*active);
-        }
+    if *condition != Condition::Const(true) {
+        query.push(" AND ");
+        condition.push(query, "p", access.directory());
     }
 }
 
@@ -332,26 +376,44 @@ fn taken(error: sqlx::Error) -> Refused {
 mod tests {
     use sqlx::{AssertSqlSafe, Row as _};
 
-    use super::*;
+    use super::{
+        super::{Field, List, Op},
+        *,
+    };
     use crate::ledger::tests::ledger;
 
     #[tokio::test]
     async fn finding_a_person_does_not_read_the_whole_directory() {
         let (_dir, ledger) = ledger().await;
         let access = Access::for_tests();
-        for (filter, index) in [
-            (PersonFilter::Id(Uuid::nil()), "sqlite_autoindex_people_1 (id=?)"),
-            (PersonFilter::UserName("a".into()), "(directory_id=? AND user_name_key=?)"),
-            (PersonFilter::ExternalId("a".into()), "(directory_id=? AND external_id=?)"),
+        let is = |field| Condition::Text(field, Op::Eq, "a".into());
+        let of = |list: &str, inner| {
+            Condition::Element(List::Values(format!("$.\"{list}\"")), Box::new(inner))
+        };
+        let value = is(Field::OfValue("$.\"value\"".into()));
+        let work = is(Field::OfValue("$.\"type\"".into()));
+        let active = Condition::Flag(Field::Active, true);
+        for (condition, index) in [
+            (Condition::IsId(Field::Id, Some(Uuid::nil())), "autoindex_people_1 (id=?)"),
+            (is(Field::UserName), "(directory_id=? AND user_name_key=?)"),
+            (is(Field::ExternalId), "(directory_id=? AND external_id=?)"),
+            (
+                Condition::All(vec![active, is(Field::UserName)]),
+                "(directory_id=? AND user_name_key=?)",
+            ),
+            (of("emails", value.clone()), "autoindex_people_1 (id=?)"),
+            (of("emails", Condition::All(vec![work, value])), "autoindex_people_1 (id=?)"),
         ] {
-            let query = rows(&access, &filter, Window { offset: 0, limit: 9 });
+            assert!(condition.is_selective(), "{condition:?}");
+            let window = Window { offset: 0, limit: 9, bytes: 9 };
+            let query = rows(&access, &condition, window);
             let plan =
                 sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", query.sql().as_str())))
                     .fetch_all(&ledger.read)
                     .await
                     .unwrap();
             let plan: Vec<String> = plan.iter().map(|step| step.get(3)).collect();
-            assert!(plan[0].ends_with(index), "{filter:?}: {plan:?}");
+            assert!(plan[0].ends_with(index), "{condition:?}: {plan:?}");
         }
     }
 }

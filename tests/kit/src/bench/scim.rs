@@ -1,14 +1,21 @@
-//! Users pushed to one directory over several keep-alive connections, each created after the one
-//! before was answered. The ledger syncs each to the disk before it answers.
+//! What companies' identity providers push: users as fast as they are taken, many organizations at
+//! once, and one large directory with a group of everybody. The ledger syncs to the disk before it
+//! answers.
 
 use std::{
     path::Path,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use futures::future::try_join_all;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::time::{interval, sleep};
 
 use super::{
     ORGANIZATION, Setting, machine,
@@ -17,94 +24,287 @@ use super::{
 use crate::{scim::Scim, wait::until};
 
 const CONNECTIONS: usize = 8;
+/// How many organizations push at once, each so many requests a second, for so long.
+const TENANTS: usize = 40;
+const REQUESTS_A_SECOND: u32 = 25;
+const STEADY: Duration = Duration::from_secs(20);
+/// What the large directory has, for each user of the first part.
+const LARGE: usize = 5;
+const MEMBERS_OF_GROUP: usize = 1_000;
+const USERS_OF_GROUP: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(60);
 const DIRECTORY: &str = "company";
 
-/// Measures with `size` users.
+/// Measures with `size` users, and five times as many in the large directory.
 ///
 /// # Errors
-/// If something fails to work; the rows are in the table even if only some requests failed.
+/// If something fails to work.
 pub async fn measure(program: &Path, size: usize, table: &mut Table) -> anyhow::Result<()> {
     let setting = Setting::start(program, "scim").await?;
-    let Setting { stage, control_plane, scratch } = &setting;
-    let directory = format!(
-        "{{apiVersion: rollcall.dev/v1alpha1, kind: DirectorySync, \
-          metadata: {{name: {DIRECTORY}, namespace: {ORGANIZATION}}}, spec: {{source: {{scim: {{}}}}}}}}"
-    );
-    control_plane.kubectl_apply(&directory).await?;
-    let (_, endpoint, token) = until("the directory's address and token", PATIENCE, async || {
-        stage.scim(control_plane, ORGANIZATION, DIRECTORY).await.map(Some)
-    })
-    .await?;
+    let tenants = tenants(&setting).await?;
+    let measured = async {
+        creations(&setting, &tenants, size, table).await?;
+        steady(&tenants, table).await?;
+        large(&setting, &tenants[0], size * LARGE, table).await
+    };
+    tokio::select! {
+        measured = measured => measured?,
+        died = setting.stage.processes()[1].dies() => died?,
+    }
+    let sync = machine::sync_milliseconds(setting.scratch.path())?;
+    table.row("one sync of this disk", sync, "ms", Aim::None);
+    let (now, most) = machine::memory(setting.gateway())?;
+    table.row("gateway, resident memory", now, "MiB", Aim::None);
+    table.row("gateway, resident memory at its peak", most, "MiB", Aim::None);
+    Ok(())
+}
 
+/// A directory, and how to make a client with connections of its own.
+struct Tenant {
+    organization: String,
+    endpoint: String,
+    token: String,
+    ca_pem: String,
+}
+
+impl Tenant {
+    fn client(&self) -> anyhow::Result<Scim> {
+        Scim::new(&self.endpoint, &self.token, &self.ca_pem)
+    }
+}
+
+async fn tenants(setting: &Setting) -> anyhow::Result<Vec<Tenant>> {
+    let Setting { stage, control_plane, .. } = setting;
+    let organizations: Vec<_> = (0..TENANTS).map(|i| format!("{ORGANIZATION}-{i}")).collect();
+    let objects = organizations.iter().map(|name| {
+        format!(
+            "{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}\n---\n\
+             {{apiVersion: rollcall.dev/v1alpha1, kind: DirectorySync, metadata: \
+             {{name: {DIRECTORY}, namespace: {name}}}, spec: {{source: {{scim: {{}}}}}}}}\n---\n"
+        )
+    });
+    control_plane.kubectl_apply(&objects.collect::<String>()).await?;
+    let mut tenants = Vec::new();
+    for organization in organizations {
+        let (_, endpoint, token) = until("a directory's address and token", PATIENCE, async || {
+            stage.scim(control_plane, &organization, DIRECTORY).await.map(Some)
+        })
+        .await?;
+        tenants.push(Tenant { organization, endpoint, token, ca_pem: stage.ca_pem.clone() });
+    }
+    Ok(tenants)
+}
+
+/// Users, each created after the one before on the same connection was answered.
+async fn creations(
+    setting: &Setting,
+    tenants: &[Tenant],
+    size: usize,
+    table: &mut Table,
+) -> anyhow::Result<()> {
     println!("==> scim: creating {size} users");
     let ours = std::process::id();
     let (gateway_before, ours_before) =
         (machine::processor_seconds(setting.gateway())?, machine::processor_seconds(ours)?);
     let next = AtomicUsize::new(1);
     let begun = Instant::now();
-    let clients = (0..CONNECTIONS).map(|_| async {
-        // of its own: clones would share their connections
-        let scim = Scim::new(&endpoint, &token, &stage.ca_pem)?;
-        let (mut times, mut errors) = (Vec::new(), Vec::new());
+    let clients = tenants.iter().take(CONNECTIONS).map(|tenant| async {
+        let scim = tenant.client()?;
+        let mut times = Vec::new();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number > size {
-                return anyhow::Ok((times, errors));
+                return anyhow::Ok(times);
             }
             let begun = Instant::now();
-            let user_name = format!("user{number:05}@bench.example");
-            match scim.create_user(&user_name, &format!("User {number:05}")).await {
-                Ok(_) => times.push(begun.elapsed().as_secs_f64() * 1e3),
-                Err(error) => errors.push(error),
-            }
+            scim.create_user(&format!("new{number:06}@bench.example"), "New").await?;
+            times.push(milliseconds(begun));
         }
     });
-    let done = tokio::select! {
-        done = try_join_all(clients) => done?,
-        died = stage.processes()[1].dies() => died?,
-    };
+    let times = try_join_all(clients).await?.concat();
     let seconds = begun.elapsed().as_secs_f64();
     let gateway = machine::processor_seconds(setting.gateway())? - gateway_before;
     let ours = machine::processor_seconds(ours)? - ours_before;
-    let (mut times, mut errors) = (Vec::new(), Vec::new());
-    for (some_times, some_errors) in done {
-        times.extend(some_times);
-        errors.extend(some_errors);
-    }
-    times.sort_unstable_by(f64::total_cmp);
-    let percentile = |percent: usize| {
-        times
-            .get((times.len() * percent).div_ceil(100).saturating_sub(1))
-            .copied()
-            .unwrap_or(f64::NAN)
-    };
-    let rate = times.len() as f64 / seconds;
     let title = format!("{size} users over TLS on {CONNECTIONS} connections");
-    table.row(&title, rate, "/s", Aim::AtLeast(1000.0));
-    table.row("latency, half of them within", percentile(50), "ms", Aim::None);
-    table.row("latency, 99 % within", percentile(99), "ms", Aim::None);
-    table.row("errors", errors.len() as f64, "", Aim::AtMost(0.0));
-    table.row(
-        "one sync of this disk",
-        machine::sync_milliseconds(scratch.path())?,
-        "ms",
-        Aim::None,
-    );
+    table.row(&title, size as f64 / seconds, "/s", Aim::AtLeast(1500.0));
+    latencies(times, Aim::None, table);
     table.row("gateway, processor time", gateway, "s", Aim::None);
     table.row("bench's own processor time (the client)", ours, "s", Aim::None);
-    let (now, most) = machine::memory(setting.gateway())?;
-    table.row("gateway, resident memory", now, "MiB", Aim::None);
-    table.row("gateway, resident memory at its peak", most, "MiB", Aim::None);
-    if let Some(error) = errors.into_iter().next() {
-        return Err(error.context("a user was not created"));
+    Ok(())
+}
+
+/// Many organizations, each at the pace of Entra. A request that waits for the one before is late
+/// from when it should have been sent.
+async fn steady(tenants: &[Tenant], table: &mut Table) -> anyhow::Result<()> {
+    println!("==> scim: {TENANTS} organizations with {REQUESTS_A_SECOND} requests a second each");
+    let clients = tenants.iter().enumerate().map(|(i, tenant)| async move {
+        let scim = tenant.client()?;
+        let user = scim.create_user(&format!("steady{i}@bench.example"), "Steady").await?;
+        let group = scim.create_group("Steady", &[]).await?;
+        let period = Duration::from_secs(1) / REQUESTS_A_SECOND;
+        // not all at the same moment
+        sleep(period * u32::try_from(i)? / u32::try_from(TENANTS)?).await;
+        let mut times = Vec::new();
+        let mut clock = interval(period);
+        let begun = Instant::now();
+        for number in 0.. {
+            let due = clock.tick().await.into_std();
+            if begun.elapsed() > STEADY {
+                break;
+            }
+            let (method, path, body) = request(number, i, &user, &group);
+            let (status, answer) = scim.send(method, &path, &body).await?;
+            ensure!(status.is_success(), "{path}: {status}: {answer}");
+            times.push(milliseconds(due));
+        }
+        anyhow::Ok(times)
+    });
+    let times = try_join_all(clients).await?.concat();
+    let title =
+        format!("{TENANTS} organizations x {REQUESTS_A_SECOND} requests a second, answered");
+    table.row(&title, times.len() as f64 / STEADY.as_secs_f64(), "/s", Aim::None);
+    latencies(times, Aim::AtMost(50.0), table);
+    Ok(())
+}
+
+/// What an identity provider does all day: it looks, then it changes something.
+fn request(number: usize, tenant: usize, user: &str, group: &str) -> (Method, String, Value) {
+    let patch = |operation: Value| json!({"Operations": [operation]});
+    match number % 5 {
+        0 | 1 => {
+            let filter = format!("userName%20eq%20%22steady{tenant}@bench.example%22");
+            (Method::GET, format!("Users?filter={filter}"), Value::Null)
+        }
+        2 => {
+            let title = json!({"op": "Replace", "path": "title", "value": number.to_string()});
+            (Method::PATCH, format!("Users/{user}"), patch(title))
+        }
+        3 => {
+            let op = if number % 2 == 0 { "Add" } else { "Remove" };
+            let member = json!({"op": op, "path": "members", "value": [{"value": user}]});
+            (Method::PATCH, format!("Groups/{group}"), patch(member))
+        }
+        _ => {
+            let user = json!({"userName": format!("s{tenant}-{number}@bench.example")});
+            (Method::POST, "Users".into(), user)
+        }
     }
+}
+
+/// One directory with many users and groups, and one group of all of them.
+async fn large(
+    setting: &Setting,
+    tenant: &Tenant,
+    users: usize,
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let groups = users / USERS_OF_GROUP;
+    let members = MEMBERS_OF_GROUP.min(users);
+    println!("==> scim: loading {users} users, {groups} groups, {} members", groups * members);
+    let begun = Instant::now();
+    let ids = Mutex::new(vec![String::new(); users]);
+    each(tenant, users, async |scim, number| {
+        let user_name = format!("user{number:06}@large.example");
+        let user = json!({
+            "userName": user_name,
+            "externalId": format!("ext-{number}"),
+            "displayName": "User",
+            "emails": [{"value": user_name, "type": "work", "primary": true}],
+            "active": true,
+        });
+        let made = insist(scim, Method::POST, "Users", &user).await?;
+        let id = made["id"].as_str().context("no id")?.to_owned();
+        ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[number] = id;
+        Ok(())
+    })
+    .await?;
+    let ids = ids.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let named = |numbers: &mut dyn Iterator<Item = usize>| -> Value {
+        numbers.map(|number| json!({"value": ids[number % users]})).collect()
+    };
+    each(tenant, groups, async |scim, number| {
+        let from = number * USERS_OF_GROUP;
+        let group = json!({
+            "displayName": format!("Group {number}"),
+            "members": named(&mut (from..from + members)),
+        });
+        insist(scim, Method::POST, "Groups?excludedAttributes=members", &group).await.map(drop)
+    })
+    .await?;
+    let minutes = begun.elapsed().as_secs_f64() / 60.0;
+    let title = format!("{users} users, {groups} groups, {} memberships", groups * members);
+    table.row(&title, minutes, "min", Aim::AtMost(10.0));
+
+    println!("==> scim: a group of {users}");
+    let scim = tenant.client()?;
+    let everybody = json!({"displayName": "Everybody", "members": named(&mut (1..users))});
+    let begun = Instant::now();
+    let made = insist(&scim, Method::POST, "Groups?attributes=displayName", &everybody).await?;
+    table.row("that group made at once", milliseconds(begun), "ms", Aim::None);
+    let path = format!("Groups/{}", made["id"].as_str().context("no id")?);
+    let mut times = Vec::new();
+    for number in 0..500 {
+        let op = if number % 2 == 0 { "add" } else { "remove" };
+        let member = json!({"op": op, "path": "members", "value": [{"value": ids[0]}]});
+        let begun = Instant::now();
+        insist(&scim, Method::PATCH, &path, &json!({"Operations": [member]})).await?;
+        times.push(milliseconds(begun));
+    }
+    println!("    one member added to that group, or removed");
+    latencies(times, Aim::AtMost(10.0), table);
     until("the users to be counted in the status", PATIENCE, async || {
-        let get = ["get", "directorysync", DIRECTORY, "-n", ORGANIZATION];
+        let get = ["get", "directorysync", DIRECTORY, "-n", &tenant.organization];
         let path = ["-o", "jsonpath={.status.users}"];
-        let users = control_plane.kubectl(&[&get[..], &path].concat()).await?;
-        ensure!(users == size.to_string(), "{users} users");
+        let counted = setting.control_plane.kubectl(&[&get[..], &path].concat()).await?;
+        ensure!(counted.parse::<usize>().is_ok_and(|counted| counted > users), "{counted} users");
         Ok(Some(()))
     })
     .await
+}
+
+/// Do something for each of `0..many`, over several connections.
+async fn each(
+    tenant: &Tenant,
+    many: usize,
+    work: impl AsyncFn(&Scim, usize) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let next = AtomicUsize::new(0);
+    let clients = (0..CONNECTIONS).map(|_| async {
+        let scim = tenant.client()?;
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= many {
+                return anyhow::Ok(());
+            }
+            work(&scim, number).await?;
+        }
+    });
+    try_join_all(clients).await.map(drop)
+}
+
+/// Send it again where the directory is told that it asks too much, as an identity provider does.
+async fn insist(scim: &Scim, method: Method, path: &str, body: &Value) -> anyhow::Result<Value> {
+    loop {
+        let (status, answer) = scim.send(method.clone(), path, body).await?;
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            sleep(Duration::from_secs(1)).await;
+            continue;
+        }
+        ensure!(status.is_success(), "{path}: {status}: {answer}");
+        return Ok(answer);
+    }
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}
+
+fn latencies(mut times: Vec<f64>, p99: Aim, table: &mut Table) {
+    times.sort_unstable_by(f64::total_cmp);
+    let percentile = |percent: usize| {
+        let at = (times.len() * percent).div_ceil(100).saturating_sub(1);
+        times.get(at).copied().unwrap_or(f64::NAN)
+    };
+    table.row("latency, half of them within", percentile(50), "ms", Aim::None);
+    table.row("latency, 99 % within", percentile(99), "ms", p99);
 }

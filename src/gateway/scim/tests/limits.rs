@@ -1,0 +1,190 @@
+//! What nobody can do to others, and what a crash can't do at all.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    sync::{Arc, Mutex},
+};
+
+use super::*;
+use crate::ledger::{
+    Selector,
+    scim::{GroupFields, PersonFields, Refused},
+    watch_writes,
+};
+
+#[tokio::test]
+async fn groups_in_groups_count_for_everybody_in_them_and_loops_end() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let (ann, bob) = (okta.user("ann").await, okta.user("bob").await);
+    let inner = okta.group("Inner", &[&ann]).await;
+    let middle = okta.group("Middle", &[&inner, &bob]).await;
+    let outer = okta.group("Outer", &[&middle]).await;
+    let add = |id: &str| json!([{"op": "add", "path": "members", "value": [{"value": id}]}]);
+    assert_eq!(okta.patch(&format!("/Groups/{inner}"), add(&outer)).await.status, 204);
+    assert_eq!(okta.patch(&format!("/Groups/{inner}"), add(&inner)).await.status, 204);
+    let directory = server.ledger.directory("id-acme", "okta").await.unwrap().unwrap().id;
+    let put = async |team: &str, group: &str| {
+        let selector = Selector::DisplayName(group.into());
+        server.ledger.put_team("id-acme", team, directory, &selector, true).await.unwrap()
+    };
+    let crate::ledger::Match::Found { active_members, .. } = put("outer", "Outer").await else {
+        panic!("not found")
+    };
+    assert_eq!(active_members, 2);
+    let teams = async |id: &str| server.ledger.teams_of_person(id.parse().unwrap()).await.unwrap();
+    assert_eq!(teams(&ann).await, ["acme:outer"]);
+    assert_eq!(teams(&bob).await, ["acme:outer"]);
+    let member = &okta.get(&format!("/Groups/{outer}")).await.ok()["members"][0];
+    assert_eq!(
+        *member,
+        json!({
+            "value": middle,
+            "$ref": format!("https://gateway.example/scim/v2/acme/okta/Groups/{middle}"),
+            "type": "Group",
+        })
+    );
+    let person = server.ledger.people("acme", "ann").await.unwrap().remove(0);
+    assert_eq!(person.groups, ["Inner", "Middle", "Outer"]);
+    // a group that goes takes its ways with it, and the loop's other way leads nowhere
+    assert_eq!(okta.delete(&format!("/Groups/{middle}")).await.status, 204);
+    assert_eq!(teams(&ann).await, [""; 0]);
+    assert!(okta.get(&format!("/Groups/{outer}")).await.ok().get("members").is_none());
+    // nobody nests another directory's groups
+    let entra = server.client("acme", "entra");
+    let foreign = entra.group("Foreign", &[]).await;
+    okta.patch(&format!("/Groups/{outer}"), add(&foreign)).await.error(400);
+}
+
+#[tokio::test]
+async fn a_token_that_was_taken_back_writes_nothing_even_if_it_was_let_in_before() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let ann = format!("/Users/{}", okta.user("ann").await);
+    let group = format!("/Groups/{}", okta.group("ops", &[]).await);
+    // let in before, by the ledger and by the gateway's memory
+    let hash = digest(&SHA256, b"acme-okta");
+    let access = server.ledger.scim_access("acme", "okta", hash.as_ref()).await.unwrap().unwrap();
+    let directory = access.directory();
+    let (now, before) = (Timestamp::now(), server.changes().await);
+    server.ledger.replace_token(directory, Uuid::now_v7(), &[7; 32], now).await.unwrap();
+    let fields = PersonFields {
+        user_name: "eve".into(),
+        external_id: None,
+        email: None,
+        active: true,
+        attributes: "{}".into(),
+    };
+    let made = server.ledger.create_person(&access, &fields, now).await;
+    assert!(matches!(made, Err(Refused::Closed)));
+    let fields =
+        GroupFields { display_name: "x".into(), external_id: None, attributes: "{}".into() };
+    let made = server.ledger.create_group(&access, &fields, &[], now).await;
+    assert!(matches!(made, Err(Refused::Closed)));
+    okta.post("/Users", json!({"userName": "eve"})).await.error(401);
+    let title = |title: &str| json!([{"op": "add", "path": "title", "value": title}]);
+    okta.patch(&ann, title("x")).await.error(401);
+    okta.patch(&ann, json!([{"op": "remove", "path": "title"}])).await.error(401);
+    okta.put(&ann, json!({"userName": "ann"})).await.error(401);
+    okta.put(&group, json!({"displayName": "ops"})).await.error(401);
+    okta.patch(&group, title("x")).await.error(401);
+    okta.delete(&group).await.error(401);
+    okta.delete(&ann).await.error(401);
+    okta.get(&ann).await.error(401);
+    okta.post("/Users/.search", json!({})).await.error(401);
+    assert_eq!(server.changes().await, before);
+}
+
+#[tokio::test]
+async fn a_page_of_large_resources_ends_early_and_the_next_one_goes_on() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let title = "x".repeat(60_000);
+    for i in 0..80 {
+        okta.post("/Users", json!({"userName": format!("user{i:03}"), "title": title}))
+            .await
+            .made();
+    }
+    let (mut start, mut pages, mut names) = (1, 0, BTreeSet::new());
+    while start <= 80 {
+        let page = okta.get(&format!("/Users?startIndex={start}&count=200")).await.ok();
+        assert_eq!(page["totalResults"], 80);
+        assert!(page.to_string().len() < 5 << 20);
+        let users = page["Resources"].as_array().unwrap();
+        names.extend(users.iter().map(|user| user["userName"].as_str().unwrap().to_owned()));
+        start += page["itemsPerPage"].as_i64().unwrap();
+        pages += 1;
+    }
+    assert_eq!((pages, names.len()), (2, 80));
+}
+
+#[tokio::test]
+async fn a_body_with_many_members_is_taken_where_others_may_be_small() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let ann = okta.user("ann").await;
+    let members = vec![json!({"value": ann, "$ref": null, "display": "Ann"}); 60_000];
+    let group = okta.post("/Groups", json!({"displayName": "x", "members": members})).await.made();
+    let replace = json!([{"op": "replace", "path": "members", "value": members}]);
+    assert_eq!(okta.patch(&format!("/Groups/{group}"), replace).await.status, 204);
+    let replace = json!([{"op": "replace", "value": {"members": members}}]);
+    assert_eq!(okta.patch(&format!("/Groups/{group}"), replace).await.status, 204);
+    assert_eq!(okta.members(&group).await, [ann]);
+}
+
+#[tokio::test]
+async fn a_crash_anywhere_in_a_group_replace_leaves_all_or_nothing() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let (ann, bob) = (okta.user("ann").await, okta.user("bob").await);
+    let (one, two) = (okta.group("one", &[]).await, okta.group("two", &[]).await);
+    let group = okta.group("before", &[&ann, &one]).await;
+    let path = format!("/Groups/{group}");
+    let state = async |ledger: &Ledger| {
+        let hash = digest(&SHA256, b"acme-okta");
+        let access = ledger.scim_access("acme", "okta", hash.as_ref()).await.unwrap().unwrap();
+        let group = ledger.group(&access, group.parse().unwrap(), true).await.unwrap().unwrap();
+        let (audit, change) =
+            (ledger.audit_for_tests().await, ledger.latest_change().await.unwrap());
+        (group.version, group.attributes, group.members.unwrap(), audit, change)
+    };
+    let before = state(&server.ledger).await;
+    let copies = Arc::new(Mutex::new(Vec::new()));
+    let from = server._dir.path().to_owned();
+    let directory = server.ledger.directory("id-acme", "okta").await.unwrap().unwrap().id;
+    for subject in [group.parse().unwrap(), directory] {
+        let (copies, from) = (copies.clone(), from.clone());
+        watch_writes(subject, move |point| {
+            // what a crash leaves: the files as they are now, but for the index, which is made anew
+            let copy = tempfile::tempdir().unwrap();
+            for file in ["ledger.db", "ledger.db-wal"] {
+                fs::copy(from.join(file), copy.path().join(file)).unwrap();
+            }
+            copies.lock().unwrap().push((point, copy));
+        });
+    }
+    let members = json!([{"value": bob}, {"value": two}]);
+    okta.put(&path, json!({"displayName": "after", "members": members})).await.ok();
+    let after = state(&server.ledger).await;
+    assert_ne!(before, after);
+    let copies = std::mem::take(&mut *copies.lock().unwrap());
+    let points: Vec<_> = copies.iter().map(|(point, _)| *point).collect();
+    assert_eq!(
+        points,
+        [
+            "people left",
+            "groups left",
+            "people joined",
+            "groups joined",
+            "version",
+            "attributes",
+            "audit line",
+            "change",
+        ]
+    );
+    for (point, copy) in copies {
+        let ledger = Ledger::open(&copy.path().join("ledger.db")).await.unwrap();
+        assert_eq!(state(&ledger).await, before, "{point}");
+    }
+}

@@ -1,0 +1,335 @@
+//! Random operations, beside a model that is simple enough to be right.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+};
+
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+use crate::ledger::Selector;
+
+/// How many people and groups there are at most. A member's number is a person's below it, and a
+/// group's from it on.
+const MANY: usize = 4;
+
+#[derive(Clone, Debug)]
+enum Step {
+    CreateUser(usize),
+    DeleteUser(usize),
+    SetActive(usize, bool),
+    ReplaceUser(usize, u8),
+    CreateGroup(usize, BTreeSet<usize>),
+    DeleteGroup(usize),
+    ReplaceGroup(usize, BTreeSet<usize>),
+    Patch(usize, Vec<(Change, BTreeSet<usize>)>),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Add,
+    Remove,
+    Replace,
+}
+
+fn members() -> impl Strategy<Value = BTreeSet<usize>> {
+    vec(0..2 * MANY, 0..4).prop_map(|members| members.into_iter().collect())
+}
+
+fn changes() -> impl Strategy<Value = Vec<(Change, BTreeSet<usize>)>> {
+    let change = prop_oneof![Just(Change::Add), Just(Change::Remove), Just(Change::Replace)];
+    vec((change, members()), 1..4)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0..MANY).prop_map(Step::CreateUser),
+        1 => (0..MANY).prop_map(Step::DeleteUser),
+        1 => (0..MANY, any::<bool>()).prop_map(|(user, active)| Step::SetActive(user, active)),
+        1 => (0..MANY, 0..3u8).prop_map(|(user, title)| Step::ReplaceUser(user, title)),
+        3 => (0..MANY, members()).prop_map(|(group, members)| Step::CreateGroup(group, members)),
+        1 => (0..MANY).prop_map(Step::DeleteGroup),
+        1 => (0..MANY, members()).prop_map(|(group, members)| Step::ReplaceGroup(group, members)),
+        4 => (0..MANY, changes()).prop_map(|(group, changes)| Step::Patch(group, changes)),
+    ]
+}
+
+#[derive(Default)]
+struct Model {
+    /// Active, title.
+    users: BTreeMap<usize, (bool, u8)>,
+    groups: BTreeMap<usize, BTreeSet<usize>>,
+    /// Of people and groups, by number: there, or gone.
+    ids: BTreeMap<usize, String>,
+}
+
+impl Model {
+    fn is_there(&self, member: usize) -> bool {
+        match member.checked_sub(MANY) {
+            None => self.users.contains_key(&member),
+            Some(group) => self.groups.contains_key(&group),
+        }
+    }
+
+    fn id(&self, number: usize) -> String {
+        let nobody = || format!("00000000-0000-7000-8000-{number:012}");
+        self.ids.get(&number).cloned().unwrap_or_else(nobody)
+    }
+
+    fn listed(&self, members: &BTreeSet<usize>) -> Value {
+        members.iter().map(|&member| json!({"value": self.id(member)})).collect()
+    }
+
+    fn forget(&mut self, member: usize) {
+        self.groups.values_mut().for_each(|members| members.retain(|&other| other != member));
+    }
+
+    /// Whether a person is in a group, by others too.
+    fn leads_to(&self, user: usize, group: usize) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut next = vec![group];
+        while let Some(group) = next.pop() {
+            let members = &self.groups[&group];
+            if members.contains(&user) {
+                return true;
+            }
+            if seen.insert(group) {
+                next.extend(members.iter().filter_map(|member| member.checked_sub(MANY)));
+            }
+        }
+        false
+    }
+
+    /// What the members become; `Err` with who stays where somebody unknown shall come.
+    fn after(
+        &self,
+        before: &BTreeSet<usize>,
+        changes: &[(Change, BTreeSet<usize>)],
+    ) -> Result<BTreeSet<usize>, BTreeSet<usize>> {
+        let mut after = before.clone();
+        // what the operations add, of which the last ones count
+        let mut added = BTreeSet::new();
+        for (change, members) in changes {
+            for set in [&mut added, &mut after] {
+                match change {
+                    Change::Add => set.extend(members),
+                    Change::Remove => set.retain(|member| !members.contains(member)),
+                    Change::Replace => set.clone_from(members),
+                }
+            }
+        }
+        let strangers = added.iter().any(|&member| !self.is_there(member));
+        after.retain(|&member| self.is_there(member));
+        if strangers { Err(after.intersection(before).copied().collect()) } else { Ok(after) }
+    }
+
+    async fn take(&mut self, client: &Client<'_>, step: Step) {
+        let status = match &step {
+            Step::CreateUser(user) => {
+                let answer = client.post("/Users", json!({"userName": format!("u{user}")})).await;
+                if answer.status == 201 {
+                    self.ids.insert(*user, answer.body["id"].as_str().unwrap().to_owned());
+                }
+                let known = self.users.contains_key(user);
+                self.users.entry(*user).or_insert((true, 0));
+                (answer.status, if known { 409 } else { 201 })
+            }
+            Step::DeleteUser(user) => {
+                let answer = client.delete(&format!("/Users/{}", self.id(*user))).await;
+                self.forget(*user);
+                (answer.status, self.users.remove(user).map_or(404, |_| 204))
+            }
+            Step::SetActive(user, active) => {
+                let operations = json!([{"op": "Replace", "path": "active", "value": active}]);
+                let answer = client.patch(&format!("/Users/{}", self.id(*user)), operations).await;
+                let known = self.users.get_mut(user).map(|user| user.0 = *active);
+                (answer.status, known.map_or(404, |()| 200))
+            }
+            Step::ReplaceUser(user, title) => {
+                let body = json!({"userName": format!("u{user}"), "title": title.to_string()});
+                let answer = client.put(&format!("/Users/{}", self.id(*user)), body).await;
+                let known = self.users.get_mut(user).map(|user| user.1 = *title);
+                (answer.status, known.map_or(404, |()| 200))
+            }
+            Step::CreateGroup(group, _) if self.groups.contains_key(group) => return,
+            Step::CreateGroup(group, members) => {
+                let name = format!("g{group}");
+                let body = json!({"displayName": name, "members": self.listed(members)});
+                let answer = client.post("/Groups", body).await;
+                let known = members.iter().all(|&member| self.is_there(member));
+                if known {
+                    let id = answer.body["id"].as_str().unwrap().to_owned();
+                    self.ids.insert(group + MANY, id);
+                    self.groups.insert(*group, members.clone());
+                }
+                (answer.status, if known { 201 } else { 400 })
+            }
+            Step::DeleteGroup(group) => {
+                let answer = client.delete(&format!("/Groups/{}", self.id(group + MANY))).await;
+                self.forget(group + MANY);
+                (answer.status, self.groups.remove(group).map_or(404, |_| 204))
+            }
+            Step::ReplaceGroup(group, members) => {
+                let body =
+                    json!({"displayName": format!("g{group}"), "members": self.listed(members)});
+                let answer = client.put(&format!("/Groups/{}", self.id(group + MANY)), body).await;
+                (answer.status, self.change(*group, &[(Change::Replace, members.clone())], 200))
+            }
+            Step::Patch(group, changes) => {
+                let path = format!("/Groups/{}", self.id(group + MANY));
+                let answer = client.patch(&path, self.operations(changes)).await;
+                (answer.status, self.change(*group, changes, 204))
+            }
+        };
+        assert_eq!(status.0, status.1, "{step:?}");
+    }
+
+    fn operations(&self, changes: &[(Change, BTreeSet<usize>)]) -> Value {
+        let operation = |(change, members): &(Change, BTreeSet<usize>)| {
+            let op = match change {
+                Change::Add => "add",
+                Change::Remove => "Remove",
+                Change::Replace => "replace",
+            };
+            json!({"op": op, "path": "members", "value": self.listed(members)})
+        };
+        changes.iter().map(operation).collect()
+    }
+
+    fn change(&mut self, group: usize, changes: &[(Change, BTreeSet<usize>)], good: u16) -> u16 {
+        let Some(before) = self.groups.get(&group) else { return 404 };
+        let after = self.after(before, changes);
+        let status = if after.is_ok() { good } else { 400 };
+        self.groups.insert(group, after.unwrap_or_else(|stay| stay));
+        status
+    }
+
+    async fn check(&self, server: &Server, client: &Client<'_>) {
+        let page = client.get("/Users?count=100").await.ok();
+        let seen: BTreeMap<&str, (bool, &str)> = page["Resources"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|user| {
+                let title = user["title"].as_str().unwrap_or("0");
+                (user["id"].as_str().unwrap(), (user["active"].as_bool().unwrap(), title))
+            })
+            .collect();
+        let titles: Vec<String> = (0..3).map(|title: u8| title.to_string()).collect();
+        let wanted = self.users.iter().map(|(user, (active, title))| {
+            (self.ids[user].as_str(), (*active, titles[usize::from(*title)].as_str()))
+        });
+        assert_eq!(seen, wanted.collect());
+        let page = client.get("/Groups?count=100").await.ok();
+        let seen: BTreeMap<String, BTreeSet<String>> = page["Resources"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|group| {
+                let members = group["members"].as_array().cloned().unwrap_or_default();
+                let ids = members.iter().map(|m| m["value"].as_str().unwrap().to_owned());
+                (group["id"].as_str().unwrap().to_owned(), ids.collect())
+            })
+            .collect();
+        let wanted = self.groups.iter().map(|(group, members)| {
+            (self.id(group + MANY), members.iter().map(|&member| self.id(member)).collect())
+        });
+        assert_eq!(seen, wanted.collect());
+        let directory = server.ledger.directory("id-acme", "okta").await.unwrap().unwrap().id;
+        for group in self.groups.keys() {
+            let selector = Selector::Id(self.id(group + MANY));
+            let name = format!("g{group}");
+            server.ledger.put_team("id-acme", &name, directory, &selector, true).await.unwrap();
+        }
+        for (user, (active, _)) in &self.users {
+            let teams =
+                server.ledger.teams_of_person(self.ids[user].parse().unwrap()).await.unwrap();
+            let wanted: Vec<_> = self
+                .groups
+                .keys()
+                .filter(|&&group| *active && self.leads_to(*user, group))
+                .map(|group| format!("acme:g{group}"))
+                .collect();
+            assert_eq!(teams, wanted, "u{user}");
+        }
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
+
+/// All orders of `0..n`.
+fn orders(n: usize) -> Vec<Vec<usize>> {
+    if n == 0 {
+        return vec![vec![]];
+    }
+    let shorter = orders(n - 1);
+    let with = |order: &Vec<usize>, at: usize| {
+        let mut order = order.clone();
+        order.insert(at, n - 1);
+        order
+    };
+    shorter.iter().flat_map(|order| (0..n).map(move |at| with(order, at))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 100, ..Default::default() })]
+
+    #[test]
+    fn whatever_is_done_is_what_is_there(steps in vec(step(), 1..40)) {
+        run(async {
+            let server = Server::start().await;
+            let client = server.client("acme", "okta");
+            let mut model = Model::default();
+            for step in steps {
+                model.take(&client, step).await;
+            }
+            model.check(&server, &client).await;
+        });
+    }
+
+    #[test]
+    fn patches_at_the_same_time_are_made_one_after_the_other(
+        start in vec(0..MANY, 0..MANY),
+        patches in vec(vec((prop_oneof![
+            Just(Change::Add), Just(Change::Remove), Just(Change::Replace)
+        ], vec(0..MANY, 0..3)), 1..3), 2..5),
+    ) {
+        run(async {
+            let server = Server::start().await;
+            let client = server.client("acme", "okta");
+            let mut model = Model::default();
+            for user in 0..MANY {
+                model.take(&client, Step::CreateUser(user)).await;
+            }
+            let start: BTreeSet<usize> = start.into_iter().collect();
+            model.take(&client, Step::CreateGroup(0, start.clone())).await;
+            let patches: Vec<Vec<_>> = patches
+                .into_iter()
+                .map(|changes| {
+                    let set = |members: Vec<usize>| members.into_iter().collect::<BTreeSet<_>>();
+                    changes.into_iter().map(|(change, members)| (change, set(members))).collect()
+                })
+                .collect();
+            let path = format!("/Groups/{}", model.id(MANY));
+            let made = patches.iter().map(|changes| client.patch(&path, model.operations(changes)));
+            for answer in futures::future::join_all(made).await {
+                assert_eq!(answer.status, 204, "{}", answer.body);
+            }
+            let ids = client.members(&model.id(MANY)).await;
+            let ends = orders(patches.len()).into_iter().map(|order| {
+                order.iter().fold(start.clone(), |members, &i| {
+                    model.after(&members, &patches[i]).unwrap()
+                })
+            });
+            let mut ends = ends.map(|members| {
+                let mut ids: Vec<_> = members.iter().map(|&member| model.id(member)).collect();
+                ids.sort();
+                ids
+            });
+            assert!(ends.any(|end| end == ids), "{ids:?} after {patches:?} on {start:?}");
+        });
+    }
+}
