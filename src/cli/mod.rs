@@ -11,6 +11,7 @@ mod oidc;
 pub mod people;
 pub mod plugin;
 pub mod saml_check;
+pub mod why;
 
 /// Text that came from elsewhere, for a terminal: nothing in it moves the cursor, hides what was
 /// printed or begins a line that looks like ours.

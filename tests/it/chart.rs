@@ -34,9 +34,11 @@ const VALUES: [(&str, &str); 4] = [
 publicURL: https://login.platform.example
 tls: {secretName: gateway-tls}
 grantableClusterRoles: [view, edit, 'acme:deployer']
+clusterWideBindings: true
 defaultClass:
   create: true
   grantableClusterRoles: [view]
+  clusterScopeSelector: {matchLabels: {tier: gold}}
   allowPrivateEndpoints: true
   tokenLifetime: 1m30s
   clients:
@@ -106,6 +108,10 @@ fn values_that_cannot_work_are_refused_with_what_to_write() {
         (
             &format!("{{{url}, defaultClass: {{grantableClusterRoles: [view, admin]}}}}"),
             "names \"admin\", which the operator may not bind: add it to grantableClusterRoles too",
+        ),
+        (
+            &format!("{{{url}, defaultClass: {{clusterScopeSelector: {{}}}}}}"),
+            "for which the operator lacks the right: set clusterWideBindings to true too",
         ),
         (&format!("{{{url}, grantableClusterRoles: ['*']}}"), "grantableClusterRoles"),
         (&format!("{{{url}, grantableRoles: [view]}}"), "grantableRoles"),

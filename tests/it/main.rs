@@ -17,4 +17,5 @@ mod policies;
 mod rights;
 mod saml;
 mod story;
+mod teams;
 mod world;

@@ -61,6 +61,7 @@ pub struct Stage {
     sides: Sides,
     listen: u16,
     processes: Vec<Process>,
+    crash_at: Option<String>,
 }
 
 impl Stage {
@@ -103,6 +104,7 @@ impl Stage {
             sides,
             listen,
             processes: Vec::new(),
+            crash_at: None,
         };
         stage.run().await?;
         stage.hand_over_key(control_plane).await?;
@@ -166,6 +168,7 @@ impl Stage {
             command
                 .env("KUBECONFIG", &self.kubeconfig)
                 .env("POD_NAMESPACE", NAMESPACE)
+                .envs(self.crash_at.iter().map(|point| ("ROLLCALL_CRASH_AT", point)))
                 .env("ROLLCALL_DNS_SERVERS", self.dns.address().to_string());
         } else {
             command.env_remove("KUBECONFIG").env("ROLLCALL_INSTALLATION_KEY", self.key_file());
@@ -178,6 +181,11 @@ impl Stage {
                 .env("ROLLCALL_TLS_KEY", self.folder.join("gateway.key"));
         }
         command
+    }
+
+    /// Lets the controller of the next [`run`](Self::run) crash where it comes to this point.
+    pub fn crash_at(&mut self, point: Option<&str>) {
+        self.crash_at = point.map(str::to_owned);
     }
 
     /// Where the stage keeps its files, for as long as it stands.
@@ -277,8 +285,9 @@ impl Stage {
 /// # Errors
 /// If helm isn't there or the chart is no good.
 pub fn chart(gateway: &str) -> anyhow::Result<String> {
-    let values =
-        format!("{{publicURL: '{gateway}', defaultClass: {{allowPrivateEndpoints: true}}}}");
+    let values = format!(
+        "{{publicURL: '{gateway}', clusterWideBindings: true, defaultClass: {{allowPrivateEndpoints: true}}}}"
+    );
     helm(&["template", NAMESPACE, CHART, "--namespace", NAMESPACE], &values)
 }
 
