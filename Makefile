@@ -18,7 +18,7 @@ demo: parts ## plays the story on a real API server and keeps running (ONCE=1: e
 	cargo build --bins
 	@ONCE='$(ONCE)' exec cargo run --quiet --bin demo
 
-bench: parts ## measures a release build under load (ONLY=domains or scim, SIZE=500 for a quick try)
+bench: parts ## measures a release build under load (ONLY=domains, scim or teams, SIZE=500 for a quick try)
 	cargo build --bins --release
 	@ONLY='$(ONLY)' SIZE='$(SIZE)' exec cargo run --quiet --release --bin bench
 

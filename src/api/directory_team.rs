@@ -109,7 +109,7 @@ pub struct Permission {
     pub cluster_role: String,
 
     /// The namespaces, each labelled rollcall.dev/organization with the organization's name.
-    /// Omitted, like namespaceSelector: all namespaces of the organization. Empty: none.
+    /// Omitted: all namespaces of the organization. Empty: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -127,8 +127,11 @@ pub struct Permission {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<bool>,
 
-    /// When the permission ends. Its bindings are removed then, and not made again.
+    /// When the permission ends, in UTC: 2026-12-31T00:00:00Z. Its bindings are removed then, and not
+    /// made again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    // stricter than the API server's date-time: whatever it takes must be readable
+    #[schemars(regex(pattern = r"^2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"))]
     pub expires_at: Option<Time>,
 }
 

@@ -61,13 +61,13 @@ pub async fn run(ctx: Arc<Context>, writer: Writer<DirectorySync>, stop: Cancell
 }
 
 fn wakes(nudge: &Nudge, sync: &DirectorySync) -> bool {
-    let own = namespace(sync);
+    let Some(own) = &sync.metadata.namespace else { return false };
     match nudge {
         Nudge::All => true,
-        Nudge::Namespace { name, .. } => *name == own,
+        Nudge::Namespace { name, .. } => name == own,
         // a team made by hand goes, and an imported one takes its place; or comes, and it is the
         // other way round
-        Nudge::Object { kind, namespace } => *kind == DirectoryTeam::NAME && *namespace == own,
+        Nudge::Object { kind, namespace } => *kind == DirectoryTeam::NAME && namespace == own,
         Nudge::Ledger(_) => false, // by name: see `run`
     }
 }

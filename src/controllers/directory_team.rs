@@ -58,11 +58,11 @@ fn concerned(nudge: &Nudge, ctx: &Context) -> Vec<Arc<DirectoryTeam>> {
 }
 
 fn wakes(nudge: &Nudge, team: &DirectoryTeam) -> bool {
-    let own = namespace(team);
+    let Some(own) = &team.metadata.namespace else { return false };
     match nudge {
         Nudge::All => true,
-        Nudge::Namespace { name, organizations } => *name == own || organizations.contains(&own),
-        Nudge::Object { kind, namespace } => *kind == DirectorySync::NAME && *namespace == own,
+        Nudge::Namespace { name, organizations } => name == own || organizations.contains(own),
+        Nudge::Object { kind, namespace } => *kind == DirectorySync::NAME && namespace == own,
         Nudge::Ledger(_) => false, // see `concerned`
     }
 }

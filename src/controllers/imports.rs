@@ -60,6 +60,7 @@ pub fn plan(
         }
     }
     plan.standing = current.len();
+    let (import, let_in) = (import_globs(sync), let_in(sync));
     let there: BTreeSet<_> = groups.iter().map(|group| group.id).collect();
     let mut orphans: BTreeMap<String, Uuid> = current
         .iter()
@@ -67,7 +68,8 @@ pub fn plan(
         .map(|(id, team)| (team.name_any(), *id))
         .collect();
     for group in groups {
-        if !imports(sync, &group.display_name) {
+        let name = &group.display_name;
+        if !import.as_ref().is_some_and(|globs| globs.matches(name)) || !let_in.matches(name) {
             continue;
         }
         let by_hand =
@@ -119,14 +121,10 @@ pub fn let_in(sync: &DirectorySync) -> Globs {
     Globs { include: groups.include, exclude: groups.exclude.unwrap_or_default() }
 }
 
-/// Whether a group of this name is imported.
-fn imports(sync: &DirectorySync, name: &str) -> bool {
-    let import = sync.spec.teams.as_ref().and_then(|teams| teams.import.clone());
-    let globs = |import: ImportSpec| Globs {
-        include: Some(import.include),
-        exclude: import.exclude.unwrap_or_default(),
-    };
-    import.is_some_and(|import| globs(import).matches(name)) && let_in(sync).matches(name)
+/// Which of them are imported, if any.
+fn import_globs(sync: &DirectorySync) -> Option<Globs> {
+    let ImportSpec { include, exclude, .. } = sync.spec.teams.as_ref()?.import.clone()?;
+    Some(Globs { include: Some(include), exclude: exclude.unwrap_or_default() })
 }
 
 /// What a DNS label (RFC 1123, 2.1) can keep of a group's name; maybe nothing.

@@ -158,7 +158,8 @@ fn permissions_applied(team: &DirectoryTeam, facts: &Facts) -> Verdict {
             reason::FORBIDDEN,
             format!(
                 "The API server lets Rollcall not bind {}: the chart's value grantableClusterRoles \
-                 doesn't name it, or an admission policy refuses it there.",
+                 doesn't name it, or clusterWideBindings is false, or an admission policy refuses it \
+                 there.",
                 list(&facts.forbidden)
             ),
         );

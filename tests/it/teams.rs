@@ -207,10 +207,10 @@ async fn a_group_that_the_directory_leaves_out_gives_nobody_anything() -> anyhow
     };
     let scim = directory(world, "leftout", &spec("")).await?;
     let ada = scim.create_user("ada@leftout.example", "Ada").await?;
+    team(world, "leftout", "Staff", "[]").await?;
     for group in ["Staff", "Team A", "Everyone"] {
         scim.create_group(group, &[&ada]).await?;
     }
-    team(world, "leftout", "Staff", "[]").await?;
     world.reason("leftout", "dteam/team-a", "Ready", "Ready").await?;
     has_teams(world, "leftout", "ada@leftout.example", "leftout:staff, leftout:team-a").await?;
     world.make_one("DirectorySync", "leftout", "idp", &spec("Staff, \"* A\"")).await?;

@@ -6,6 +6,7 @@ pub mod machine;
 pub mod metrics;
 pub mod report;
 pub mod scim;
+pub mod teams;
 
 use std::path::Path;
 
