@@ -18,7 +18,7 @@ demo: parts ## plays the story on a real API server and keeps running (ONCE=1: e
 	cargo build --bins
 	@ONCE='$(ONCE)' exec cargo run --quiet --bin demo
 
-bench: ## measures a release build (ONLY=domains, scim, saml or sign-in; SIZE=500 for a quick try)
+bench: ## measures a release build (ONLY=domains, scim, saml, sign-in or teams; SIZE=500 for a quick try)
 	@tests/kit/parts --bench
 	@ONLY='$(ONLY)' SIZE='$(SIZE)' exec cargo bench --bench main
 

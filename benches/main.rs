@@ -1,6 +1,6 @@
 //! `make bench`: what a release build of Rollcall does under load, beside what the design asks of it.
 //!
-//! `ONLY=domains`, `scim`, `saml` or `sign-in` measures one part. `SIZE=500` shrinks what is measured,
+//! `ONLY=domains`, `teams`, `scim`, `saml` or `sign-in` measures one part. `SIZE=500` shrinks what is measured,
 //! for a quick try: its figures mean little. A missed aim is a figure like any other; what fails to
 //! work ends the bench with an error.
 
@@ -15,14 +15,15 @@ use rollcall_kit::{
         domains, machine,
         report::Table,
         saml::{Trust, Verify},
-        scim, sign_in,
+        scim, sign_in, teams,
     },
     install_crypto,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-const PARTS: [&str; 4] = ["domains", "scim", "saml", "sign-in"];
+const PARTS: [&str; 5] = ["domains", "teams", "scim", "saml", "sign-in"];
 const DOMAINS: usize = 10_000;
+const CHANGES: usize = 300;
 const USERS: usize = 20_000;
 const SIGN_INS: usize = 2_000;
 
@@ -53,6 +54,7 @@ async fn bench() -> anyhow::Result<()> {
     for part in PARTS.into_iter().filter(|part| only.is_empty() || *part == only) {
         outcome = match part {
             "domains" => domains::measure(program, size.unwrap_or(DOMAINS), &mut table).await,
+            "teams" => teams::measure(program, size.unwrap_or(CHANGES), &mut table).await,
             "scim" => scim::measure(program, size.unwrap_or(USERS), &mut table).await,
             "saml" => rollcall_kit::bench::saml::measure(verifier, &mut table),
             _ => sign_in::measure(program, size.unwrap_or(SIGN_INS), &mut table).await,

@@ -42,6 +42,8 @@ pub enum Command {
     Domains(Domains),
     /// Tell whether somebody is active, since when, and in which groups and teams.
     People(People),
+    /// Tell link by link whether and why somebody has access; exit status 1 if a link is broken.
+    Why(Why),
     /// End all of somebody's sessions. What kubectl holds works until it expires.
     Revoke(Revoke),
     /// Show an organization's audit log, the newest line first.
@@ -157,6 +159,14 @@ pub struct Place {
 
 #[derive(Args)]
 pub struct People {
+    /// An e-mail address or user name.
+    pub who: String,
+    #[command(flatten)]
+    pub place: Place,
+}
+
+#[derive(Args)]
+pub struct Why {
     /// An e-mail address or user name.
     pub who: String,
     #[command(flatten)]

@@ -44,6 +44,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Command::Saml(Saml::Check(args)) => return Ok(typed::saml_check(&args)),
         Command::Domains(args) => return Ok(args.run().await?),
         Command::People(args) => return typed::people(&args, plugin).await,
+        Command::Why(args) => return typed::why(&args, plugin).await,
         Command::Revoke(args) => return typed::revoke(&args, plugin).await,
         Command::Log(args) => return typed::log(&args, plugin).await,
         Command::Run(args) => serve(args.common, Some(args.controller), Some(args.gateway)).await?,

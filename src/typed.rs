@@ -6,10 +6,11 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use rollcall::{
     cli,
+    dns::DomainName,
     ledger::{AuditLine, Ledger},
 };
 
-use crate::args::{AuthnConfig, Log, People, Place, Revoke};
+use crate::args::{AuthnConfig, Log, People, Place, Revoke, Why};
 
 /// `rollcall authn-config`.
 pub fn authn_config(args: &AuthnConfig) -> anyhow::Result<()> {
@@ -33,6 +34,39 @@ pub async fn people(args: &People, plugin: bool) -> anyhow::Result<ExitCode> {
     let people = ledger.people(namespace, &args.who).await?;
     print!("{}", cli::people::tell(&people, &args.who, namespace));
     Ok(if people.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// `rollcall why`.
+pub async fn why(args: &Why, plugin: bool) -> anyhow::Result<ExitCode> {
+    let Place { namespace, .. } = &args.place;
+    let Some(ledger) = ledger(&args.place, plugin).await? else {
+        return there(&args.place, "why", &[], Some(&args.who));
+    };
+    let organization = organization(&ledger, namespace).await?;
+    let people = ledger.people(namespace, &args.who).await?;
+    let mut whole = false;
+    // who isn't found has a way, too, up to there
+    for person in people.iter().map(Some).chain(people.is_empty().then_some(None)) {
+        let email = person.and_then(|person| person.email.as_deref()).unwrap_or(&args.who);
+        let domain = email.rsplit_once('@').and_then(|(_, name)| DomainName::parse(name).ok());
+        let way = match domain {
+            Some(domain) => Some(ledger.way_in(&organization, &domain.to_string()).await?),
+            None => None,
+        };
+        let reach = match person {
+            Some(person) => Some((person, ledger.reach(&organization, person.id).await?)),
+            None => None,
+        };
+        let (text, holds) = cli::why::tell(&cli::why::Case {
+            organization: namespace,
+            who: &args.who,
+            way: way.as_ref(),
+            person: reach.as_ref().map(|(person, reach)| (*person, reach)),
+        });
+        print!("{text}");
+        whole |= holds;
+    }
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// `rollcall revoke`.

@@ -19,6 +19,7 @@ pub mod kind {
     pub const CONFIGURED: &str = "Configured";
     pub const CERTIFICATE_EXPIRING: &str = "CertificateExpiring";
     pub const SYNCED: &str = "Synced";
+    pub const REMOVAL_BLOCKED: &str = "RemovalBlocked";
     pub const GROUP_FOUND: &str = "GroupFound";
     pub const PERMISSIONS_APPLIED: &str = "PermissionsApplied";
 }
@@ -84,9 +85,11 @@ pub mod reason {
         SECRET_CONFLICT = "SecretConflict",
         IN_SYNC = "InSync",
         NOTHING_YET = "NothingYet",
+        THRESHOLD_EXCEEDED = "ThresholdExceeded",
         // DirectoryTeam
         ROLE_NOT_GRANTABLE = "RoleNotGrantable",
         NAMESPACE_NOT_OURS = "NamespaceNotOurs",
+        SCOPE_NOT_ALLOWED = "ScopeNotAllowed",
         DIRECTORY_SYNC_NOT_FOUND = "DirectorySyncNotFound",
         ROLE_NOT_FOUND = "RoleNotFound",
         NAMESPACE_NOT_FOUND = "NamespaceNotFound",

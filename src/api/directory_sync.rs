@@ -44,9 +44,19 @@ pub struct DirectorySyncSpec {
     /// How people and groups arrive: exactly one.
     pub source: SourceSpec,
 
+    /// Which groups teams may stand for. Omitted: all. The IdP can push the others, too, but they
+    /// are neither imported nor found by DirectoryTeams that name them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<GroupsSpec>,
+
     /// What becomes of the groups. Omitted: nothing by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teams: Option<TeamsSpec>,
+
+    /// How many imported teams may go before somebody has to approve it. Omitted: its defaults.
+    /// People's access ends at once either way: with their group, they are in no team.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removal: Option<RemovalSpec>,
 }
 
 /// How people and groups arrive.
@@ -59,9 +69,62 @@ pub struct SourceSpec {
     pub scim: Option<ScimSpec>,
 }
 
-/// SCIM 2.0; it has no settings yet: write {}.
+/// SCIM 2.0; {} is all defaults.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct ScimSpec {}
+#[serde(rename_all = "camelCase")]
+pub struct ScimSpec {
+    /// How long the token before still works once the annotation rollcall.dev/rotate-token has made
+    /// a new one, 0s to 720h. Default 24h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
+    #[x_kube(validation = Rule::new(
+            "self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') && duration(self) <= duration('720h')")
+        .message("write how long, from 0s to 720h, for example 24h"))]
+    pub token_overlap: Option<String>,
+}
+
+/// Which groups teams may stand for.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct GroupsSpec {
+    /// Patterns for group names; * stands for any text and ? for one character. Omitted: every
+    /// group. Empty: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub include: Option<Vec<String>>,
+
+    /// Patterns for the names of groups that are left out, whatever include says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub exclude: Option<Vec<String>>,
+}
+
+/// When the removal of imported teams waits for approval: once more than maxCount and more than
+/// maxPercent of them would be gone within the window. Then the condition RemovalBlocked is True,
+/// and the annotation rollcall.dev/approve-removal with the id in status.pendingRemovals lets that
+/// removal through.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RemovalSpec {
+    /// How many of a hundred imported teams. Default 20.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub max_percent: Option<i32>,
+
+    /// How many imported teams. Default 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub max_count: Option<i32>,
+
+    /// Within how long, 1m to 168h. Default 1h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
+    #[x_kube(validation = Rule::new(
+            "self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('168h')")
+        .message("write how long, from 1m to 168h, for example 1h"))]
+    pub window: Option<String>,
+}
 
 /// What becomes of the directory's groups.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -121,7 +184,11 @@ pub struct DirectorySyncStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scim: Option<ScimEndpoint>,
 
-    /// Accepted, Configured, Synced and Ready.
+    /// The imported teams whose removal waits for approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_removals: Option<PendingRemovals>,
+
+    /// Accepted, Configured, Synced, Ready, and RemovalBlocked while a removal waits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -140,17 +207,41 @@ pub struct ScimEndpoint {
     pub token_secret_ref: Option<LocalRef>,
 }
 
+/// A removal that waits for approval.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct PendingRemovals {
+    /// What names exactly this set of teams: the value of rollcall.dev/approve-removal.
+    pub id: String,
+    /// How many teams.
+    pub teams: i64,
+    /// The names of the first ten.
+    pub sample: Vec<String>,
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    fn is_valid(spec: Value) -> bool {
+        DirectorySync::new("okta", serde_json::from_value(spec).unwrap()).validate_cel().is_ok()
+    }
 
     #[test]
     fn the_source_must_be_named() {
-        let sync = |scim| {
-            let source = SourceSpec { scim };
-            DirectorySync::new("okta", DirectorySyncSpec { suspend: None, source, teams: None })
-        };
-        assert!(sync(Some(ScimSpec {})).validate_cel().is_ok());
-        assert!(sync(None).validate_cel().is_err());
+        assert!(is_valid(json!({ "source": { "scim": {} } })));
+        assert!(!is_valid(json!({ "source": {} })));
+    }
+
+    #[test]
+    fn times_are_within_their_bounds() {
+        let overlap = |time| is_valid(json!({ "source": { "scim": { "tokenOverlap": time } } }));
+        assert!(["0s", "24h", "1h30m", "720h"].iter().all(overlap));
+        assert!(["", "24", "721h", "-1h"].iter().all(|bad| !overlap(bad)));
+        let window =
+            |time| is_valid(json!({ "source": { "scim": {} }, "removal": { "window": time } }));
+        assert!(["1m", "60s", "168h"].iter().all(window));
+        assert!(["", "59s", "169h", "1d"].iter().all(|bad| !window(bad)));
     }
 }

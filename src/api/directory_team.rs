@@ -1,4 +1,4 @@
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
@@ -91,16 +91,20 @@ pub struct GroupRef {
     pub external_id: Option<String>,
 }
 
-/// A role in some of the organization's namespaces.
+/// A role in some of the organization's namespaces, or in the whole cluster.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+        "[has(self.namespaces), has(self.namespaceSelector), has(self.cluster) && self.cluster].filter(x, x).size() <= 1")
+    .message("say where by at most one of namespaces, namespaceSelector and cluster: true"))]
 pub struct Permission {
     /// A name for it, unique in the list.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 
     /// The ClusterRole whose rights members get. The class must name it as grantable, and whoever
-    /// writes this must be allowed to bind it, and to create RoleBindings, there.
+    /// writes this must be allowed to bind it, and to create RoleBindings, there (with cluster:
+    /// true ClusterRoleBindings).
     #[schemars(length(min = 1, max = 253))]
     pub cluster_role: String,
 
@@ -110,6 +114,25 @@ pub struct Permission {
     #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub namespaces: Option<Vec<String>>,
+
+    /// Those of the organization's namespaces that have these labels. {} is all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(
+            "!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['Exists', 'DoesNotExist'] ? !has(e.values) || e.values.size() == 0 : e.operator in ['In', 'NotIn'] && has(e.values) && e.values.size() > 0)")
+        .message("write each operator as In or NotIn with values, or as Exists or DoesNotExist without"))]
+    pub namespace_selector: Option<LabelSelector>,
+
+    /// In the whole cluster, all namespaces and what is in none. Only where the IdentityClass's
+    /// clusterScopeSelector takes the organization's namespace. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<bool>,
+
+    /// When the permission ends, in UTC: 2026-12-31T00:00:00Z. Its bindings are removed then, and not
+    /// made again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    // stricter than the API server's date-time: whatever it takes must be readable
+    #[schemars(regex(pattern = r"^2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"))]
+    pub expires_at: Option<Time>,
 }
 
 /// What Rollcall found.
@@ -132,11 +155,11 @@ pub struct DirectoryTeamStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<i64>,
 
-    /// The group that Kubernetes sees the members in, and that RoleBindings name.
+    /// The group that Kubernetes sees the members in, and that bindings name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes_group: Option<String>,
 
-    /// How many RoleBindings the permissions ask for, and how many there are.
+    /// How many bindings the permissions ask for, and how many there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bindings: Option<BindingCounts>,
 
@@ -158,7 +181,7 @@ pub struct GroupStatus {
     pub display_name: String,
 }
 
-/// How far the RoleBindings are.
+/// How far the bindings are.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct BindingCounts {
     /// How many the permissions ask for.
@@ -188,6 +211,44 @@ mod tests {
         assert!(team("eng", "okta", id).validate_cel().is_ok());
         assert!(team("eng", "okta", two).validate_cel().is_err());
         assert!(team("eng", "okta", GroupRef::default()).validate_cel().is_err());
+    }
+
+    #[test]
+    fn a_permission_says_where_in_at_most_one_way() {
+        let is_valid = |place: serde_json::Value| {
+            let mut permission = serde_json::json!({ "name": "a", "clusterRole": "view" });
+            permission.as_object_mut().unwrap().extend(place.as_object().unwrap().clone());
+            let mut team = team("eng", "okta", GroupRef::default());
+            team.spec.group.id = Some("1".into());
+            team.spec.permissions = Some(vec![serde_json::from_value(permission).unwrap()]);
+            team.validate_cel().is_ok()
+        };
+        let expression = |operator: &str, values: &[&str]| {
+            let expression =
+                serde_json::json!({ "key": "a", "operator": operator, "values": values });
+            serde_json::json!({ "namespaceSelector": { "matchExpressions": [expression] } })
+        };
+        for good in [
+            serde_json::json!({}),
+            serde_json::json!({ "namespaces": [] }),
+            serde_json::json!({ "namespaceSelector": {} }),
+            serde_json::json!({ "cluster": true }),
+            serde_json::json!({ "cluster": false, "namespaces": ["web"] }),
+            expression("In", &["a"]),
+            expression("Exists", &[]),
+        ] {
+            assert!(is_valid(good.clone()), "{good}");
+        }
+        for bad in [
+            serde_json::json!({ "cluster": true, "namespaces": [] }),
+            serde_json::json!({ "cluster": true, "namespaceSelector": {} }),
+            serde_json::json!({ "namespaces": [], "namespaceSelector": {} }),
+            expression("In", &[]),
+            expression("Exists", &["a"]),
+            expression("Like", &["a"]),
+        ] {
+            assert!(!is_valid(bad.clone()), "{bad}");
+        }
     }
 
     #[test]

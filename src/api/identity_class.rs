@@ -50,6 +50,12 @@ pub struct IdentityClassSpec {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub grantable_cluster_roles: Option<Vec<String>>,
 
+    /// Organizations, by the labels of their namespaces, whose teams may have permissions with
+    /// cluster: true. {} is all of them, omitted is none. The operator must be allowed to make
+    /// ClusterRoleBindings (chart value clusterWideBindings).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_scope_selector: Option<LabelSelector>,
+
     /// Which domains the organizations may claim. Omitted: any that a company can own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domains: Option<ClaimableSpec>,

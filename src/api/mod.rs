@@ -9,8 +9,8 @@ mod sso_connection;
 mod verified_domain;
 
 pub use directory_sync::{
-    DirectorySync, DirectorySyncSpec, DirectorySyncStatus, ImportSpec, ScimEndpoint, ScimSpec,
-    SourceSpec, TeamsSpec,
+    DirectorySync, DirectorySyncSpec, DirectorySyncStatus, GroupsSpec, ImportSpec, PendingRemovals,
+    RemovalSpec, ScimEndpoint, ScimSpec, SourceSpec, TeamsSpec,
 };
 pub use directory_team::{
     BindingCounts, DirectoryTeam, DirectoryTeamSpec, DirectoryTeamStatus, GroupRef, GroupStatus,
@@ -51,12 +51,18 @@ pub mod meta {
     pub const ORGANIZATION: &str = "rollcall.dev/organization";
     /// Label of what is made for an object: that object's UID.
     pub const OWNER_UID: &str = "rollcall.dev/owner-uid";
-    /// Label of a RoleBinding: the DirectoryTeam it serves.
+    /// Label of a binding: the DirectoryTeam it serves.
     pub const TEAM: &str = "rollcall.dev/team";
     /// Annotation of an imported DirectoryTeam: the directory's id of its group.
     pub const GROUP_ID: &str = "rollcall.dev/group-id";
     /// Annotation of a token Secret: the id, not the value, of the token in it.
     pub const TOKEN_ID: &str = "rollcall.dev/token-id";
+    /// Annotation of a DirectorySync: a new value asks for a new token.
+    pub const ROTATE_TOKEN: &str = "rollcall.dev/rotate-token";
+    /// Annotation of a DirectorySync: the id of a removal that may be done.
+    pub const APPROVE_REMOVAL: &str = "rollcall.dev/approve-removal";
+    /// Annotation of a binding: when it ends.
+    pub const EXPIRES_AT: &str = "rollcall.dev/expires-at";
     /// Annotation of any object: a new value asks for a pass over it now.
     pub const REQUESTED_AT: &str = "rollcall.dev/reconcile-requested-at";
     pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -119,12 +125,35 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     let schemas = versions.filter_map(|v| v.schema.as_mut()?.open_api_v3_schema.as_mut());
     for schema in schemas {
         forbid_null(schema);
+        bound_selectors(schema);
         if let Some(status) = schema.properties.as_mut().and_then(|p| p.get_mut("status")) {
             // what nobody has looked at yet must not be taken for current (kstatus)
             status.default = Some(JSON(json!({"observedGeneration": -1})));
         }
     }
     crds
+}
+
+/// Label selectors of a spec as Kubernetes has them, but bounded, for the sake of the CEL rules.
+fn bound_selectors(schema: &mut JSONSchemaProps) {
+    let Some(properties) = &mut schema.properties else { return };
+    if let Some(labels) = properties.get_mut("matchLabels") {
+        labels.max_properties = Some(16);
+    }
+    if let Some(expressions) = properties.get_mut("matchExpressions") {
+        expressions.max_items = Some(16);
+        if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut expressions.items
+            && let Some(values) = items.properties.as_mut().and_then(|p| p.get_mut("values"))
+        {
+            values.max_items = Some(64);
+        }
+    }
+    properties.values_mut().for_each(bound_selectors);
+    for property in properties.values_mut() {
+        if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut property.items {
+            bound_selectors(items);
+        }
+    }
 }
 
 /// Where null isn't allowed the API server drops it, so that nobody else, least of all an admission

@@ -14,6 +14,7 @@ mod oidc;
 pub mod people;
 pub mod plugin;
 pub mod saml_check;
+pub mod why;
 
 use crate::text::unseen;
 

@@ -1,37 +1,41 @@
 //! DirectorySync: its endpoint, its token, the import of its groups as teams.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use aws_lc_rs::digest;
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
-    Api, Resource, ResourceExt,
-    api::{ListParams, ObjectMeta, PartialObjectMeta, Patch, PatchParams, PostParams},
-    runtime::{controller::Action, reflector::store::Writer},
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams, PostParams},
+    runtime::{
+        controller::Action,
+        reflector::{ObjectRef, store::Writer},
+    },
 };
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Context, Kind, MANAGER, Nudge, Result, controller, delete_seen, error_policy, imports,
-    jittered, namespace, report, tenancy::Organization, with_finalizer,
+    Context, Kind, MANAGER, Nudge, Result, controller_on, crash, delete_seen, error_policy, events,
+    imports, jittered, namespace,
+    removals::{self, Judgement},
+    report,
+    scim_token::{self, TokenSecret},
+    tenancy::Organization,
+    until, with_finalizer,
 };
 use crate::{
     api::{
-        DirectorySync, DirectorySyncStatus, DirectoryTeam, LocalRef, ScimEndpoint,
+        DirectorySync, DirectorySyncStatus, DirectoryTeam, LocalRef, PendingRemovals, ScimEndpoint,
         conditions::{Conditions, Truth, Verdict, Waiting, all_of, kind, reason, whole_seconds},
         meta,
     },
-    keys,
-    ledger::{Directory, Group, Topic},
+    ledger::{Directory, Topic},
 };
 
-/// The type of the Secret that holds a token.
-const SECRET_TYPE: &str = "rollcall.dev/scim-token";
+/// How many of the teams that wait for their removal are named.
+const SAMPLE: usize = 10;
 /// How soon a Secret that was deleted is noticed: it can only be asked for by name.
 const AGAIN: Duration = Duration::from_secs(120);
 
@@ -40,24 +44,31 @@ impl Kind for DirectorySync {
 }
 
 pub async fn run(ctx: Arc<Context>, writer: Writer<DirectorySync>, stop: CancellationToken) {
-    controller(&ctx, (ctx.syncs.clone(), writer), wakes, stop)
+    let (store, objects) = (ctx.syncs.clone(), ctx.syncs.clone());
+    let concerned = move |nudge: &Nudge| match nudge {
+        Nudge::Ledger(change) => match &change.organization {
+            Some(own) if change.topic == Topic::Directory => {
+                objects.get(&ObjectRef::new(&change.name).within(own)).into_iter().collect()
+            }
+            _ => vec![],
+        },
+        _ => objects.state_filter(|sync| wakes(nudge, sync)),
+    };
+    controller_on(&ctx, events(&ctx), (store, writer), concerned, stop)
         .run(reconcile, error_policy, ctx)
         .for_each(report)
         .await;
 }
 
 fn wakes(nudge: &Nudge, sync: &DirectorySync) -> bool {
-    let own = namespace(sync);
+    let Some(own) = &sync.metadata.namespace else { return false };
     match nudge {
         Nudge::All => true,
-        Nudge::Namespace { name, .. } => *name == own,
-        Nudge::Ledger(change) => {
-            change.topic == Topic::Directory
-                && change.organization.as_ref() == Some(&own)
-                && change.name == sync.name_any()
-        }
-        // a team made by hand goes, and an imported one takes its place
-        Nudge::Object { kind, namespace } => *kind == DirectoryTeam::NAME && *namespace == own,
+        Nudge::Namespace { name, .. } => name == own,
+        // a team made by hand goes, and an imported one takes its place; or comes, and it is the
+        // other way round
+        Nudge::Object { kind, namespace } => *kind == DirectoryTeam::NAME && namespace == own,
+        Nudge::Ledger(_) => false, // by name: see `run`
     }
 }
 
@@ -78,24 +89,36 @@ async fn apply(sync: Arc<DirectorySync>, ctx: &Context) -> Result<Action> {
         endpoint,
         secret: None,
         directory: None,
+        pending: None,
     };
+    let mut again = None;
     match ctx.tenancy.organization(&namespace(sync.as_ref())).await? {
         Err(refused) => facts.accepted = refused,
         Ok(organization) => {
             let mut directory = directory(ctx, &organization, &sync.name_any(), now).await?;
-            facts.secret =
-                Some(keep_token(&sync, &mut directory, &facts.endpoint, now, ctx).await?);
-            if sync.spec.suspend != Some(true) {
-                let groups = ctx.ledger.groups(directory.id).await?;
-                let pinned = ctx.ledger.groups_of_teams(&organization.id).await?;
-                import(&sync, &groups, &pinned, ctx).await?;
+            if ctx.ledger.put_globs(directory.id, &imports::let_in(&sync)).await? {
+                let namespace = organization.name.clone();
+                ctx.nudges.send(Nudge::Object { kind: DirectorySync::NAME, namespace });
             }
+            let secret = scim_token::keep(&sync, &mut directory, &facts.endpoint, now, ctx).await?;
+            facts.secret = Some(secret);
+            if sync.spec.suspend != Some(true) {
+                let imported = import(&sync, &organization, directory.id, now, ctx).await?;
+                (facts.pending, again) = (imported.pending, imported.again);
+            }
+            again = again.into_iter().chain(overlap_ends(&directory)).min();
             facts.directory = Some(directory);
         }
     }
     let new = decide(&sync, &facts, now);
     let debounced = ctx.status.write(sync.as_ref(), &new).await?;
-    Ok(Action::requeue(debounced.unwrap_or_else(|| jittered(AGAIN))))
+    let next = debounced.unwrap_or_else(|| jittered(AGAIN));
+    Ok(Action::requeue(again.map_or(next, |at| next.min(until(at, Timestamp::now())))))
+}
+
+/// When the token before the newest ends, where it hasn't yet.
+fn overlap_ends(directory: &Directory) -> Option<Timestamp> {
+    directory.tokens.iter().filter_map(|token| token.ends_at).max()
 }
 
 async fn directory(
@@ -116,118 +139,123 @@ async fn directory(
 /// The token and everyone's access end first; people and groups are kept for a while.
 async fn cleanup(sync: Arc<DirectorySync>, ctx: &Context) -> Result<()> {
     let namespace = namespace(sync.as_ref());
+    crash::point("directory-stands");
     if let Some(organization) = ctx.ledger.organization_named(&namespace).await? {
         let now = Timestamp::now();
         ctx.ledger.delete_directory(&organization, &sync.name_any(), now).await?;
     }
+    crash::point("access-ended");
     ctx.nudges.send(Nudge::Object { kind: DirectorySync::NAME, namespace });
-    // not left to the garbage collector, which an orphaning deletion passes by
-    import(&sync, &[], &BTreeMap::new(), ctx).await
+    delete_imported(&sync, ctx).await?;
+    crash::point("teams-deleted");
+    Ok(())
 }
 
-/// How the Secret with the token is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum TokenSecret {
-    Ours(String),
-    /// Somebody else's is in the way, and stays.
-    Foreign(String),
-}
-
-/// See that the Secret holds a token that opens the directory. What the Secret says is never
-/// believed: its annotation only names the token, whose hash is in the ledger.
-async fn keep_token(
-    sync: &DirectorySync,
-    directory: &mut Directory,
-    endpoint: &str,
-    now: Timestamp,
-    ctx: &Context,
-) -> Result<TokenSecret> {
-    let name = format!("{}-scim-token", sync.name_any());
-    let api = Api::<Secret>::namespaced(ctx.client.clone(), &namespace(sync));
-    let found = api.get_metadata_opt(&name).await?;
-    match &found {
-        Some(secret) if !is_ours(secret, sync) => {
-            // ours was deleted before this one came, and its token went with it
-            ctx.ledger.delete_tokens(directory.id).await?;
-            return Ok(TokenSecret::Foreign(name));
-        }
-        Some(secret) if names_token_of(secret, directory) => return Ok(TokenSecret::Ours(name)),
-        _ => {}
-    }
-    let id = Uuid::now_v7();
-    let token = BASE64_URL_SAFE_NO_PAD.encode(keys::random()?);
-    let hash = digest::digest(&digest::SHA256, token.as_bytes());
-    // from here on the old token opens nothing; a crash before the Secret is written only means
-    // one more token at the next pass
-    ctx.ledger.replace_token(directory.id, id, hash.as_ref(), now).await?;
-    directory.first_request_at = None;
-    let secret = secret(sync, &name, id, endpoint, &token);
-    match found {
-        None => match api.create(&PostParams::default(), &secret).await {
-            Err(kube::Error::Api(error)) if error.is_already_exists() => {
-                return Ok(TokenSecret::Foreign(name));
-            }
-            other => drop(other?),
-        },
-        Some(old) => {
-            let mut patch = serde_json::to_value(&secret).map_err(kube::Error::SerdeError)?;
-            patch["metadata"]["resourceVersion"] = json!(old.resource_version());
-            let params = PatchParams::apply(MANAGER).force();
-            api.patch(&name, &params, &Patch::Apply(patch)).await?;
-        }
-    }
-    Ok(TokenSecret::Ours(name))
-}
-
-fn is_ours(secret: &PartialObjectMeta<Secret>, sync: &DirectorySync) -> bool {
-    secret.labels().get(meta::MANAGED_BY).is_some_and(|by| by == MANAGER)
-        && secret.labels().get(meta::OWNER_UID) == sync.meta().uid.as_ref()
-}
-
-fn names_token_of(secret: &PartialObjectMeta<Secret>, directory: &Directory) -> bool {
-    let id = secret.annotations().get(meta::TOKEN_ID).and_then(|id| id.parse().ok());
-    id.is_some_and(|id| directory.tokens.contains(&id))
-}
-
-fn secret(sync: &DirectorySync, name: &str, id: Uuid, endpoint: &str, token: &str) -> Secret {
-    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    Secret {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            namespace: sync.namespace(),
-            labels: Some(BTreeMap::from([
-                pair(meta::MANAGED_BY, MANAGER),
-                pair(meta::OWNER_UID, &sync.uid().unwrap_or_default()),
-            ])),
-            annotations: Some(BTreeMap::from([pair(meta::TOKEN_ID, &id.to_string())])),
-            owner_references: sync.controller_owner_ref(&()).map(|owner| vec![owner]),
-            ..ObjectMeta::default()
-        },
-        type_: Some(SECRET_TYPE.into()),
-        string_data: Some(BTreeMap::from([pair("endpoint", endpoint), pair("token", token)])),
-        ..Secret::default()
-    }
-}
-
-/// Make, change and delete imported teams, for the groups there are. `pinned` are the groups that
-/// teams stand for. What can't be made holds back no deletion.
+/// Make, change and delete imported teams, for the groups there are. What can't be made holds back
+/// no deletion.
 async fn import(
     sync: &DirectorySync,
-    groups: &[Group],
-    pinned: &BTreeMap<String, Uuid>,
+    organization: &Organization,
+    directory: Uuid,
+    now: Timestamp,
     ctx: &Context,
-) -> Result<()> {
-    let import = sync.spec.teams.as_ref().and_then(|teams| teams.import.as_ref());
-    let api = Api::<DirectoryTeam>::namespaced(ctx.client.clone(), &namespace(sync));
-    let teams = api.list(&ListParams::default()).await?.items;
-    let plan = imports::plan(sync, import, groups, &teams, pinned);
+) -> Result<Imported> {
+    let groups = ctx.ledger.groups(directory).await?;
+    let pinned = ctx.ledger.groups_of_teams(&organization.id).await?;
+    let own = namespace(sync);
+    let api = Api::<DirectoryTeam>::namespaced(ctx.client.clone(), &own);
+    let teams = ctx.teams.state_filter(|team| team.metadata.namespace.as_ref() == Some(&own));
+    let plan = imports::plan(sync, &groups, &teams, &pinned);
+    let judgement = judge(sync, &plan, directory, now, ctx).await?;
+    let gone = plan.remove.iter().filter(|team| judgement.go.contains(&uid(team)));
     let mut failed = None;
-    for team in &plan.delete {
-        failed = delete_seen(&api, team).await.err().or(failed);
+    for team in plan.step_back.iter().chain(gone) {
+        failed = delete_seen(&api, team.as_ref()).await.err().or(failed);
+        crash::point("removal-begun");
     }
-    for team in &plan.apply {
-        let params = PatchParams::apply(MANAGER).force();
-        failed = api.patch(&team.name_any(), &params, &Patch::Apply(team)).await.err().or(failed);
+    for (team, want) in &plan.change {
+        let patch = Patch::Merge(imports::change(team, want));
+        failed = api.patch(&team.name_any(), &by_us(), &patch).await.err().or(failed);
+    }
+    let mut again = judgement.again;
+    for team in &plan.create {
+        let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
+        match api.create(&params, team).await {
+            // it came a moment ago, and the cache doesn't have it yet: another name is chosen then
+            Err(kube::Error::Api(error)) if error.is_already_exists() => {
+                again = Some(now + SignedDuration::from_secs(1));
+            }
+            other => failed = other.err().or(failed),
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    let pending = judgement.waits.map(|(id, waits)| {
+        let waiting = plan.remove.iter().filter(|team| waits.contains(&uid(team)));
+        let mut names: Vec<_> = waiting.map(|team| team.name_any()).collect();
+        names.sort_unstable();
+        let teams = i64::try_from(names.len()).unwrap_or(i64::MAX);
+        names.truncate(SAMPLE);
+        PendingRemovals { id, teams, sample: names }
+    });
+    Ok(Imported { pending, again })
+}
+
+/// What came of an import.
+#[derive(Debug, Default)]
+struct Imported {
+    pending: Option<PendingRemovals>,
+    /// When to look again.
+    again: Option<Timestamp>,
+}
+
+/// Which of the teams that are to be removed go now. They are in the ledger before they go.
+async fn judge(
+    sync: &DirectorySync,
+    plan: &imports::Plan,
+    directory: Uuid,
+    now: Timestamp,
+    ctx: &Context,
+) -> Result<Judgement> {
+    if plan.remove.is_empty() {
+        return Ok(Judgement::default());
+    }
+    let judgement = removals::judge(
+        directory,
+        &plan.remove.iter().map(uid).collect(),
+        plan.standing,
+        &ctx.ledger.removals(directory).await?,
+        sync.spec.removal.as_ref().into(),
+        sync.annotations().get(meta::APPROVE_REMOVAL).map(String::as_str),
+        now,
+    );
+    let (note, approved) = (&judgement.note, judgement.approved);
+    ctx.ledger.note_removals(directory, note, approved, now).await?;
+    if !note.is_empty() {
+        crash::point("removal-noted");
+    }
+    Ok(judgement)
+}
+
+fn uid(team: &Arc<DirectoryTeam>) -> String {
+    team.uid().unwrap_or_default()
+}
+
+fn by_us() -> PatchParams {
+    PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() }
+}
+
+/// Delete all teams that were imported, also those that were made a moment ago. Not left to the
+/// garbage collector, which an orphaning deletion passes by.
+async fn delete_imported(sync: &DirectorySync, ctx: &Context) -> Result<()> {
+    let api = Api::<DirectoryTeam>::namespaced(ctx.client.clone(), &namespace(sync));
+    let ours = format!("{}={MANAGER}", meta::MANAGED_BY);
+    let mut failed = None;
+    for team in api.list(&ListParams::default().labels(&ours)).await?.items {
+        if imports::is_imported(&team, sync) {
+            failed = delete_seen(&api, &team).await.err().or(failed);
+        }
     }
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
@@ -239,6 +267,8 @@ struct Facts {
     /// `None` where the namespace is no organization, as for `directory`.
     secret: Option<TokenSecret>,
     directory: Option<Directory>,
+    /// Removals of imported teams that wait for approval.
+    pending: Option<PendingRemovals>,
 }
 
 fn configured(facts: &Facts) -> Verdict {
@@ -249,8 +279,17 @@ fn configured(facts: &Facts) -> Verdict {
                 "The Secret {name} isn't Rollcall's: delete or rename it, then the token is made."
             ),
         ),
-        (Some(TokenSecret::Ours(_)), Some(Directory { first_request_at: Some(_), .. })) => {
-            Verdict::yes(reason::CONNECTED, "The company IdP has called with the right token.")
+        (
+            Some(TokenSecret::Ours(name)),
+            Some(directory @ Directory { first_request_at: Some(_), .. }),
+        ) => {
+            let rotated = overlap_ends(directory).map_or_else(String::new, |at| {
+                format!(
+                    " Its token ends at {at}: enter the new one, of the Secret {name}, there before."
+                )
+            });
+            let message = format!("The company IdP has called with the right token.{rotated}");
+            Verdict::yes(reason::CONNECTED, message)
         }
         (Some(TokenSecret::Ours(name)), _) => Verdict::no(
             reason::AWAITING_FIRST_REQUEST,
@@ -275,6 +314,23 @@ fn synced(facts: &Facts) -> Verdict {
         ),
         None => Verdict { truth: Truth::False, ..facts.accepted.clone() },
     }
+}
+
+/// Present only while a removal waits.
+fn removal_blocked(pending: &PendingRemovals, name: &str) -> Verdict {
+    let PendingRemovals { id, teams, sample } = pending;
+    let more =
+        if sample.len() < usize::try_from(*teams).unwrap_or(usize::MAX) { ", ..." } else { "" };
+    Verdict::yes(
+        reason::THRESHOLD_EXCEEDED,
+        format!(
+            "{teams} imported teams are to be removed, more than spec.removal lets go: {}{more}. \
+             Nobody is in a team whose group is gone; its bindings stay. If it is meant, let them go: \
+             kubectl annotate dsync {name} --overwrite {}={id}",
+            sample.join(", "),
+            meta::APPROVE_REMOVAL
+        ),
+    )
 }
 
 fn decide(sync: &DirectorySync, facts: &Facts, now: Timestamp) -> DirectorySyncStatus {
@@ -303,6 +359,9 @@ fn decide(sync: &DirectorySync, facts: &Facts, now: Timestamp) -> DirectorySyncS
     conditions.set(kind::ACCEPTED, &facts.accepted);
     conditions.set(kind::CONFIGURED, &configured);
     conditions.set(kind::SYNCED, &synced);
+    if let Some(pending) = &facts.pending {
+        conditions.set(kind::REMOVAL_BLOCKED, &removal_blocked(pending, &sync.name_any()));
+    }
     DirectorySyncStatus {
         observed_generation: sync.metadata.generation,
         source: Some("SCIM".into()),
@@ -316,6 +375,7 @@ fn decide(sync: &DirectorySync, facts: &Facts, now: Timestamp) -> DirectorySyncS
                 _ => None,
             },
         }),
+        pending_removals: facts.pending.clone(),
         conditions: conditions.ready(&ready, waiting),
     }
 }
@@ -327,15 +387,18 @@ fn to_the_minute(at: Timestamp) -> Time {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{DirectorySyncSpec, SourceSpec, conditions::reason_of};
+    use crate::{
+        api::conditions::{find, reason_of},
+        ledger::Token,
+    };
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
     fn sync() -> DirectorySync {
-        let spec = DirectorySyncSpec { suspend: None, source: SourceSpec::default(), teams: None };
-        DirectorySync::new("okta", spec)
+        let spec = serde_json::json!({ "source": { "scim": {} } });
+        DirectorySync::new("okta", serde_json::from_value(spec).unwrap())
     }
 
     fn facts(users: i64, called: bool) -> Facts {
@@ -350,7 +413,9 @@ mod tests {
                 users,
                 groups: 0,
                 tokens: vec![],
+                rotation: None,
             }),
+            pending: None,
         }
     }
 
@@ -379,6 +444,35 @@ mod tests {
         let status = decide(&sync(), &facts, at(1));
         assert_eq!(status.scim, None);
         assert_eq!(ready(&facts), reason::NOT_ALLOWED_BY_CLASS);
+    }
+
+    #[test]
+    fn a_removal_that_waits_is_told_with_what_lets_it_through() {
+        let sample = vec!["team-a".to_owned(), "team-b".to_owned()];
+        let pending = PendingRemovals { id: "0123456789ab".into(), teams: 30, sample };
+        let status = decide(&sync(), &Facts { pending: Some(pending), ..facts(1, true) }, at(1));
+        let blocked = find(&status.conditions, kind::REMOVAL_BLOCKED).unwrap();
+        assert_eq!(
+            (blocked.status.as_str(), blocked.reason.as_str()),
+            ("True", "ThresholdExceeded")
+        );
+        assert!(blocked.message.starts_with("30 imported teams"), "{}", blocked.message);
+        let command = "annotate dsync okta --overwrite rollcall.dev/approve-removal=0123456789ab";
+        assert!(blocked.message.contains(command), "{}", blocked.message);
+        assert_eq!(reason_of(&status.conditions, kind::READY), reason::READY);
+        let none = decide(&sync(), &facts(1, true), at(1));
+        assert!(find(&none.conditions, kind::REMOVAL_BLOCKED).is_none());
+    }
+
+    #[test]
+    fn while_a_token_is_rotated_its_end_is_told() {
+        let mut rotated = facts(1, true);
+        let token = Token { id: Uuid::nil(), ends_at: Some(at(86_400)) };
+        rotated.directory.as_mut().unwrap().tokens = vec![token];
+        let status = decide(&sync(), &rotated, at(1));
+        let configured = find(&status.conditions, kind::CONFIGURED).unwrap();
+        assert_eq!(configured.reason, reason::CONNECTED);
+        assert!(configured.message.contains("ends at 1970-01-02T00:00:00Z"));
     }
 
     #[test]

@@ -1,36 +1,29 @@
-//! DirectoryTeam: find the group, publish the team, keep its RoleBindings.
+//! DirectoryTeam: find the group, publish the team, keep its bindings.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use k8s_openapi::{api::rbac::v1::RoleBinding, apimachinery::pkg::apis::meta::v1::Time};
+use jiff::Timestamp;
 use kube::{
-    Api, ResourceExt,
-    api::PartialObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        controller::Action,
-        reflector::{ObjectRef, store::Writer},
-        watcher,
-    },
+    ResourceExt,
+    runtime::{controller::Action, reflector::ObjectRef, reflector::store::Writer},
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{
-    Context, Kind, MANAGER, Nudge, RESYNC, Result,
-    bindings::{Bounds, Wanted, kubernetes_group, wanted},
-    controller, error_policy, jittered, namespace, report,
+    Context, Error, Kind, MANAGER, Nudge, RESYNC, Result,
+    bindings::{Bounds, Standing, next_end, wanted},
+    controller_on, events, jittered, key, namespace, report,
     role_bindings::{self, role_exists},
     status,
+    team_groups::Team,
+    team_status::{Facts, accepted, decide},
     tenancy::Organization,
-    with_finalizer,
+    until, with_finalizer,
 };
 use crate::{
-    api::{
-        BindingCounts, DirectorySync, DirectoryTeam, DirectoryTeamStatus, GroupRef, GroupStatus,
-        conditions::{Conditions, Truth, Verdict, Waiting, all_of, kind, reason},
-        meta,
-    },
+    api::{DirectorySync, DirectoryTeam, GroupRef, meta},
     ledger::{Match, Selector, Topic},
 };
 
@@ -42,35 +35,44 @@ impl Kind for DirectoryTeam {
 }
 
 pub async fn run(ctx: Arc<Context>, writer: Writer<DirectoryTeam>, stop: CancellationToken) {
-    let ours = watcher::Config::default().labels(&format!("{}={MANAGER}", meta::MANAGED_BY));
-    let bindings = watcher(Api::<PartialObjectMeta<RoleBinding>>::all(ctx.client.clone()), ours)
-        .default_backoff()
-        .touched_objects();
-    controller(&ctx, (ctx.teams.clone(), writer), wakes, stop)
-        .watches_stream(bindings, team_of)
-        .run(reconcile, error_policy, ctx)
+    let of = ctx.clone();
+    let store = (ctx.teams.clone(), writer);
+    controller_on(&ctx, events(&ctx), store, move |nudge| concerned(nudge, &of), stop)
+        .reconcile_on(ctx.bindings.follow(&ctx.client))
+        .run(reconcile, unless_it_ends, ctx)
         .for_each(report)
         .await;
 }
 
+fn concerned(nudge: &Nudge, ctx: &Context) -> Vec<Arc<DirectoryTeam>> {
+    let Nudge::Ledger(change) = nudge else {
+        return ctx.teams.state_filter(|team| wakes(nudge, team));
+    };
+    let (Topic::Group, Some(organization)) = (change.topic, &change.organization) else {
+        return vec![];
+    };
+    let Ok(group) = change.name.parse::<Uuid>() else { return vec![] };
+    let teams = ctx.team_groups.concerned(organization, group);
+    let team = |(namespace, name): Team| ctx.teams.get(&ObjectRef::new(&name).within(&namespace));
+    teams.into_iter().filter_map(team).collect()
+}
+
 fn wakes(nudge: &Nudge, team: &DirectoryTeam) -> bool {
-    let own = namespace(team);
+    let Some(own) = &team.metadata.namespace else { return false };
     match nudge {
         Nudge::All => true,
-        Nudge::Namespace { name, organizations } => *name == own || organizations.contains(&own),
-        Nudge::Ledger(change) => {
-            change.topic == Topic::Directory
-                && change.organization.as_ref() == Some(&own)
-                && change.name == team.spec.directory_sync_ref.name
-        }
-        Nudge::Object { kind, namespace } => *kind == DirectorySync::NAME && *namespace == own,
+        Nudge::Namespace { name, organizations } => name == own || organizations.contains(own),
+        Nudge::Object { kind, namespace } => *kind == DirectorySync::NAME && namespace == own,
+        Nudge::Ledger(_) => false, // see `concerned`
     }
 }
 
-/// The team that a binding was made for.
-fn team_of(binding: PartialObjectMeta<RoleBinding>) -> Option<ObjectRef<DirectoryTeam>> {
-    let labels = binding.labels();
-    Some(ObjectRef::new(labels.get(meta::TEAM)?).within(labels.get(meta::ORGANIZATION)?))
+/// A pass that failed is repeated ever more rarely, but not later than a permission ends.
+fn unless_it_ends(team: Arc<DirectoryTeam>, _: &Error, ctx: Arc<Context>) -> Action {
+    let wait = jittered(ctx.failures.count(key(team.as_ref())));
+    let now = Timestamp::now();
+    let end = next_end(team.spec.permissions.as_deref().unwrap_or_default(), now);
+    Action::requeue(end.map_or(wait, |end| wait.min(until(end, now))))
 }
 
 async fn reconcile(team: Arc<DirectoryTeam>, ctx: Arc<Context>) -> Result<Action> {
@@ -78,29 +80,48 @@ async fn reconcile(team: Arc<DirectoryTeam>, ctx: Arc<Context>) -> Result<Action
 }
 
 async fn apply(team: Arc<DirectoryTeam>, ctx: &Context) -> Result<Action> {
+    let now = Timestamp::now();
     let own = namespace(team.as_ref());
-    let facts = match ctx.tenancy.organization(&own).await? {
-        Ok(organization) => observe_and_act(&team, &organization, ctx).await?,
+    // what is over ends first, whatever goes wrong after that
+    role_bindings::retain(&team, |binding| !binding.is_over(now), ctx).await?;
+    let name = (own.clone(), team.name_any());
+    ctx.team_groups.seeks(&name);
+    let (facts, left) = match ctx.tenancy.organization(&own).await? {
+        Ok(organization) => observe_and_act(&team, &organization, now, ctx).await?,
         Err(refused) => {
-            // nobody is in the team; its bindings stay, for a class mended soon
+            // nobody is in the team; its bindings stay until they end, for a class mended soon
             if let Some(organization) = ctx.ledger.organization_named(&own).await? {
                 ctx.ledger.withdraw_team(&organization, &team.name_any()).await?;
             }
-            Facts::refused(refused)
+            let kept = role_bindings::retain(&team, |_| true, ctx).await?;
+            (Facts::refused(refused), kept.ends)
         }
     };
+    if let Some(Match::Found { group, .. }) = &facts.group {
+        ctx.team_groups.found(&name, group.id);
+        // one that was imported for this group steps back
+        let told = team.status.as_ref().and_then(|status| status.group.as_ref());
+        if told.is_none_or(|told| told.id != group.id.to_string()) && by_hand(&team) {
+            ctx.nudges.send(Nudge::Object { kind: DirectoryTeam::NAME, namespace: own });
+        }
+    }
     let new = decide(&team, &facts, &status::now());
     let debounced = ctx.status.write(team.as_ref(), &new).await?;
     let roles_missing = !facts.wanted.role_not_found.is_empty();
     let next = if roles_missing { ROLE_MISSING } else { RESYNC };
-    Ok(Action::requeue(debounced.unwrap_or_else(|| jittered(next))))
+    let next = debounced.unwrap_or_else(|| jittered(next));
+    let permissions = team.spec.permissions.as_deref().unwrap_or_default();
+    let ends = next_end(permissions, now).into_iter().chain(left).min();
+    Ok(Action::requeue(ends.map_or(next, |end| next.min(until(end, Timestamp::now())))))
 }
 
+/// What was found and done, and when the first of the bindings that were left as they are ends.
 async fn observe_and_act(
     team: &DirectoryTeam,
     organization: &Organization,
+    now: Timestamp,
     ctx: &Context,
-) -> Result<Facts> {
+) -> Result<(Facts, Option<Timestamp>)> {
     let name = team.name_any();
     let permissions = team.spec.permissions.as_deref().unwrap_or_default();
     let ours = ctx.tenancy.workload_namespaces(&organization.name).await?;
@@ -116,9 +137,11 @@ async fn observe_and_act(
     let bounds = Bounds {
         organization: &organization.name,
         ours: &ours,
+        cluster: organization.cluster_scope,
         grantable: &organization.grantable,
         existing: &existing,
         exists: &|name| ctx.tenancy.namespace_exists(name),
+        now,
     };
     let mut wanted = wanted(team, permissions, &bounds);
     let accepted = accepted(&wanted, &organization.name);
@@ -139,7 +162,11 @@ async fn observe_and_act(
     };
     let kept = if team.spec.suspend == Some(true) {
         // what stands stays, but not where it may not stand any more
-        role_bindings::delete_all(team, &ours, ctx).await?
+        let stays = |binding: &Standing| match &binding.place.namespace {
+            Some(namespace) => ours.contains_key(namespace),
+            None => organization.cluster_scope,
+        };
+        role_bindings::retain(team, stays, ctx).await?
     } else {
         role_bindings::keep(team, &wanted.bindings, ctx).await?
     };
@@ -147,14 +174,15 @@ async fn observe_and_act(
         ctx.ledger.put_grants(&organization.id, &name, &kept.grants).await?;
     }
     wanted.role_not_found.extend(kept.missing);
-    Ok(Facts {
+    let facts = Facts {
         organization: Some(organization.name.clone()),
         accepted,
         group,
         wanted,
         applied: kept.applied,
         forbidden: kept.forbidden,
-    })
+    };
+    Ok((facts, kept.ends))
 }
 
 async fn cleanup(team: Arc<DirectoryTeam>, ctx: &Context) -> Result<()> {
@@ -162,9 +190,15 @@ async fn cleanup(team: Arc<DirectoryTeam>, ctx: &Context) -> Result<()> {
     if let Some(organization) = ctx.ledger.organization_named(&namespace).await? {
         ctx.ledger.delete_team(&organization, &team.name_any()).await?;
     }
-    role_bindings::delete_all(&team, &BTreeSet::new(), ctx).await?;
+    role_bindings::retain(&team, |_| false, ctx).await?;
+    ctx.team_groups.forget(&(namespace.clone(), team.name_any()));
     ctx.nudges.send(Nudge::Object { kind: DirectoryTeam::NAME, namespace });
     Ok(())
+}
+
+/// Whether a team is not one that we made.
+fn by_hand(team: &DirectoryTeam) -> bool {
+    team.labels().get(meta::MANAGED_BY).is_none_or(|by| by != MANAGER)
 }
 
 fn selector(group: &GroupRef) -> Selector {
@@ -172,351 +206,5 @@ fn selector(group: &GroupRef) -> Selector {
         (Some(id), ..) => Selector::Id(id.clone()),
         (_, Some(name), _) => Selector::DisplayName(name.clone()),
         (.., external) => Selector::ExternalId(external.clone().unwrap_or_default()),
-    }
-}
-
-/// What one pass found and did.
-struct Facts {
-    /// `None` where the namespace is no organization.
-    organization: Option<String>,
-    accepted: Verdict,
-    /// `None` where there is no directory.
-    group: Option<Match>,
-    wanted: Wanted,
-    applied: usize,
-    /// Roles that we may not bind.
-    forbidden: BTreeSet<String>,
-}
-
-impl Facts {
-    fn refused(accepted: Verdict) -> Self {
-        Self {
-            organization: None,
-            accepted,
-            group: None,
-            wanted: Wanted::default(),
-            applied: 0,
-            forbidden: BTreeSet::new(),
-        }
-    }
-}
-
-fn list(names: &BTreeSet<String>) -> String {
-    names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
-}
-
-fn accepted(wanted: &Wanted, organization: &str) -> Verdict {
-    if !wanted.role_not_grantable.is_empty() {
-        let message = format!(
-            "The IdentityClass doesn't let teams have {}: ask the platform team, or name another role. Until then nobody is in this team.",
-            list(&wanted.role_not_grantable)
-        );
-        return Verdict::no(reason::ROLE_NOT_GRANTABLE, message);
-    }
-    if !wanted.namespace_not_ours.is_empty() {
-        let message = format!(
-            "Not this organization's: {}. The platform team labels its namespaces {}={organization}; \
-             its own is never one of them. Until then nobody is in this team.",
-            list(&wanted.namespace_not_ours),
-            meta::ORGANIZATION
-        );
-        return Verdict::no(reason::NAMESPACE_NOT_OURS, message);
-    }
-    Verdict::yes(reason::ACCEPTED, "")
-}
-
-/// Nothing else is looked at where the namespace is no organization.
-fn refused(facts: &Facts) -> Verdict {
-    Verdict { truth: Truth::False, ..facts.accepted.clone() }
-}
-
-fn resolved(team: &DirectoryTeam, facts: &Facts) -> Verdict {
-    if facts.organization.is_none() {
-        return refused(facts);
-    }
-    let sync = &team.spec.directory_sync_ref.name;
-    if facts.group.is_none() {
-        let message = format!(
-            "There is no DirectorySync {sync} in this namespace: make it, or make this team anew \
-             with another."
-        );
-        return Verdict::no(reason::DIRECTORY_SYNC_NOT_FOUND, message);
-    }
-    if !facts.wanted.role_not_found.is_empty() {
-        let message = format!(
-            "There is no ClusterRole {}: ask the platform team to make it, or name another.",
-            list(&facts.wanted.role_not_found)
-        );
-        return Verdict::no(reason::ROLE_NOT_FOUND, message);
-    }
-    if !facts.wanted.namespace_not_found.is_empty() {
-        let message = format!(
-            "There is no namespace {}: correct the name, or have it made and labelled.",
-            list(&facts.wanted.namespace_not_found)
-        );
-        return Verdict::no(reason::NAMESPACE_NOT_FOUND, message);
-    }
-    Verdict::yes(reason::RESOLVED_REFS, "")
-}
-
-fn found(team: &DirectoryTeam, facts: &Facts) -> Verdict {
-    let sync = &team.spec.directory_sync_ref.name;
-    match &facts.group {
-        _ if facts.organization.is_none() => refused(facts),
-        Some(Match::Found { group, .. }) => {
-            Verdict::yes(reason::FOUND, format!("The group {} of {sync}.", group.display_name))
-        }
-        None => Verdict::no(
-            reason::NOT_FOUND,
-            format!("There is no DirectorySync {sync} to look for the group in."),
-        ),
-        Some(Match::NotFound) => Verdict::no(
-            reason::NOT_FOUND,
-            format!(
-                "{sync} has no such group: push it from the company IdP, or correct spec.group."
-            ),
-        ),
-        Some(Match::Ambiguous(number)) => Verdict::no(
-            reason::AMBIGUOUS,
-            format!(
-                "{sync} has {number} groups of that name: name the one that is meant by its externalId, its id at the company IdP, or rename one there."
-            ),
-        ),
-    }
-}
-
-fn permissions_applied(team: &DirectoryTeam, facts: &Facts) -> Verdict {
-    if facts.organization.is_none() {
-        return refused(facts);
-    }
-    if team.spec.suspend == Some(true) {
-        let message = format!(
-            "Suspended: {} RoleBindings stay as they are, whatever the permissions say now.",
-            facts.applied
-        );
-        return Verdict::no(reason::SUSPENDED, message);
-    }
-    let desired = facts.wanted.bindings.len();
-    if !facts.forbidden.is_empty() {
-        return Verdict::no(
-            reason::FORBIDDEN,
-            format!(
-                "The API server lets Rollcall not bind {}: the chart's value grantableClusterRoles \
-                 doesn't name it, or an admission policy refuses it there.",
-                list(&facts.forbidden)
-            ),
-        );
-    }
-    let wanted = &facts.wanted;
-    let out_of_reach = [
-        &wanted.role_not_grantable,
-        &wanted.namespace_not_ours,
-        &wanted.role_not_found,
-        &wanted.namespace_not_found,
-    ]
-    .into_iter()
-    .any(|names| !names.is_empty());
-    if out_of_reach || facts.applied < desired {
-        let message = format!(
-            "{} RoleBindings stand; Accepted and ResolvedRefs say what is in the way of the others.",
-            facts.applied
-        );
-        return Verdict::no(reason::PARTIALLY_APPLIED, message);
-    }
-    let asked = team.spec.permissions.as_ref().is_some_and(|p| !p.is_empty());
-    if !asked {
-        let message = "Nobody gets access through this team yet: it has no permissions.";
-        return Verdict::yes(reason::NO_PERMISSIONS, message);
-    }
-    if desired == 0 {
-        let message =
-            "Nobody gets access through this team yet: its permissions name no namespace.";
-        return Verdict::yes(reason::NO_PERMISSIONS, message);
-    }
-    Verdict::yes(reason::APPLIED, format!("{desired} RoleBindings."))
-}
-
-fn decide(team: &DirectoryTeam, facts: &Facts, now: &Time) -> DirectoryTeamStatus {
-    let resolved = resolved(team, facts);
-    let found = found(team, facts);
-    let applied = permissions_applied(team, facts);
-    let suspended = team.spec.suspend == Some(true);
-    let ready = if suspended {
-        Verdict::no(reason::SUSPENDED, "Suspended: the team's bindings stay as they are.")
-    } else {
-        all_of(&[&facts.accepted, &resolved, &found, &applied], applied.message.clone())
-    };
-    let waiting = match () {
-        () if suspended || ready.is_yes() => Waiting::No,
-        // what others may make any time: a directory, a role, a namespace, a group
-        () if facts.accepted.is_yes() && facts.forbidden.is_empty() => match facts.group {
-            Some(Match::Ambiguous(_)) => Waiting::Edit,
-            _ => Waiting::Outside,
-        },
-        () => Waiting::Edit,
-    };
-    let (group, members) = match &facts.group {
-        Some(Match::Found { group, active_members }) => {
-            let status =
-                GroupStatus { id: group.id.to_string(), display_name: group.display_name.clone() };
-            (Some(status), Some(*active_members))
-        }
-        _ => (None, None),
-    };
-    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-    let old = team.status.as_ref().map_or(&[][..], |s| &s.conditions);
-    let mut conditions = Conditions::new(old, team.metadata.generation, now);
-    conditions.set(kind::ACCEPTED, &facts.accepted);
-    conditions.set(kind::RESOLVED_REFS, &resolved);
-    conditions.set(kind::GROUP_FOUND, &found);
-    conditions.set(kind::PERMISSIONS_APPLIED, &applied);
-    DirectoryTeamStatus {
-        observed_generation: team.metadata.generation,
-        source: Some("Directory Group".into()),
-        group,
-        members,
-        kubernetes_group: facts
-            .organization
-            .as_ref()
-            .map(|organization| kubernetes_group(organization, &team.name_any())),
-        bindings: facts.organization.as_ref().map(|_| BindingCounts {
-            desired: count(facts.wanted.bindings.len()),
-            applied: count(facts.applied),
-        }),
-        conditions: conditions.ready(&ready, waiting),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        api::{
-            DirectoryTeamSpec, LocalRef, Permission,
-            conditions::{find, reason_of},
-        },
-        ledger::Group,
-    };
-    use jiff::Timestamp;
-    use uuid::Uuid;
-
-    fn at(second: i64) -> Time {
-        Time(Timestamp::from_second(second).unwrap())
-    }
-
-    fn team(permissions: bool) -> DirectoryTeam {
-        let permission =
-            Permission { name: "developers".into(), cluster_role: "edit".into(), namespaces: None };
-        let spec = DirectoryTeamSpec {
-            directory_sync_ref: LocalRef { name: "okta".into() },
-            group: GroupRef { display_name: Some("Engineering".into()), ..GroupRef::default() },
-            permissions: permissions.then(|| vec![permission]),
-            suspend: None,
-        };
-        DirectoryTeam::new("engineering", spec)
-    }
-
-    fn facts() -> Facts {
-        let group =
-            Group { id: Uuid::nil(), display_name: "Engineering".into(), external_id: None };
-        let wanted = Wanted { bindings: vec![RoleBinding::default()], ..Wanted::default() };
-        Facts {
-            organization: Some("acme".into()),
-            accepted: Verdict::yes(reason::ACCEPTED, ""),
-            group: Some(Match::Found { group, active_members: 2 }),
-            wanted,
-            applied: 1,
-            forbidden: BTreeSet::new(),
-        }
-    }
-
-    fn one(name: &str) -> BTreeSet<String> {
-        [name.to_owned()].into()
-    }
-
-    #[test]
-    fn a_team_whose_group_and_roles_are_there_is_ready() {
-        let status = decide(&team(true), &facts(), &at(1));
-        assert_eq!(reason_of(&status.conditions, kind::READY), reason::READY);
-        assert_eq!(reason_of(&status.conditions, kind::PERMISSIONS_APPLIED), reason::APPLIED);
-        assert_eq!(status.members, Some(2));
-        assert_eq!(status.source.as_deref(), Some("Directory Group"));
-        assert_eq!(status.kubernetes_group.as_deref(), Some("rollcall:acme:engineering"));
-    }
-
-    #[test]
-    fn each_thing_that_is_wrong_has_its_reason() {
-        let with = |change: fn(&mut Facts)| {
-            let mut facts = facts();
-            change(&mut facts);
-            facts
-        };
-        for (facts, condition, because) in [
-            (
-                with(|f| f.accepted = Verdict::no(reason::ROLE_NOT_GRANTABLE, "")),
-                kind::ACCEPTED,
-                reason::ROLE_NOT_GRANTABLE,
-            ),
-            (with(|f| f.group = None), kind::RESOLVED_REFS, reason::DIRECTORY_SYNC_NOT_FOUND),
-            (
-                with(|f| f.wanted.role_not_found = one("edit")),
-                kind::RESOLVED_REFS,
-                reason::ROLE_NOT_FOUND,
-            ),
-            (
-                with(|f| f.wanted.namespace_not_found = one("web")),
-                kind::RESOLVED_REFS,
-                reason::NAMESPACE_NOT_FOUND,
-            ),
-            (with(|f| f.group = Some(Match::NotFound)), kind::GROUP_FOUND, reason::NOT_FOUND),
-            (with(|f| f.group = Some(Match::Ambiguous(2))), kind::GROUP_FOUND, reason::AMBIGUOUS),
-            (with(|f| f.forbidden = one("edit")), kind::PERMISSIONS_APPLIED, reason::FORBIDDEN),
-            (with(|f| f.applied = 0), kind::PERMISSIONS_APPLIED, reason::PARTIALLY_APPLIED),
-        ] {
-            let status = decide(&team(true), &facts, &at(1));
-            assert_eq!(reason_of(&status.conditions, condition), because);
-            assert_eq!(reason_of(&status.conditions, kind::READY), because);
-        }
-    }
-
-    #[test]
-    fn what_is_out_of_the_ceiling_or_elsewhere_is_not_accepted() {
-        let role = Wanted { role_not_grantable: one("cluster-admin"), ..Wanted::default() };
-        assert_eq!(accepted(&role, "acme").reason, reason::ROLE_NOT_GRANTABLE);
-        let place = Wanted { namespace_not_ours: one("kube-system"), ..Wanted::default() };
-        assert_eq!(accepted(&place, "acme").reason, reason::NAMESPACE_NOT_OURS);
-        assert!(accepted(&Wanted::default(), "acme").is_yes());
-    }
-
-    #[test]
-    fn a_team_without_permissions_says_that_nobody_gets_access() {
-        let none = Facts { wanted: Wanted::default(), applied: 0, ..facts() };
-        for permissions in [false, true] {
-            let status = decide(&team(permissions), &none, &at(1));
-            let applied = find(&status.conditions, kind::PERMISSIONS_APPLIED).unwrap();
-            assert_eq!(
-                (applied.status.as_str(), applied.reason.as_str()),
-                ("True", reason::NO_PERMISSIONS)
-            );
-            assert!(applied.message.starts_with("Nobody gets access"));
-        }
-    }
-
-    #[test]
-    fn deciding_twice_changes_nothing() {
-        for facts in [facts(), Facts::refused(Verdict::no(reason::CLASS_NOT_FOUND, ""))] {
-            let mut team = team(true);
-            let first = decide(&team, &facts, &at(1));
-            team.status = Some(first.clone());
-            assert_eq!(decide(&team, &facts, &at(9)), first);
-        }
-    }
-
-    #[test]
-    fn a_suspended_team_says_so() {
-        let mut team = team(true);
-        team.spec.suspend = Some(true);
-        let status = decide(&team, &facts(), &at(1));
-        assert_eq!(reason_of(&status.conditions, kind::READY), reason::SUSPENDED);
     }
 }

@@ -1,16 +1,19 @@
 //! "Import Directory Groups": which groups become teams, under which names. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use aws_lc_rs::digest;
 use kube::{Resource, ResourceExt, api::ObjectMeta};
+use serde_json::{Value, json};
 use uuid::Uuid;
-use wildmatch::WildMatch;
 
 use super::{MANAGER, is_deleted};
 use crate::{
     api::{DirectorySync, DirectoryTeam, DirectoryTeamSpec, GroupRef, ImportSpec, LocalRef, meta},
-    ledger::Group,
+    ledger::{Globs, Group},
 };
 
 /// The longest name a team may have.
@@ -19,55 +22,82 @@ const LONGEST: usize = 63;
 /// What is to be done.
 #[derive(Debug, Default)]
 pub struct Plan {
-    pub apply: Vec<DirectoryTeam>,
-    pub delete: Vec<DirectoryTeam>,
+    pub create: Vec<DirectoryTeam>,
+    /// Teams as they are, with what they are to become.
+    pub change: Vec<(Arc<DirectoryTeam>, DirectoryTeamSpec)>,
+    /// Another team stands for their group.
+    pub step_back: Vec<Arc<DirectoryTeam>>,
+    /// Their group is gone, or isn't imported any more: to be removed within the limits.
+    pub remove: Vec<Arc<DirectoryTeam>>,
+    /// How many imported teams there are, those included that are to be removed.
+    pub standing: usize,
 }
 
-/// The difference between the teams that `import` asks for and those that there are.
+/// The difference between the teams that the import of `sync` asks for and those that there are.
 ///
 /// `teams` are all teams of the namespace, `pinned` the groups that teams stand for. One made by
 /// hand wins, and is never changed.
+///
+/// Where a group is gone and another comes that would have its team's name, that one gets the team:
+/// an IdP that pushes all of its groups anew changes nobody's access for good.
 pub fn plan(
     sync: &DirectorySync,
-    import: Option<&ImportSpec>,
     groups: &[Group],
-    teams: &[DirectoryTeam],
+    teams: &[Arc<DirectoryTeam>],
     pinned: &BTreeMap<String, Uuid>,
 ) -> Plan {
-    let mut names: BTreeSet<String> = teams.iter().map(ResourceExt::name_any).collect();
+    let mut names: BTreeSet<String> = teams.iter().map(|team| team.name_any()).collect();
     // a team on its way out holds its name, and no group
-    let staying = teams.iter().filter(|team| !is_deleted(*team));
+    let staying = teams.iter().filter(|team| !is_deleted(team.as_ref()));
     let (imported, by_hand): (Vec<_>, Vec<_>) = staying.partition(|team| is_imported(team, sync));
     let taken: BTreeSet<_> = by_hand.iter().filter_map(|t| pinned.get(&t.name_any())).collect();
-    let mut current: BTreeMap<Uuid, &DirectoryTeam> = BTreeMap::new();
+    let mut current: BTreeMap<Uuid, &Arc<DirectoryTeam>> = BTreeMap::new();
     let mut plan = Plan::default();
     for team in imported {
         match group_id(team) {
             Some(id) if !current.contains_key(&id) => drop(current.insert(id, team)),
-            _ => plan.delete.push(team.clone()),
+            _ => plan.step_back.push(team.clone()),
         }
     }
+    plan.standing = current.len();
+    let (import, let_in) = (import_globs(sync), let_in(sync));
+    let there: BTreeSet<_> = groups.iter().map(|group| group.id).collect();
+    let mut orphans: BTreeMap<String, Uuid> = current
+        .iter()
+        .filter(|(id, _)| !there.contains(id))
+        .map(|(id, team)| (team.name_any(), *id))
+        .collect();
     for group in groups {
-        let wanted = import.is_some_and(|import| matches(import, &group.display_name))
-            && !taken.contains(&group.id)
-            && !by_hand.iter().any(|team| names_group(team, sync, group));
-        if !wanted {
+        let name = &group.display_name;
+        if !import.as_ref().is_some_and(|globs| globs.matches(name)) || !let_in.matches(name) {
             continue;
         }
+        let by_hand =
+            taken.contains(&group.id) || by_hand.iter().any(|team| names_group(team, sync, group));
         let have = current.remove(&group.id);
-        let name = have.map_or_else(|| team_name(group, &names), ResourceExt::name_any);
-        names.insert(name.clone());
-        let want = team(sync, import, group, &name);
-        if have.is_none_or(|have| !same(have, &want)) {
-            plan.apply.push(want);
+        if by_hand {
+            plan.step_back.extend(have.cloned());
+            continue;
+        }
+        let orphan =
+            || orphans.remove(&label(&group.display_name)).and_then(|id| current.remove(&id));
+        let want = spec(sync, group);
+        match have.or_else(orphan) {
+            Some(have) if !same(have, &want) => plan.change.push((have.clone(), want)),
+            Some(_) => {}
+            None => {
+                let name = team_name(group, &names);
+                names.insert(name.clone());
+                plan.create.push(team(sync, group, &name, want));
+            }
         }
     }
-    plan.delete.extend(current.into_values().cloned());
+    plan.remove.extend(current.into_values().cloned());
     plan
 }
 
 /// Whether a team is one that we made for `sync`.
-fn is_imported(team: &DirectoryTeam, sync: &DirectorySync) -> bool {
+pub fn is_imported(team: &DirectoryTeam, sync: &DirectorySync) -> bool {
     team.labels().get(meta::MANAGED_BY).is_some_and(|by| by == MANAGER)
         && team.labels().get(meta::OWNER_UID) == sync.meta().uid.as_ref()
 }
@@ -85,16 +115,22 @@ fn names_group(team: &DirectoryTeam, sync: &DirectorySync, group: &Group) -> boo
             || (by.external_id.is_some() && by.external_id == group.external_id))
 }
 
-fn matches(import: &ImportSpec, name: &str) -> bool {
-    let any = |globs: &[String]| globs.iter().any(|glob| WildMatch::new(glob).matches(name));
-    any(&import.include) && !any(import.exclude.as_deref().unwrap_or_default())
+/// Which groups teams may stand for at all.
+pub fn let_in(sync: &DirectorySync) -> Globs {
+    let groups = sync.spec.groups.clone().unwrap_or_default();
+    Globs { include: groups.include, exclude: groups.exclude.unwrap_or_default() }
 }
 
-/// A readable DNS label (RFC 1123, 2.1) of the group's name; with a short hash where that is
-/// taken or nothing of it is left.
-fn team_name(group: &Group, taken: &BTreeSet<String>) -> String {
+/// Which of them are imported, if any.
+fn import_globs(sync: &DirectorySync) -> Option<Globs> {
+    let ImportSpec { include, exclude, .. } = sync.spec.teams.as_ref()?.import.clone()?;
+    Some(Globs { include: Some(include), exclude: exclude.unwrap_or_default() })
+}
+
+/// What a DNS label (RFC 1123, 2.1) can keep of a group's name; maybe nothing.
+fn label(name: &str) -> String {
     let mut label = String::new();
-    for c in group.display_name.to_lowercase().chars() {
+    for c in name.to_lowercase().chars() {
         if c.is_ascii_alphanumeric() {
             label.push(c);
         } else if !label.is_empty() && !label.ends_with('-') {
@@ -102,29 +138,35 @@ fn team_name(group: &Group, taken: &BTreeSet<String>) -> String {
         }
     }
     label.truncate(LONGEST); // ASCII alone
-    let label = label.trim_end_matches('-');
-    if !label.is_empty() && !taken.contains(label) {
-        return label.to_owned();
+    label.truncate(label.trim_end_matches('-').len());
+    label
+}
+
+/// A readable label of the group's name; with a short hash where that is taken or nothing of it is
+/// left.
+fn team_name(group: &Group, taken: &BTreeSet<String>) -> String {
+    let label = label(&group.display_name);
+    if !label.is_empty() && !taken.contains(&label) {
+        return label;
     }
     let hash = digest::digest(&digest::SHA256, group.id.as_bytes());
     let hash: String = hash.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-    let stem = if label.is_empty() { "group" } else { label };
+    let stem = if label.is_empty() { "group" } else { &label };
     let stem = &stem[..stem.len().min(LONGEST - hash.len() - 1)];
     format!("{}-{hash}", stem.trim_end_matches('-'))
 }
 
-fn team(
-    sync: &DirectorySync,
-    import: Option<&ImportSpec>,
-    group: &Group,
-    name: &str,
-) -> DirectoryTeam {
-    let spec = DirectoryTeamSpec {
+fn spec(sync: &DirectorySync, group: &Group) -> DirectoryTeamSpec {
+    let import = sync.spec.teams.as_ref().and_then(|teams| teams.import.as_ref());
+    DirectoryTeamSpec {
         directory_sync_ref: LocalRef { name: sync.name_any() },
         group: GroupRef { id: Some(group.id.to_string()), ..GroupRef::default() },
         permissions: import.and_then(|import| import.permissions.clone()),
         suspend: None,
-    };
+    }
+}
+
+fn team(sync: &DirectorySync, group: &Group, name: &str, spec: DirectoryTeamSpec) -> DirectoryTeam {
     let mut team = DirectoryTeam::new(name, spec);
     let pair = |key: &str, value: String| (key.to_owned(), value);
     team.metadata = ObjectMeta {
@@ -140,31 +182,46 @@ fn team(
     team
 }
 
-/// Whether a team has all that we want of it; what others added to it is theirs.
-fn same(have: &DirectoryTeam, want: &DirectoryTeam) -> bool {
-    let spec = DirectoryTeamSpec { suspend: None, ..have.spec.clone() };
-    spec == want.spec
+/// Whether a team is as we want it; whether it is suspended is for others to say.
+fn same(have: &DirectoryTeam, want: &DirectoryTeamSpec) -> bool {
+    DirectoryTeamSpec { suspend: None, ..have.spec.clone() } == *want
+}
+
+/// The change that makes `have` what it is to become, and nothing else of it: a merge patch
+/// (RFC 7386) on the very object that was seen.
+pub fn change(have: &DirectoryTeam, want: &DirectoryTeamSpec) -> Value {
+    json!({
+        "metadata": {
+            "resourceVersion": have.resource_version(),
+            "annotations": { meta::GROUP_ID: want.group.id },
+        },
+        "spec": {
+            "group": {
+                "id": want.group.id, "displayName": Value::Null, "externalId": Value::Null,
+            },
+            "permissions": want.permissions,
+        },
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{DirectorySyncSpec, SourceSpec};
 
-    fn sync() -> DirectorySync {
-        let spec = DirectorySyncSpec { suspend: None, source: SourceSpec::default(), teams: None };
-        let mut sync = DirectorySync::new("okta", spec);
+    /// One that imports what matches, without what matches the other.
+    fn importing(include: &str, exclude: &str) -> DirectorySync {
+        let spec = json!({
+            "source": { "scim": {} },
+            "teams": { "import": { "include": [include], "exclude": [exclude] } },
+        });
+        let mut sync = DirectorySync::new("okta", serde_json::from_value(spec).unwrap());
         sync.metadata.namespace = Some("acme".into());
         sync.metadata.uid = Some("s1".into());
         sync
     }
 
-    fn import(include: &str, exclude: &str) -> ImportSpec {
-        ImportSpec {
-            include: vec![include.into()],
-            exclude: Some(vec![exclude.into()]),
-            permissions: None,
-        }
+    fn sync() -> DirectorySync {
+        importing("Team *", "*secret*")
     }
 
     fn group(id: u128, name: &str) -> Group {
@@ -181,75 +238,113 @@ mod tests {
         DirectoryTeam::new(name, spec)
     }
 
-    fn names(teams: &[DirectoryTeam]) -> Vec<String> {
-        teams.iter().map(ResourceExt::name_any).collect()
+    fn names<'a>(teams: impl IntoIterator<Item = &'a DirectoryTeam>) -> Vec<String> {
+        teams.into_iter().map(ResourceExt::name_any).collect()
     }
 
-    fn run(groups: &[Group], teams: &[DirectoryTeam]) -> Plan {
-        plan(&sync(), Some(&import("Team *", "*secret*")), groups, teams, &BTreeMap::new())
+    fn removed(plan: &Plan) -> Vec<String> {
+        names(plan.remove.iter().map(AsRef::as_ref))
+    }
+
+    fn is_empty(plan: &Plan) -> bool {
+        let Plan { create, change, step_back, remove, .. } = plan;
+        create.is_empty() && change.is_empty() && step_back.is_empty() && remove.is_empty()
+    }
+
+    fn run(groups: &[Group], teams: &[Arc<DirectoryTeam>]) -> Plan {
+        plan(&sync(), groups, teams, &BTreeMap::new())
+    }
+
+    /// The teams that are made of these groups.
+    fn made(groups: &[Group]) -> Vec<Arc<DirectoryTeam>> {
+        run(groups, &[]).create.into_iter().map(Arc::new).collect()
     }
 
     #[test]
     fn groups_that_match_become_teams_with_readable_names() {
         let groups =
             [group(1, "Team Rocket & Söhne"), group(2, "Team secret"), group(3, "Everyone")];
-        assert_eq!(names(&run(&groups, &[]).apply), ["team-rocket-s-hne"]);
-        let nothing = plan(&sync(), None, &groups, &[], &BTreeMap::new());
-        assert!(nothing.apply.is_empty() && nothing.delete.is_empty());
+        assert_eq!(names(&run(&groups, &[]).create), ["team-rocket-s-hne"]);
+        let mut without = sync();
+        without.spec.teams = None;
+        assert!(is_empty(&plan(&without, &groups, &[], &BTreeMap::new())));
+    }
+
+    #[test]
+    fn a_group_that_the_directory_leaves_out_is_not_imported() {
+        let mut sync = importing("*", "-");
+        sync.spec.groups =
+            serde_json::from_value(json!({ "include": ["Team *"], "exclude": ["*x"] })).unwrap();
+        let groups = [group(1, "Team a"), group(2, "Team x"), group(3, "Staff")];
+        let plan = plan(&sync, &groups, &[], &BTreeMap::new());
+        assert_eq!(names(&plan.create), ["team-a"]);
     }
 
     #[test]
     fn a_second_pass_changes_nothing_and_a_rename_keeps_the_name() {
-        let first = run(&[group(1, "Team A")], &[]).apply;
-        let again = run(&[group(1, "Team A")], &first);
-        assert!(again.apply.is_empty() && again.delete.is_empty());
-        let renamed = run(&[group(1, "Team B")], &first);
-        assert!(renamed.apply.is_empty() && renamed.delete.is_empty());
+        let first = made(&[group(1, "Team A")]);
+        assert!(is_empty(&run(&[group(1, "Team A")], &first)));
+        assert!(is_empty(&run(&[group(1, "Team B")], &first)));
     }
 
     #[test]
     fn a_group_that_goes_or_matches_no_more_takes_its_team_along() {
-        let first = run(&[group(1, "Team A")], &[]).apply;
-        assert_eq!(names(&run(&[], &first).delete), ["team-a"]);
-        assert_eq!(names(&run(&[group(1, "secret Team A")], &first).delete), ["team-a"]);
+        let first = made(&[group(1, "Team A")]);
+        let gone = run(&[], &first);
+        assert_eq!((removed(&gone), gone.standing), (vec!["team-a".to_owned()], 1));
+        assert_eq!(removed(&run(&[group(1, "secret Team A")], &first)), ["team-a"]);
+    }
+
+    #[test]
+    fn a_group_that_is_pushed_anew_gets_its_team_back() {
+        let first = made(&[group(1, "Team A"), group(2, "Team B")]);
+        let anew = run(&[group(3, "Team A"), group(2, "Team B")], &first);
+        assert!(anew.create.is_empty() && anew.remove.is_empty());
+        let (have, want) = &anew.change[0];
+        assert_eq!(have.name_any(), "team-a");
+        assert_eq!(want.group.id, Some(Uuid::from_u128(3).to_string()));
+        let patch = change(have, want);
+        assert_eq!(patch["metadata"]["annotations"][meta::GROUP_ID], json!(want.group.id));
+        assert_eq!(patch["spec"]["permissions"], Value::Null);
+        // while the first is there, another of the name is another
+        let both = run(&[group(1, "Team A"), group(2, "Team B"), group(3, "Team A")], &first);
+        assert!(names(&both.create)[0].starts_with("team-a-") && both.change.is_empty());
     }
 
     #[test]
     fn only_colliding_names_get_a_hash_and_all_are_labels() {
         let long = format!("Team {}", "x".repeat(99));
         let groups = [group(1, "Team A"), group(2, "Team (a)"), group(3, &long)];
-        let made = names(&run(&groups, &[]).apply);
+        let made = names(&run(&groups, &[]).create);
         assert_eq!(made[0], "team-a");
         assert!(made[1].starts_with("team-a-") && made[1] != "team-a-");
         assert!(made.iter().all(|name| name.len() <= LONGEST));
-        let nameless =
-            plan(&sync(), Some(&import("*", "-")), &[group(4, "工程")], &[], &BTreeMap::new());
-        assert!(names(&nameless.apply)[0].starts_with("group-"));
+        let nameless = plan(&importing("*", "-"), &[group(4, "工程")], &[], &BTreeMap::new());
+        assert!(names(&nameless.create)[0].starts_with("group-"));
     }
 
     #[test]
     fn a_team_made_by_hand_wins_and_is_never_changed() {
-        let first = run(&[group(1, "Team A")], &[]).apply;
+        let first = made(&[group(1, "Team A")]);
         for named in [
             GroupRef { display_name: Some("Team A".into()), ..GroupRef::default() },
             GroupRef { id: Some(Uuid::from_u128(1).to_string()), ..GroupRef::default() },
         ] {
             let mut teams = first.clone();
-            teams.push(by_hand("mine", named));
+            teams.push(Arc::new(by_hand("mine", named)));
             let stepped_back = run(&[group(1, "Team A")], &teams);
-            assert!(stepped_back.apply.is_empty());
-            assert_eq!(names(&stepped_back.delete), ["team-a"]);
+            assert!(stepped_back.create.is_empty() && stepped_back.remove.is_empty());
+            assert_eq!(names(stepped_back.step_back.iter().map(AsRef::as_ref)), ["team-a"]);
         }
         // one that stands for another group only keeps its name
         let other = GroupRef { display_name: Some("Other".into()), ..GroupRef::default() };
-        let beside = run(&[group(1, "Team A")], &[by_hand("team-a", other)]);
-        assert!(names(&beside.apply)[0].starts_with("team-a-"));
-        assert!(beside.delete.is_empty());
+        let beside = run(&[group(1, "Team A")], &[Arc::new(by_hand("team-a", other))]);
+        assert!(names(&beside.create)[0].starts_with("team-a-"));
+        assert!(beside.step_back.is_empty() && beside.change.is_empty());
         // and one that is pinned to a group since renamed is known by the ledger
         let elsewhere = GroupRef { display_name: Some("Old".into()), ..GroupRef::default() };
         let pinned = BTreeMap::from([("mine".to_owned(), Uuid::from_u128(1))]);
-        let (groups, teams) = ([group(1, "Team A")], [by_hand("mine", elsewhere)]);
-        let pinned = plan(&sync(), Some(&import("*", "-")), &groups, &teams, &pinned);
-        assert!(pinned.apply.is_empty());
+        let (groups, teams) = ([group(1, "Team A")], [Arc::new(by_hand("mine", elsewhere))]);
+        assert!(is_empty(&plan(&importing("*", "-"), &groups, &teams, &pinned)));
     }
 }

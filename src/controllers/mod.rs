@@ -1,10 +1,12 @@
 //! The Kubernetes side: one file per kind, all of the same shape. `run` wires the watches,
 //! `reconcile` observes, decides (a pure function), acts and records.
 
+mod binding_index;
 mod bindings;
 mod claimants;
 mod connection_refs;
 mod connection_status;
+mod crash;
 mod directory_sync;
 mod directory_team;
 mod identity_class;
@@ -12,11 +14,15 @@ mod idp_metadata;
 mod imports;
 mod installation;
 mod nudges;
+mod removals;
 mod role_bindings;
+mod scim_token;
 mod secrets;
 mod sso_connection;
 mod status;
 mod sweep;
+mod team_groups;
+mod team_status;
 mod tenancy;
 mod verified_domain;
 
@@ -48,9 +54,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use self::{
+    binding_index::BindingIndex,
     claimants::Claimants,
     installation::Installation,
     nudges::{Nudge, Nudges},
+    team_groups::TeamGroups,
     tenancy::Tenancy,
 };
 use crate::{
@@ -157,6 +165,8 @@ struct Context {
     syncs: Store<DirectorySync>,
     teams: Store<DirectoryTeam>,
     claimants: Claimants,
+    bindings: BindingIndex,
+    team_groups: TeamGroups,
 }
 
 /// Run all controllers until `stop`. Returns once every pass under way has ended.
@@ -203,6 +213,8 @@ pub async fn run(
         settings,
         metrics,
         claimants: Claimants::new(domains.clone()),
+        bindings: BindingIndex::new(),
+        team_groups: TeamGroups::default(),
         domains,
         connections,
         syncs,

@@ -1,22 +1,20 @@
-//! RoleBindings in the cluster: read, written and deleted as planned.
+//! Bindings in the cluster: read, written and deleted as planned.
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
+use jiff::Timestamp;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
 use kube::{
     Api, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
 
 use super::{
     Context, MANAGER, Result,
-    bindings::{is_successor, plan, same_name},
-    delete_seen, namespace,
+    binding_index::Bound,
+    bindings::{Binding, Place, Standing, is_successor, plan},
 };
-use crate::{
-    api::{DirectoryTeam, meta},
-    ledger::Grant,
-};
+use crate::{api::DirectoryTeam, ledger::Grant};
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -29,6 +27,8 @@ pub struct Kept {
     pub forbidden: BTreeSet<String>,
     /// Roles that are not there.
     pub missing: BTreeSet<String>,
+    /// When the first of those that were left as they are ends.
+    pub ends: Option<Timestamp>,
 }
 
 /// Make the team's bindings those that are wanted. One that can't be made holds back no deletion
@@ -36,96 +36,123 @@ pub struct Kept {
 ///
 /// # Errors
 /// The first thing that went wrong, after all else was done.
-pub async fn keep(team: &DirectoryTeam, wanted: &[RoleBinding], ctx: &Context) -> Result<Kept> {
-    let current = current(team, ctx).await?;
+pub async fn keep(team: &DirectoryTeam, wanted: &[Binding], ctx: &Context) -> Result<Kept> {
+    let current = current(team, ctx).await;
     let plan = plan(&current, wanted);
     let mut kept = Kept { applied: wanted.len() - plan.apply.len(), ..Kept::default() };
     let mut failed = None;
     let (mut unmade, mut left) = (vec![], vec![]);
     // one of the same name goes first, all else goes after its successor stands
     let (anew, over): (Vec<_>, Vec<_>) =
-        plan.delete.into_iter().partition(|have| plan.apply.iter().any(|w| same_name(have, w)));
+        plan.delete.into_iter().partition(|have| plan.apply.iter().any(|w| w.place == have.place));
     for binding in anew {
-        failed = delete(ctx, binding).await.err().or(failed);
+        failed = delete(ctx, &binding.place, binding.seen()).await.err().or(failed);
     }
     for binding in plan.apply {
-        let role = &binding.role_ref.name;
         match apply(ctx, binding).await {
             Ok(()) => {
                 kept.applied += 1;
                 continue;
             }
             Err(kube::Error::Api(error)) if error.is_forbidden() => {
-                kept.forbidden.insert(role.clone());
+                kept.forbidden.insert(binding.role.clone());
             }
             // its role, which we may not look at, or its namespace, which went meanwhile
             Err(kube::Error::Api(error)) if error.is_not_found() => {
-                if error.details.is_some_and(|details| details.name == *role) {
-                    kept.missing.insert(role.clone());
+                if error.details.is_some_and(|details| details.name == binding.role) {
+                    kept.missing.insert(binding.role.clone());
                 }
             }
             Err(error) => failed = failed.or(Some(error.into())),
         }
         unmade.push(binding);
     }
+    let now = Timestamp::now();
     for binding in over {
-        if unmade.iter().any(|successor| is_successor(successor, binding)) {
+        let replaced = unmade.iter().any(|new| is_successor(&new.place, &binding.place));
+        if replaced && !binding.is_over(now) {
             left.push(binding);
         } else {
-            failed = delete(ctx, binding).await.err().or(failed);
+            failed = delete(ctx, &binding.place, binding.seen()).await.err().or(failed);
         }
     }
-    let made = wanted.iter().filter(|want| !unmade.iter().any(|un| same_name(un, want)));
-    kept.grants = grants(made.chain(left));
+    let made = wanted.iter().filter(|want| !unmade.iter().any(|un| un.place == want.place));
+    kept.grants = distinct(made.map(Binding::grant).chain(left.iter().map(|b| b.grant())));
+    kept.ends = left.iter().filter_map(|binding| binding.expires_at).min();
     failed.map_or(Ok(kept), Err)
 }
 
-/// What bindings give, in order and each once.
-fn grants<'a>(bindings: impl Iterator<Item = &'a RoleBinding>) -> Vec<Grant> {
-    let grant = |binding: &RoleBinding| Grant {
-        namespace: namespace(binding),
-        cluster_role: binding.role_ref.name.clone(),
-    };
-    bindings.map(grant).collect::<BTreeSet<_>>().into_iter().collect()
+/// In order and each once.
+fn distinct(grants: impl Iterator<Item = Grant>) -> Vec<Grant> {
+    grants.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// Delete the team's bindings but those in the namespaces `but`.
+/// Leave the team's bindings as they are, and delete those that may not `stay`.
 ///
 /// # Errors
 /// The first thing that went wrong, after all else was done.
-pub async fn delete_all(
+pub async fn retain(
     team: &DirectoryTeam,
-    but: &BTreeSet<String>,
+    stay: impl Fn(&Standing) -> bool,
     ctx: &Context,
 ) -> Result<Kept> {
-    let (stay, go): (Vec<_>, Vec<_>) =
-        current(team, ctx).await?.into_iter().partition(|b| but.contains(&namespace(b)));
+    let (stay, go): (Vec<_>, Vec<_>) = current(team, ctx).await.into_iter().partition(stay);
     let mut failed = None;
     for binding in &go {
-        failed = delete(ctx, binding).await.err().or(failed);
+        failed = delete(ctx, &binding.place, binding.seen()).await.err().or(failed);
     }
-    let kept = Kept { applied: stay.len(), grants: grants(stay.iter()), ..Kept::default() };
+    let kept = Kept {
+        applied: stay.len(),
+        grants: distinct(stay.iter().map(Standing::grant)),
+        ends: stay.iter().filter_map(|binding| binding.expires_at).min(),
+        ..Kept::default()
+    };
     failed.map_or(Ok(kept), Err)
 }
 
 /// The bindings that were made for this team, wherever they are.
-async fn current(team: &DirectoryTeam, ctx: &Context) -> Result<Vec<RoleBinding>> {
-    let uid = team.uid().unwrap_or_default();
-    let mark = format!("{}={MANAGER},{}={uid}", meta::MANAGED_BY, meta::OWNER_UID);
-    let api = Api::<RoleBinding>::all(ctx.client.clone());
-    Ok(api.list(&ListParams::default().labels(&mark)).await?.items)
+async fn current(team: &DirectoryTeam, ctx: &Context) -> Vec<Standing> {
+    ctx.bindings.ready().await;
+    ctx.bindings.of(&team.uid().unwrap_or_default())
 }
 
-async fn apply(ctx: &Context, binding: &RoleBinding) -> kube::Result<()> {
-    let api = Api::<RoleBinding>::namespaced(ctx.client.clone(), &namespace(binding));
+async fn apply(ctx: &Context, binding: &Binding) -> kube::Result<()> {
+    match &binding.place.namespace {
+        Some(namespace) => {
+            let api = Api::<RoleBinding>::namespaced(ctx.client.clone(), namespace);
+            apply_by(&api, binding, ctx).await
+        }
+        None => apply_by(&Api::<ClusterRoleBinding>::all(ctx.client.clone()), binding, ctx).await,
+    }
+}
+
+async fn apply_by<K: Bound>(api: &Api<K>, binding: &Binding, ctx: &Context) -> kube::Result<()> {
     let params = PatchParams::apply(MANAGER).force();
-    api.patch(&binding.name_any(), &params, &Patch::Apply(binding)).await.map(drop)
+    let made = api.patch(&binding.place.name, &params, &Patch::Apply(binding.object())).await?;
+    ctx.bindings.made(&made);
+    Ok(())
 }
 
 /// Delete the very binding that was seen; one that is gone already is fine.
-pub async fn delete(ctx: &Context, binding: &RoleBinding) -> Result<()> {
-    let api = Api::<RoleBinding>::namespaced(ctx.client.clone(), &namespace(binding));
-    Ok(delete_seen(&api, binding).await?)
+pub async fn delete(ctx: &Context, place: &Place, seen: Preconditions) -> Result<()> {
+    let params = DeleteParams { preconditions: Some(seen), ..DeleteParams::default() };
+    let name = &place.name;
+    let deleted = match &place.namespace {
+        Some(namespace) => {
+            let api = Api::<RoleBinding>::namespaced(ctx.client.clone(), namespace);
+            api.delete(name, &params).await.map(drop)
+        }
+        None => {
+            let api = Api::<ClusterRoleBinding>::all(ctx.client.clone());
+            api.delete(name, &params).await.map(drop)
+        }
+    };
+    match deleted {
+        Err(kube::Error::Api(error)) if error.is_not_found() => {}
+        other => other?,
+    }
+    ctx.bindings.ended(place);
+    Ok(())
 }
 
 pub async fn role_exists(ctx: &Context, role: &str) -> Result<bool> {
@@ -140,26 +167,17 @@ pub async fn role_exists(ctx: &Context, role: &str) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn what_bindings_give_is_told_in_order_and_once() {
-        let binding = |name: &str, namespace: &str, role: &str| -> RoleBinding {
-            serde_json::from_value(json!({
-                "metadata": { "name": name, "namespace": namespace },
-                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role },
-            }))
-            .unwrap()
+        let grant = |namespace: &str, role: &str| Grant {
+            namespace: Some(namespace.into()),
+            cluster_role: role.into(),
         };
-        let bindings = [
-            binding("a", "web", "view"),
-            binding("b", "api", "view"),
-            binding("c", "web", "view"),
-            binding("d", "web", "edit"),
-        ];
-        let told: Vec<_> =
-            grants(bindings.iter()).into_iter().map(|g| (g.namespace, g.cluster_role)).collect();
-        let expected = [("api", "view"), ("web", "edit"), ("web", "view")];
-        assert_eq!(told, expected.map(|(namespace, role)| (namespace.into(), role.into())));
+        let everywhere = Grant { namespace: None, cluster_role: "view".into() };
+        let (web, api) = (grant("web", "view"), grant("api", "view"));
+        let told =
+            distinct([web.clone(), api.clone(), web.clone(), everywhere.clone()].into_iter());
+        assert_eq!(told, [everywhere, api, web]);
     }
 }

@@ -61,7 +61,7 @@ fn wakes(nudge: &Nudge, connection: &SsoConnection) -> bool {
                 && match change.topic {
                     Topic::Domain => true,
                     Topic::Connection => change.name == connection.name_any(),
-                    Topic::Directory => false, // people come and go; directories nudge
+                    Topic::Directory | Topic::Group => false, // people come and go; directories nudge
                 }
         }
     }
@@ -253,6 +253,7 @@ mod tests {
             class: "builtin".into(),
             grantable: [].into(),
             claimable: crate::dns::Claimable::default(),
+            cluster_scope: false,
             allow_private_endpoints: true,
         }
     }

@@ -5,17 +5,18 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::rbac::v1::RoleBinding;
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::{
     Api, ResourceExt,
-    api::{ListParams, PartialObjectMeta},
+    api::{ListParams, ObjectMeta, Preconditions},
     runtime::reflector::Store,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Context, Error, Kind, MANAGER, Result, chain, identity_class, namespace, role_bindings,
+    Context, Error, Kind, MANAGER, Result, binding_index::Bound, bindings::Place, chain,
+    identity_class, namespace, role_bindings,
 };
 use crate::{
     api::meta,
@@ -31,9 +32,12 @@ const PAGE: u32 = 500;
 
 /// Sweep at the start, and hourly until `stop`.
 pub async fn run(ctx: &Context, stop: CancellationToken) {
+    let mut seen = 0;
     loop {
         let swept = async {
             sweep(ctx).await?;
+            ctx.ledger.forget_changes(seen).await?;
+            seen = ctx.ledger.latest_change().await?;
             identity_class::forget_gone(ctx).await?;
             let forgotten = ctx.ledger.purge_directories(Timestamp::now() - KEPT).await?;
             if forgotten > 0 {
@@ -62,7 +66,8 @@ async fn sweep(ctx: &Context) -> Result<()> {
     filled.map_err(|_| Error::Cache)?;
     // rows first: the object of a row that is read here was in the cache before
     let rows = ctx.ledger.published().await?;
-    let bindings = bindings(ctx).await?;
+    let in_namespaces = bindings(&Api::<RoleBinding>::all(ctx.client.clone())).await?;
+    let in_cluster = bindings(&Api::<ClusterRoleBinding>::all(ctx.client.clone())).await?;
     let orphans = orphans(rows, &objects(ctx), &ctx.tenancy.names());
     for Published { organization, namespace, thing, name } in orphans {
         warn!(namespace, ?thing, name, "nothing in the cluster stands for this row: removed");
@@ -76,12 +81,13 @@ async fn sweep(ctx: &Context) -> Result<()> {
         }
     }
     let teams: BTreeSet<_> = ctx.teams.state().iter().filter_map(|team| team.uid()).collect();
-    for binding in bindings {
-        if !binding.labels().get(meta::OWNER_UID).is_some_and(|uid| teams.contains(uid)) {
-            let (namespace, name) = (namespace(&binding), binding.name_any());
-            warn!(namespace, name, "no team stands for this binding: removed");
-            let whole = RoleBinding { metadata: binding.metadata, ..RoleBinding::default() };
-            role_bindings::delete(ctx, &whole).await?;
+    for binding in in_namespaces.into_iter().chain(in_cluster) {
+        let owner = binding.labels.as_ref().and_then(|labels| labels.get(meta::OWNER_UID));
+        if !owner.is_some_and(|uid| teams.contains(uid)) {
+            let ObjectMeta { namespace, name, uid, resource_version, .. } = binding;
+            let place = Place { namespace, name: name.unwrap_or_default() };
+            warn!(?place, "no team stands for this binding: removed");
+            role_bindings::delete(ctx, &place, Preconditions { uid, resource_version }).await?;
         }
     }
     Ok(())
@@ -121,15 +127,14 @@ fn orphans(
         .collect()
 }
 
-/// Every binding that carries our mark, a page at a time.
-async fn bindings(ctx: &Context) -> Result<Vec<PartialObjectMeta<RoleBinding>>> {
-    let api = Api::<RoleBinding>::all(ctx.client.clone());
+/// Every binding of a kind that carries our mark, a page at a time.
+async fn bindings<K: Bound>(api: &Api<K>) -> Result<Vec<ObjectMeta>> {
     let ours = format!("{}={MANAGER}", meta::MANAGED_BY);
     let mut params = ListParams::default().labels(&ours).limit(PAGE);
     let mut bindings = vec![];
     loop {
         let page = api.list_metadata(&params).await?;
-        bindings.extend(page.items);
+        bindings.extend(page.items.into_iter().map(|binding| binding.metadata));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
             None => return Ok(bindings),

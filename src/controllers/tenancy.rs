@@ -1,13 +1,13 @@
 //! Which namespace is an organization, which class serves it, and which namespaces are its own.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::LabelSelector};
 use kube::{
     Api, Client, ResourceExt,
     core::{Selector, SelectorExt},
@@ -48,6 +48,8 @@ pub struct Organization {
     pub class: String,
     /// The ClusterRoles that its teams may be given.
     pub grantable: BTreeSet<String>,
+    /// Whether its teams may have permissions in the whole cluster.
+    pub cluster_scope: bool,
     /// The domains that it may claim.
     pub claimable: Claimable,
     /// Whether its IdPs and name servers may be at inner addresses.
@@ -166,18 +168,22 @@ impl Tenancy {
         Ok(organization)
     }
 
-    /// The namespaces that belong to the organization `name` by their label; never its own, nor
-    /// another organization's own.
-    pub async fn workload_namespaces(&self, name: &str) -> Result<BTreeSet<String>> {
+    /// The namespaces that belong to the organization `name` by their label, with all their labels;
+    /// never its own, nor another organization's own.
+    pub async fn workload_namespaces(
+        &self,
+        name: &str,
+    ) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
         let labelled = self.namespaces.state_filter(|namespace| {
             organization_of(namespace).is_some_and(|label| label == name)
                 && namespace.name_any() != name
                 && !is_deleted(namespace)
         });
-        let mut ours = BTreeSet::new();
-        for namespace in labelled.iter().map(|namespace| namespace.name_any()) {
-            if self.ledger.organization_named(&namespace).await?.is_none() {
-                ours.insert(namespace);
+        let mut ours = BTreeMap::new();
+        for namespace in labelled {
+            let name = namespace.name_any();
+            if self.ledger.organization_named(&name).await?.is_none() {
+                ours.insert(name, namespace.labels().clone());
             }
         }
         Ok(ours)
@@ -263,8 +269,7 @@ fn resolve<'a>(
             }
         }
     };
-    let selector = class.spec.namespace_selector.clone().map(Selector::try_from);
-    if !selector.is_some_and(|s| s.is_ok_and(|s| s.matches(namespace.labels()))) {
+    if !selects(class.spec.namespace_selector.as_ref(), namespace) {
         return Err(Verdict::no(
             reason::NOT_ALLOWED_BY_CLASS,
             format!(
@@ -279,6 +284,7 @@ fn resolve<'a>(
         class: class.name_any(),
         grantable: class.spec.grantable_cluster_roles.iter().flatten().cloned().collect(),
         claimable: claimable(class),
+        cluster_scope: selects(class.spec.cluster_scope_selector.as_ref(), namespace),
         allow_private_endpoints: class.spec.allow_private_endpoints.unwrap_or(false),
     })
 }
@@ -291,6 +297,12 @@ fn claimable(class: &IdentityClass) -> Claimable {
         special_use: spec.allow_special_use.unwrap_or(false),
         private_suffixes: spec.allow_private_suffixes.unwrap_or(false),
     }
+}
+
+/// Whether a class's selector takes a namespace; one that is omitted, or makes no sense, doesn't.
+fn selects(selector: Option<&LabelSelector>, namespace: &Namespace) -> bool {
+    let selector = selector.cloned().map(Selector::try_from);
+    selector.is_some_and(|s| s.is_ok_and(|s| s.matches(namespace.labels())))
 }
 
 /// Whether a class serves organizations that name none.
@@ -356,6 +368,20 @@ mod tests {
             refused
         );
         assert_eq!(reason_for(&acme, &[everybody("other", true)]), reason::CLASS_NOT_FOUND);
+    }
+
+    #[test]
+    fn the_whole_cluster_is_for_the_organizations_that_the_class_selects() {
+        let acme = namespace(json!({ "name": "acme", "uid": "u1", "labels": { "tier": "gold" } }));
+        let allowed = |selector: serde_json::Value| {
+            let mut class = everybody("a", true);
+            class.spec.cluster_scope_selector = serde_json::from_value(selector).unwrap();
+            resolve(&acme, [class].iter()).unwrap().cluster_scope
+        };
+        assert!(allowed(json!({})));
+        assert!(allowed(json!({ "matchLabels": { "tier": "gold" } })));
+        assert!(!allowed(json!({ "matchLabels": { "tier": "iron" } })));
+        assert!(!allowed(json!(null)));
     }
 
     #[test]

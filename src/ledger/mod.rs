@@ -5,13 +5,17 @@
 //! Here are the plain types; the queries are methods of [`Ledger`], one file per subject in
 //! `sqlite/`. Another database is another set of the same methods.
 
+mod globs;
 mod sign_in;
 mod sqlite;
+mod why;
 
+pub use globs::Globs;
 pub use sign_in::*;
-pub use sqlite::{Ledger, TOKEN_SECONDS, scim};
+pub use sqlite::{Ledger, Rotation, TOKEN_SECONDS, scim};
 #[cfg(test)]
 pub(crate) use sqlite::{fixture, scim::watch_writes, tests};
+pub use why::*;
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -46,7 +50,7 @@ pub struct Change {
     pub topic: Topic,
     /// The organization's namespace; `None` once another has its name.
     pub organization: Option<String>,
-    /// Which thing of the topic: a canonical domain, the name of a DirectorySync.
+    /// Which thing of the topic: a canonical domain, the name of a DirectorySync, a group's id.
     pub name: String,
 }
 
@@ -57,6 +61,8 @@ pub enum Topic {
     Domain,
     /// A directory's people, groups or first request.
     Directory,
+    /// A group, or who is in it.
+    Group,
     /// The first sign-in of a day by a connection.
     Connection,
 }
@@ -162,8 +168,28 @@ pub struct Directory {
     pub changed_at: Option<Timestamp>,
     pub users: i64,
     pub groups: i64,
-    /// The ids of the tokens that open it.
-    pub tokens: Vec<Uuid>,
+    /// The tokens that open it.
+    pub tokens: Vec<Token>,
+    /// The last request for a new token that was met.
+    pub rotation: Option<String>,
+}
+
+/// A token that opens a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    pub id: Uuid,
+    /// When it ends, if another has taken its place.
+    pub ends_at: Option<Timestamp>,
+}
+
+/// An imported team that was let go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// The UID of the DirectoryTeam.
+    pub team: String,
+    pub at: Timestamp,
+    /// Whether somebody approved it, so that it counts no more.
+    pub approved: bool,
 }
 
 /// A directory's group.
@@ -190,6 +216,8 @@ pub enum Match {
         active_members: i64,
     },
     NotFound,
+    /// One of this name, for which the directory lets no team stand.
+    LeftOut(String),
     /// So many of that name.
     Ambiguous(usize),
 }

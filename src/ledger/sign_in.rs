@@ -308,7 +308,8 @@ pub struct KeyPair {
 /// A binding that stands: what a team may do where.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Grant {
-    pub namespace: String,
+    /// `None`: in the whole cluster.
+    pub namespace: Option<String>,
     pub cluster_role: String,
 }
 

@@ -26,22 +26,27 @@ const GOOD: [(&str, &str); 5] = [
     ),
     (
         "DirectorySync",
-        "{source: {scim: {}}, suspend: true, teams: {import: {
+        "{source: {scim: {tokenOverlap: 1h}}, suspend: true, teams: {import: {
           include: ['Team *'], exclude: ['Team ?'],
-          permissions: [{name: look, clusterRole: view, namespaces: [acme-web]}]}}}",
+          permissions: [{name: look, clusterRole: view, namespaces: [acme-web]}]}},
+          groups: {exclude: [Everyone]}, removal: {maxPercent: 5, maxCount: 1, window: 2h}}",
     ),
     (
         "DirectoryTeam",
         "{directorySyncRef: {name: okta}, group: {displayName: Engineering}, suspend: true,
           permissions: [{name: build, clusterRole: edit, namespaces: [acme-web, acme-api]},
-                        {name: look, clusterRole: view}]}",
+                        {name: look, clusterRole: view},
+                        {name: ci, clusterRole: view, expiresAt: '2026-12-31T00:00:00Z',
+                         namespaceSelector: {matchLabels: {stage: live}}},
+                        {name: all, clusterRole: view, cluster: true}]}",
     ),
     (
         "IdentityClass",
         "{provider: {builtin: {}}, namespaceSelector: {matchLabels: {tier: gold}},
           grantableClusterRoles: [view, edit], allowPrivateEndpoints: true,
           domains: {allow: [acme.com, org], deny: [evil.org], allowSpecialUse: true,
-                    allowPrivateSuffixes: false}}",
+                    allowPrivateSuffixes: false},
+          clusterScopeSelector: {matchExpressions: [{key: tier, operator: Exists}]}}",
     ),
 ];
 

@@ -4,7 +4,10 @@ use std::{fs, time::Duration};
 
 use anyhow::{Context, ensure};
 use rollcall_kit::{
-    attempt::{Answer::Taken, Attempt, answers, pod_of},
+    attempt::{
+        Answer::{Refused, Taken},
+        Attempt, answers, pod_of,
+    },
     control_plane::ControlPlane,
     kubectl::Kubectl,
     scratch::Scratch,
@@ -34,9 +37,11 @@ const VALUES: [(&str, &str); 4] = [
 publicURL: https://login.platform.example
 tls: {secretName: gateway-tls}
 grantableClusterRoles: [view, edit, 'acme:deployer']
+clusterWideBindings: true
 defaultClass:
   create: true
   grantableClusterRoles: [view]
+  clusterScopeSelector: {matchLabels: {tier: gold}}
   allowPrivateEndpoints: true
   domains: {allow: [com, acme.org], deny: [evil.com], allowSpecialUse: true, allowPrivateSuffixes: true}
   tokenLifetime: 1m30s
@@ -108,6 +113,10 @@ fn values_that_cannot_work_are_refused_with_what_to_write() {
             &format!("{{{url}, defaultClass: {{grantableClusterRoles: [view, admin]}}}}"),
             "names \"admin\", which the operator may not bind: add it to grantableClusterRoles too",
         ),
+        (
+            &format!("{{{url}, defaultClass: {{clusterScopeSelector: {{}}}}}}"),
+            "for which the operator lacks the right: set clusterWideBindings to true too",
+        ),
         (&format!("{{{url}, grantableClusterRoles: ['*']}}"), "grantableClusterRoles"),
         (&format!("{{{url}, grantableRoles: [view]}}"), "grantableRoles"),
         (&format!("{{{url}, tls: {{secret: a}}}}"), "additional properties 'secret' not allowed"),
@@ -146,6 +155,9 @@ async fn the_api_server_takes_whatever_values_make() -> anyhow::Result<()> {
         let pod = Attempt::create(&pod_of(&deployment));
         answers(&client, [(name, pod, Taken)]).await?;
         policies_are_without_warnings(&control_plane).await.context(name)?;
+        if name == "defaults" {
+            nothing_is_bound_in_the_whole_cluster(&control_plane).await?;
+        }
 
         // also a second time, as an upgrade
         kubectl.run_with_input(&apply, &rendered).await.context(name)?;
@@ -153,6 +165,28 @@ async fn the_api_server_takes_whatever_values_make() -> anyhow::Result<()> {
         kubectl.run_with_input(&delete, &rendered).await.context(name)?;
     }
     Ok(())
+}
+
+/// Not even by an operator that has every right.
+async fn nothing_is_bound_in_the_whole_cluster(control_plane: &ControlPlane) -> anyhow::Result<()> {
+    let operator = "system:serviceaccount:defaults:rollcall";
+    let mighty = control_plane.client_as(operator, &["system:masters"]).await?;
+    let api_group = "rbac.authorization.k8s.io";
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "tried", "labels": {
+            "app.kubernetes.io/managed-by": "rollcall", "rollcall.dev/organization": "acme",
+        }},
+        "roleRef": {"apiGroup": api_group, "kind": "ClusterRole", "name": "view"},
+        "subjects": [{"apiGroup": api_group, "kind": "Group", "name": "rollcall:acme:a"}],
+    });
+    let refused = Refused("Rollcall makes no ClusterRoleBindings here");
+    until("the policy to be in force", Duration::from_secs(30), async || {
+        let create = Attempt::create(&binding);
+        answers(&mighty, [("everywhere", create, refused)]).await.map(Some)
+    })
+    .await
 }
 
 async fn policies_are_without_warnings(control_plane: &ControlPlane) -> anyhow::Result<()> {

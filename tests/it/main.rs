@@ -23,4 +23,5 @@ mod rights;
 mod saml;
 mod scim;
 mod story;
+mod teams;
 mod world;

@@ -44,6 +44,11 @@ fn through_kubectl_a_command_runs_in_the_controllers_pod() -> anyhow::Result<()>
              rollcall revoke --namespace=acme -- ada@acme.com",
         ),
         (
+            "why ada@acme.com -n acme",
+            "exec --namespace rollcall deploy/rollcall --container controller -- \
+             rollcall why --namespace=acme -- ada@acme.com",
+        ),
+        (
             "people -n acme --context prod --operator-namespace sso -- --help",
             "--context prod exec --namespace sso deploy/rollcall --container controller -- \
              rollcall people --namespace=acme -- --help",
@@ -118,7 +123,12 @@ async fn the_audit_log_is_read_the_newest_first_and_what_an_operator_does_is_in_
     let ada = printed("revoke Ada@acme.example -n acme")?;
     assert_eq!(ada, "2 sessions of Ada@acme.example in acme ended.\n");
     ensure!(printed("revoke ada@acme.example -n acme")?.starts_with("Nobody"), "not all ended");
-    for command in ["log -n globex", "revoke ada@acme.example -n globex"] {
+    let nobody = run("why eve@acme.example -n acme")?;
+    ensure!(nobody.status.code() == Some(1), "{nobody:?}");
+    ensure!(text(&nobody.stdout).contains("Person is where it breaks."), "{nobody:?}");
+    for command in
+        ["log -n globex", "revoke ada@acme.example -n globex", "why ada@acme.example -n globex"]
+    {
         let output = run(command)?;
         ensure!(!output.status.success() && text(&output.stderr).contains("globex"), "{output:?}");
     }

@@ -57,6 +57,21 @@ impl Audit {
         let (_, found) = scim.send(reqwest::Method::GET, filter, &Value::Null).await?;
         let id = found["Resources"][0]["id"].as_str().context("no such group")?;
         scim.send(reqwest::Method::DELETE, &format!("Groups/{id}"), &Value::Null).await?;
+        // a team gets a role in the whole cluster, and goes
+        let scope = "--type=merge -p {\"spec\":{\"clusterScopeSelector\":{}}}";
+        kubectl(&format!("patch idclass builtin {scope}")).await?;
+        let team = json!({
+            "apiVersion": "rollcall.dev/v1alpha1", "kind": "DirectoryTeam",
+            "metadata": {"name": "everywhere", "namespace": "acme"},
+            "spec": {
+                "directorySyncRef": {"name": "company"}, "group": {"displayName": "Engineering"},
+                "permissions": [{"name": "look", "clusterRole": "view", "cluster": true}],
+            },
+        });
+        control_plane.kubectl_apply(&team.to_string()).await?;
+        let ready = "wait dteam/everywhere -n acme --for=condition=Ready --timeout=60s";
+        kubectl(ready).await?;
+        kubectl("delete dteam everywhere -n acme").await?;
         // a Secret that names another token than the ledger's gets a new one
         let secret = "secret/company-scim-token -n acme";
         kubectl(&format!("annotate {secret} --overwrite rollcall.dev/token-id=other")).await?;

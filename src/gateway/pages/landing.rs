@@ -94,7 +94,10 @@ fn grants_of(grants: &[Grant]) -> Markup {
             thead { tr { th scope="col" { "Namespace" } th scope="col" { "Role" } } }
             tbody {
                 @for grant in grants {
-                    tr { td { (grant.namespace) } td { (grant.cluster_role) } }
+                    tr {
+                        td { (grant.namespace.as_deref().unwrap_or("the whole cluster")) }
+                        td { (grant.cluster_role) }
+                    }
                 }
             }
         }
@@ -103,7 +106,7 @@ fn grants_of(grants: &[Grant]) -> Markup {
 
 fn kubectl(gateway: &Gateway, teams: &[Team]) -> Markup {
     let issuer = gateway.url("");
-    let first = teams.iter().flat_map(|team| &team.grants).map(|grant| &grant.namespace).next();
+    let first = teams.iter().flat_map(|team| &team.grants).find_map(|g| g.namespace.as_ref());
     let stanza = format!(
         "users:
 - name: rollcall

@@ -180,7 +180,7 @@ impl Ledger {
                  SELECT organization_id, name, ?, ? FROM teams WHERE organization_id = ? AND name = ?
                  ON CONFLICT DO NOTHING",
             )
-            .bind(&grant.namespace)
+            .bind(grant.namespace.as_deref().unwrap_or_default())
             .bind(&grant.cluster_role)
             .bind(organization)
             .bind(team)
@@ -201,7 +201,10 @@ impl Ledger {
         .bind(team)
         .fetch_all(&self.read)
         .await?;
-        let grant = |(namespace, cluster_role)| Grant { namespace, cluster_role };
+        let grant = |(namespace, cluster_role): (String, _)| Grant {
+            namespace: Some(namespace).filter(|namespace| !namespace.is_empty()),
+            cluster_role,
+        };
         Ok(grants.into_iter().map(grant).collect())
     }
 }
@@ -338,8 +341,9 @@ mod tests {
         let ada = acme.sign_in(&asserted("ada")).await.unwrap();
         let standing = acme.ledger.standing_of_session(ada, acme.now).await.unwrap().unwrap();
         assert_eq!(standing.teams, ["acme:engineering"]);
-        let grant = |role: &str| Grant { namespace: "web".into(), cluster_role: role.into() };
-        for grants in [vec![grant("edit"), grant("view")], vec![grant("view")]] {
+        let grant = |role: &str| Grant { namespace: Some("web".into()), cluster_role: role.into() };
+        let everywhere = Grant { namespace: None, cluster_role: "view".into() };
+        for grants in [vec![everywhere, grant("edit"), grant("view")], vec![grant("view")]] {
             acme.ledger.put_grants(ACME, team, &grants).await.unwrap();
             assert_eq!(acme.ledger.grants(ACME, team).await.unwrap(), grants);
         }

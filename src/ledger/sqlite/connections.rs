@@ -345,7 +345,7 @@ fn admit_name(admit: Admit) -> &'static str {
     }
 }
 
-fn parse_admit(name: &str) -> Result<Admit> {
+pub(super) fn parse_admit(name: &str) -> Result<Admit> {
     match name {
         "DirectoryOnly" => Ok(Admit::DirectoryOnly),
         "JustInTime" => Ok(Admit::JustInTime),

@@ -1,11 +1,11 @@
-//! Directories and the tokens that open them.
+//! Directories: made, deleted, taken up again.
 
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{Ledger, note_change, seconds};
-use crate::ledger::{Directory, Error, Result, Topic};
+use crate::ledger::{Directory, Error, Globs, Result, Token, Topic};
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -14,6 +14,7 @@ struct Row {
     changed_at: Option<i64>,
     users: i64,
     groups: i64,
+    rotation: Option<String>,
 }
 
 impl Ledger {
@@ -58,42 +59,16 @@ impl Ledger {
         directory.ok_or(Error::Corrupt("directory"))
     }
 
-    /// Let `hash` alone open the directory: the tokens before it end at once.
-    pub async fn replace_token(
-        &self,
-        directory: Uuid,
-        token: Uuid,
-        hash: &[u8],
-        now: Timestamp,
-    ) -> Result<()> {
-        let mut tx = self.begin().await?;
-        for statement in [
-            "DELETE FROM directory_tokens WHERE directory_id = ?",
-            // nobody has called with the new one yet
-            "UPDATE directories SET first_request_at = NULL WHERE id = ?",
-        ] {
-            sqlx::query(statement).bind(directory).execute(&mut *tx).await?;
+    /// Let teams stand for the groups of these names alone. Whether that is new.
+    pub async fn put_globs(&self, directory: Uuid, globs: &Globs) -> Result<bool> {
+        let text = serde_json::to_string(globs).map_err(|_| Error::Corrupt("globs"))?;
+        let known = sqlx::query_scalar("SELECT globs = ? FROM directories WHERE id = ?");
+        if known.bind(&text).bind(directory).fetch_optional(&self.read).await? == Some(true) {
+            return Ok(false);
         }
-        sqlx::query(
-            "INSERT INTO directory_tokens (id, directory_id, hash, created_at) VALUES (?, ?, ?, ?)",
-        )
-        .bind(token)
-        .bind(directory)
-        .bind(hash)
-        .bind(now.as_second())
-        .execute(&mut *tx)
-        .await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
-    /// No token opens the directory any more.
-    pub async fn delete_tokens(&self, directory: Uuid) -> Result<()> {
-        sqlx::query("DELETE FROM directory_tokens WHERE directory_id = ?")
-            .bind(directory)
-            .execute(&self.write)
-            .await?;
-        Ok(())
+        let put = sqlx::query("UPDATE directories SET globs = ? WHERE id = ?");
+        put.bind(text).bind(directory).execute(&self.write).await?;
+        Ok(true)
     }
 
     /// End the directory's token and everyone's access, at once. People and groups are kept for
@@ -156,7 +131,7 @@ async fn get(
     name: &str,
 ) -> Result<Option<Directory>> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT id, first_request_at, changed_at,
+        "SELECT id, first_request_at, changed_at, rotation,
              (SELECT count(*) FROM people p WHERE p.directory_id = d.id) AS users,
              (SELECT count(*) FROM directory_groups g WHERE g.directory_id = d.id) AS groups
          FROM directories d
@@ -166,20 +141,23 @@ async fn get(
     .bind(name)
     .fetch_optional(&mut *tx)
     .await?;
-    let Some(Row { id, first_request_at, changed_at, users, groups }) = row else {
-        return Ok(None);
+    let Some(row) = row else { return Ok(None) };
+    let tokens: Vec<(Uuid, Option<i64>)> =
+        sqlx::query_as("SELECT id, ends_at FROM directory_tokens WHERE directory_id = ?")
+            .bind(row.id)
+            .fetch_all(&mut *tx)
+            .await?;
+    let token = |(id, ends_at): (Uuid, Option<i64>)| {
+        Ok(Token { id, ends_at: ends_at.map(seconds).transpose()? })
     };
-    let tokens = sqlx::query_scalar("SELECT id FROM directory_tokens WHERE directory_id = ?")
-        .bind(id)
-        .fetch_all(&mut *tx)
-        .await?;
     Ok(Some(Directory {
-        id,
-        first_request_at: first_request_at.map(seconds).transpose()?,
-        changed_at: changed_at.map(seconds).transpose()?,
-        users,
-        groups,
-        tokens,
+        id: row.id,
+        first_request_at: row.first_request_at.map(seconds).transpose()?,
+        changed_at: row.changed_at.map(seconds).transpose()?,
+        users: row.users,
+        groups: row.groups,
+        tokens: tokens.into_iter().map(token).collect::<Result<_>>()?,
+        rotation: row.rotation,
     }))
 }
 
@@ -201,7 +179,8 @@ mod tests {
         let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
         ledger.replace_token(first.id, one, b"h1", at(2)).await.unwrap();
         ledger.replace_token(first.id, two, b"h2", at(3)).await.unwrap();
-        assert_eq!(ledger.directory("a", "okta").await.unwrap().unwrap().tokens, [two]);
+        let tokens = ledger.directory("a", "okta").await.unwrap().unwrap().tokens;
+        assert_eq!(tokens, [Token { id: two, ends_at: None }]);
 
         ledger.delete_directory("a", "okta", at(4)).await.unwrap();
         assert_eq!(ledger.directory("a", "okta").await.unwrap(), None);

@@ -8,6 +8,7 @@ mod audit;
 mod clients;
 mod connections;
 mod directories;
+mod directory_tokens;
 mod domains;
 mod email_owner;
 #[cfg(test)]
@@ -15,11 +16,14 @@ pub(crate) mod fixture;
 mod flows;
 mod keys;
 mod people;
+mod removals;
 pub mod scim;
 mod teams;
 mod tokens;
+mod why;
 
 pub use access::TOKEN_SECONDS;
+pub use directory_tokens::Rotation;
 
 use std::{fs::File, path::Path, time::Duration};
 
@@ -227,6 +231,13 @@ impl Ledger {
         Ok(seq.fetch_one(&self.read).await?)
     }
 
+    /// Forget the changes of groups up to `seq`, which whoever starts anew doesn't ask for.
+    pub async fn forget_changes(&self, seq: i64) -> Result<()> {
+        let forget = sqlx::query("DELETE FROM changes WHERE topic = ? AND seq <= ?");
+        forget.bind(topic_name(Topic::Group)).bind(seq).execute(&self.write).await?;
+        Ok(())
+    }
+
     /// What changed after `seq`, oldest first.
     pub async fn changes_since(&self, seq: i64) -> Result<Vec<Change>> {
         let rows: Vec<(i64, String, Option<String>, String)> = sqlx::query_as(
@@ -313,6 +324,7 @@ fn topic_name(topic: Topic) -> &'static str {
     match topic {
         Topic::Domain => "domain",
         Topic::Directory => "directory",
+        Topic::Group => "group",
         Topic::Connection => "connection",
     }
 }
@@ -321,6 +333,7 @@ fn parse_topic(name: &str) -> Result<Topic> {
     match name {
         "domain" => Ok(Topic::Domain),
         "directory" => Ok(Topic::Directory),
+        "group" => Ok(Topic::Group),
         "connection" => Ok(Topic::Connection),
         _ => Err(Error::Corrupt("topic")),
     }

@@ -6,7 +6,7 @@ use sqlx::{Sqlite, SqliteConnection, query::QueryAs, sqlite::SqliteArguments};
 use uuid::Uuid;
 
 use super::Ledger;
-use crate::ledger::{Group, Match, Result, Selector};
+use crate::ledger::{Error, Globs, Group, Match, Result, Selector};
 
 impl Ledger {
     /// The groups of a directory, by name.
@@ -30,7 +30,8 @@ impl Ledger {
     }
 
     /// Publish a team and find its group. A name is pinned to the group it first matched, for as
-    /// long as that group exists and the team names it in the same way.
+    /// long as that group exists, the directory lets teams stand for it, and the team names it in
+    /// the same way.
     ///
     /// `accepted` is whether membership counts.
     pub async fn put_team(
@@ -55,11 +56,19 @@ impl Ledger {
             Some((d, s, Some(group), _)) if *d == directory && *s == text => Some(*group),
             _ => None,
         };
-        let found = find_group(&mut reader, directory, selector, pinned).await?;
+        let globs: String = sqlx::query_scalar("SELECT globs FROM directories WHERE id = ?")
+            .bind(directory)
+            .fetch_one(&mut *reader)
+            .await?;
+        let globs = serde_json::from_str(&globs).map_err(|_| Error::Corrupt("globs"))?;
+        let mut found = find_group(&mut reader, directory, &globs, selector, pinned).await?;
+        if pinned.is_some() && matches!(found, Match::LeftOut(_)) {
+            found = find_group(&mut reader, directory, &globs, selector, None).await?;
+        }
         drop(reader);
         let group = match &found {
             Match::Found { group, .. } => Some(group.id),
-            Match::NotFound | Match::Ambiguous(_) => None,
+            Match::NotFound | Match::LeftOut(_) | Match::Ambiguous(_) => None,
         };
         if key != Some((directory, text.clone(), group, accepted)) {
             sqlx::query(
@@ -144,6 +153,7 @@ fn by_id<'q>(directory: Uuid, id: Uuid) -> QueryAs<'q, Sqlite, Group, SqliteArgu
 async fn find_group(
     reader: &mut SqliteConnection,
     directory: Uuid,
+    globs: &Globs,
     selector: &Selector,
     pinned: Option<Uuid>,
 ) -> Result<Match> {
@@ -167,7 +177,11 @@ async fn find_group(
         .bind(id.clone()),
     };
     let mut groups: Vec<Group> = query.fetch_all(&mut *reader).await?;
-    let Some(group) = groups.pop() else { return Ok(Match::NotFound) };
+    let left_out = groups.iter().find(|group| !globs.matches(&group.display_name)).cloned();
+    groups.retain(|group| globs.matches(&group.display_name));
+    let Some(group) = groups.pop() else {
+        return Ok(left_out.map_or(Match::NotFound, |group| Match::LeftOut(group.display_name)));
+    };
     if !groups.is_empty() {
         return Ok(Match::Ambiguous(groups.len() + 1));
     }

@@ -287,6 +287,7 @@ async fn a_directory_names_its_source_and_what_it_imports() -> anyhow::Result<()
     const SOURCE: &str = "name the source: scim: {}";
     let import = |import: &str| format!("{{source: {{scim: {{}}}}, teams: {{import: {import}}}}}");
     let permitted = |list: &str| import(&format!("{{include: ['*'], permissions: {list}}}"));
+    let with = |more: &str| format!("{{source: {{scim: {{}}}}, {more}}}");
     let patterns = |count| list(count, |i| format!("p{i}"));
     let twice = "[{name: a, clusterRole: view}, {name: a, clusterRole: edit}]";
     specs(
@@ -315,6 +316,28 @@ async fn a_directory_names_its_source_and_what_it_imports() -> anyhow::Result<()
             (&permitted(&permissions(13)), Refused("must have at most 12 items")),
             (&permitted(twice), Refused("Duplicate value")),
             (&permitted("[{name: a}]"), Refused("clusterRole: Required value")),
+            (&with("groups: {}"), Taken),
+            (&with("groups: {include: [], exclude: ['*']}"), Taken),
+            (&with("groups: ['*']"), Refused("must be of type object")),
+            (&with("groups: {include: ['*', '*']}"), Refused("Duplicate value")),
+            (
+                &with(&format!("groups: {{exclude: {}}}", patterns(65))),
+                Refused("must have at most 64 items"),
+            ),
+            (&with("removal: {}"), Taken),
+            (&with("removal: {maxPercent: 0, maxCount: 0, window: 168h}"), Taken),
+            (&with("removal: {maxPercent: 101}"), Refused("should be less than or equal to 100")),
+            (&with("removal: {maxCount: -1}"), Refused("should be greater than or equal to 0")),
+            (&with("removal: {maxCount: many}"), Refused("must be of type integer")),
+            (&with("removal: {window: 1d}"), Refused("write how long, from 1m to 168h")),
+            (&with("removal: {window: 59s}"), Refused("write how long, from 1m to 168h")),
+            ("{source: {scim: {tokenOverlap: 0s}}}", Taken),
+            (
+                "{source: {scim: {tokenOverlap: 720h1s}}}",
+                Refused("write how long, from 0s to 720h"),
+            ),
+            ("{source: {scim: {tokenOverlap: ''}}}", Refused("write how long, from 0s to 720h")),
+            ("{source: {scim: {tokenOverlap: 24}}}", Refused("must be of type string")),
         ],
     )
     .await
@@ -323,6 +346,9 @@ async fn a_directory_names_its_source_and_what_it_imports() -> anyhow::Result<()
 #[tokio::test]
 async fn a_team_names_one_group_and_bounded_permissions() -> anyhow::Result<()> {
     const ONE: &str = "name the group by exactly one of id, displayName and externalId";
+    const WHERE: &str = "say where by at most one of namespaces, namespaceSelector and cluster";
+    const END: &str = "spec.permissions[0].expiresAt in body should match";
+    const OPERATOR: &str = "write each operator as In or NotIn with values";
     let group = |group: &str| format!("{{directorySyncRef: {{name: d}}, group: {group}}}");
     let permitted = |permissions: &str| {
         format!("{{directorySyncRef: {{name: d}}, group: {{id: '1'}}, permissions: {permissions}}}")
@@ -330,6 +356,11 @@ async fn a_team_names_one_group_and_bounded_permissions() -> anyhow::Result<()> 
     let named = |name: &str| permitted(&format!("[{{name: '{name}', clusterRole: view}}]"));
     let within = |namespaces: &str| {
         permitted(&format!("[{{name: a, clusterRole: view, namespaces: {namespaces}}}]"))
+    };
+    let of = |place: &str| permitted(&format!("[{{name: a, clusterRole: view, {place}}}]"));
+    let selects = |operator: &str| {
+        let expression = format!("{{key: a, operator: {operator}}}");
+        of(&format!("namespaceSelector: {{matchExpressions: [{expression}]}}"))
     };
     let namespaces = |count| within(&list(count, |i| format!("n{i}")));
     let pattern = "spec.permissions[0].name: Invalid value";
@@ -374,6 +405,30 @@ async fn a_team_names_one_group_and_bounded_permissions() -> anyhow::Result<()> 
             (&namespaces(65), Refused("must have at most 64 items")),
             (&within("['']"), Refused("should be at least 1 chars long")),
             (&within("[web, web]"), Refused("Duplicate value")),
+            (&of("namespaceSelector: {}"), Taken),
+            (&of("cluster: true"), Taken),
+            (&of("cluster: false, namespaces: [web]"), Taken),
+            (&of("namespaces: [], namespaceSelector: {}"), Refused(WHERE)),
+            (&of("namespaces: [], cluster: true"), Refused(WHERE)),
+            (&of("namespaceSelector: {}, cluster: true"), Refused(WHERE)),
+            (&of("cluster: 'yes'"), Refused("must be of type boolean")),
+            (&selects("In, values: [b]"), Taken),
+            (&selects("DoesNotExist"), Taken),
+            (&selects("In"), Refused(OPERATOR)),
+            (&selects("Exists, values: [b]"), Refused(OPERATOR)),
+            (&selects("Like, values: [b]"), Refused(OPERATOR)),
+            (
+                &selects(&format!("In, values: {}", list(65, |i| format!("v{i}")))),
+                Refused("must have at most 64 items"),
+            ),
+            (&of("expiresAt: '2026-12-31T00:00:00Z'"), Taken),
+            (&of("expiresAt: '2999-12-31T23:59:59Z'"), Taken),
+            (&of("expiresAt: '2026-12-31T00:00:00+02:00'"), Refused(END)),
+            (&of("expiresAt: '2026-12-31T00:00:00.5Z'"), Refused(END)),
+            (&of("expiresAt: '9999-12-31T23:59:59Z'"), Refused(END)),
+            (&of("expiresAt: tomorrow"), Refused(END)),
+            (&of("expiresAt: '2026-02-30T00:00:00Z'"), Refused("must be of type date-time")),
+            (&of("expiresAt: '2026-12-31T24:00:00Z'"), Refused("must be of type date-time")),
         ],
     )
     .await

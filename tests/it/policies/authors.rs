@@ -73,7 +73,20 @@ async fn an_author_gives_only_what_he_may_bind_himself() -> anyhow::Result<()> {
                  view and create on RoleBindings in all namespaces";
     let in_web = "and create on RoleBindings in namespace policies-web. Ask the platform team";
     let (no_admin, no_root) = ("bind on ClusterRole admin", "bind on ClusterRole cluster-admin");
-    let cases: [(&str, &str, Vec<Value>, Answer<'_>); 18] = [
+    let with = |more: Value| {
+        let mut all = everywhere(1, "view");
+        all[0]
+            .as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().cloned().unwrap_or_default());
+        all
+    };
+    let selector = || with(json!({"namespaceSelector": {"matchLabels": {"a": "b"}}}));
+    let cluster_wide = || with(json!({"cluster": true}));
+    let ending = || with(json!({"expiresAt": "2100-01-01T00:00:00Z"}));
+    let no_cluster =
+        "and create on ClusterRoleBindings in the whole cluster. Ask the platform team";
+    let cases: [(&str, &str, Vec<Value>, Answer<'_>); 27] = [
         ("ada", "nothing", vec![], Taken),
         ("ada", "in no namespace", within(12, "cluster-admin", &[]), Taken),
         ("ada", "one", everywhere(1, "view"), Refused(first)),
@@ -89,6 +102,15 @@ async fn an_author_gives_only_what_he_may_bind_himself() -> anyhow::Result<()> {
         ("cy", "one", everywhere(1, "view"), Taken),
         ("cy", "twelve", everywhere(12, "edit"), Taken),
         ("cy", "twelve in two namespaces", within(12, "view", both), Taken),
+        ("bo", "by labels", selector(), Refused(ALL)),
+        ("cy", "by labels", selector(), Taken),
+        ("ada", "the whole cluster", cluster_wide(), Refused(no_cluster)),
+        ("bo", "the whole cluster", cluster_wide(), Refused(no_cluster)),
+        ("cy", "the whole cluster", cluster_wide(), Refused(no_cluster)),
+        ("di", "the whole cluster", cluster_wide(), Taken),
+        ("di", "all namespaces", everywhere(1, "view"), Refused(ALL)),
+        ("ada", "for a while", ending(), Refused(first)),
+        ("cy", "for a while", ending(), Taken),
         ("cy", "another role", everywhere(1, "cluster-admin"), Refused(no_root)),
         ("cy", "a thirteenth", everywhere(13, "view"), Refused("must have at most 12 items")),
         ("dan", "one", everywhere(1, "view"), Refused(first)),
@@ -118,6 +140,10 @@ async fn what_was_given_already_can_be_kept_and_taken_away_by_its_owner() -> any
             json!({"name": "p11", "clusterRole": "edit", "namespaces": ["policies-data"]});
         let wider = json!({"name": "p11", "clusterRole": "edit"});
         let lesser = json!({"name": "p11", "clusterRole": "view", "namespaces": ["policies-web"]});
+        let longer = json!({
+            "name": "p11", "clusterRole": "edit", "namespaces": ["policies-web"],
+            "expiresAt": "2100-01-01T00:00:00Z",
+        });
         let label = json!({"metadata": {"labels": {"a": "b"}}});
         let more = |name: &str| {
             let more = json!({"name": name, "clusterRole": "admin"});
@@ -137,6 +163,7 @@ async fn what_was_given_already_can_be_kept_and_taken_away_by_its_owner() -> any
             ("one more", &all, more("new"), Refused("Permission new gives more")),
             ("elsewhere", &web, changed(elsewhere), Refused("in namespace policies-data")),
             ("everywhere", &web, changed(wider), Refused("in all namespaces")),
+            ("for longer", &web, changed(longer), Refused("Permission p11 gives more")),
             ("to another group", &all, group.clone(), Refused(first)),
             ("to yet another", &all, other_group.clone(), Refused(first)),
         ];
@@ -153,7 +180,12 @@ async fn what_was_given_already_can_be_kept_and_taken_away_by_its_owner() -> any
     }
     let no_import = json!({"spec": {"teams": null}});
     let drop_import = Attempt::merge(&held("DirectorySync"), no_import);
-    answers(&cluster.user("ada").await?, [("no import", drop_import, Taken)]).await
+    // which groups the directory lets in says which are imported, too
+    let let_in = json!({"spec": {"groups": {"include": ["Team *"]}}});
+    let let_in = Attempt::merge(&held("DirectorySync"), let_in);
+    let more = Refused("Permission p0 gives more");
+    let ada = [("no import", drop_import, Taken), ("other groups", let_in, more)];
+    answers(&cluster.user("ada").await?, ada).await
 }
 
 #[tokio::test]

@@ -200,6 +200,78 @@ async fn rollcall_takes_back_its_bindings_and_no_others() -> anyhow::Result<()> 
 }
 
 #[tokio::test]
+async fn rollcall_binds_an_organizations_groups_in_the_whole_cluster_alone_by_its_own_bindings()
+-> anyhow::Result<()> {
+    const ALONE: &str = "in the whole cluster to groups rollcall:policies:<team> alone";
+    const MARK: &str = "is not Rollcall's: it lacks the label";
+    const RBAC: &str = "attempting to grant RBAC permissions not currently held";
+    let cluster = Cluster::shared().await?;
+    let bound = |name: &str, role: &str, group: &str| {
+        let mut binding = binding("", role, group);
+        binding["kind"] = json!("ClusterRoleBinding");
+        let metadata = binding["metadata"].as_object_mut().expect("it has metadata");
+        metadata.remove("namespace");
+        metadata.insert("name".into(), json!(name));
+        binding["metadata"]["labels"]["rollcall.dev/organization"] = json!("policies");
+        binding
+    };
+    let group = "rollcall:policies:a";
+    let good = bound("policies-tried", "view", group);
+    let mut unmarked = good.clone();
+    unmarked["metadata"]["labels"]["app.kubernetes.io/managed-by"] = json!(null);
+    let mut nobodys = good.clone();
+    nobodys["metadata"]["labels"]["rollcall.dev/organization"] = json!(null);
+    let held = bound("policies-held", "view", group);
+    cluster.apply(&held).await?;
+    let peoples = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "policies-binder"},
+    });
+    let to_system = json!({"subjects": [{
+        "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated",
+    }]});
+    let bind = |role: &str, group: &str| Attempt::create(&bound("policies-tried", role, group));
+    answers(
+        &cluster.operator().await?,
+        [
+            ("view", Attempt::create(&good), Taken),
+            ("view by apply", Attempt::apply(&good), Taken),
+            ("another organization", bind("view", "rollcall:acme:a"), Refused(ALONE)),
+            ("a longer name", bind("view", "rollcall:policies2:a"), Refused(ALONE)),
+            ("a system group", bind("view", "system:authenticated"), Refused(ALONE)),
+            ("a system group, later", Attempt::merge(&held, to_system), Refused(ALONE)),
+            ("no mark", Attempt::create(&unmarked), Refused(MARK)),
+            (
+                "no organization",
+                Attempt::create(&nobodys),
+                Refused("ClusterRoleBinding policies-tried belongs to no organization"),
+            ),
+            ("another role", bind("admin", group), Refused(RBAC)),
+            ("its end", Attempt::delete(&held), Taken),
+            ("people's end", Attempt::delete(&peoples), Refused(MARK)),
+            (
+                "people's",
+                Attempt::merge(&peoples, json!({"metadata": {"labels": mark()}})),
+                Refused(MARK),
+            ),
+        ],
+    )
+    .await?;
+    // with every right, it would still be held to the same roles and subjects
+    let mighty = cluster.control_plane.client_as(OPERATOR, &["system:masters"]).await?;
+    answers(
+        &mighty,
+        [
+            ("root", bind("cluster-admin", group), Refused("Rollcall may not bind ClusterRole")),
+            ("to the masters", bind("view", "system:masters"), Refused(ALONE)),
+            ("people's end", Attempt::delete(&peoples), Refused(MARK)),
+        ],
+    )
+    .await
+}
+
+#[tokio::test]
 async fn rollcall_writes_its_token_secrets_and_once_its_key() -> anyhow::Result<()> {
     const TYPE: &str = "rollcall.dev/scim-token";
     const NOTHING_BUT: &str =
@@ -263,25 +335,15 @@ async fn rollcall_writes_its_token_secrets_and_once_its_key() -> anyhow::Result<
 
 #[tokio::test]
 async fn with_every_right_rollcall_would_still_be_held_to_the_policies() -> anyhow::Result<()> {
-    const NO_CLUSTER: &str = "Rollcall makes no ClusterRoleBindings";
     const MAKES: &str = "Rollcall makes no objects of its own kinds but imported DirectoryTeams";
     const AUTHOR: &str = "The spec, labels and annotations of held are its author's";
     const DELETES: &str = "was not made by Rollcall";
     let cluster = Cluster::shared().await?;
     let mighty = cluster.control_plane.client_as(OPERATOR, &["system:masters"]).await?;
     let group = "rollcall:policies:a";
-    let mut everywhere = binding("policies-web", "view", group);
-    everywhere["kind"] = json!("ClusterRoleBinding");
-    let metadata = everywhere["metadata"].as_object_mut().expect("it has metadata");
-    metadata.remove("namespace");
     let mut role = binding("policies-web", "any", group);
     role["roleRef"]["kind"] = json!("Role");
     let root = binding("policies-web", "cluster-admin", group);
-    let peoples = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": "policies-binder"},
-    });
     let domain = marked(ours("VerifiedDomain", "tried", json!({"domain": "acme.example"})));
     let class = marked(ours("IdentityClass", "tried", json!({"provider": {"builtin": {}}})));
     let roles = json!({"spec": {"grantableClusterRoles": ["cluster-admin"]}});
@@ -290,8 +352,6 @@ async fn with_every_right_rollcall_would_still_be_held_to_the_policies() -> anyh
     answers(
         &mighty,
         [
-            ("view everywhere", Attempt::create(&everywhere), Refused(NO_CLUSTER)),
-            ("people's ClusterRoleBinding", Attempt::delete(&peoples), Refused(NO_CLUSTER)),
             ("a Role", Attempt::create(&role), Refused("Rollcall may not bind Role any")),
             ("cluster-admin", Attempt::create(&root), Refused("Rollcall may not bind ClusterRole")),
             ("a domain", Attempt::create(&domain), Refused(MAKES)),

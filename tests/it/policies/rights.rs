@@ -59,6 +59,8 @@ async fn rollcall_has_the_rights_it_uses_and_no_others() -> anyhow::Result<()> {
         "watch namespaces",
         "get secrets:okta in policies",
         "create rolebindings.rbac.authorization.k8s.io in policies-web",
+        "create clusterrolebindings.rbac.authorization.k8s.io",
+        "delete clusterrolebindings.rbac.authorization.k8s.io",
         "bind clusterroles.rbac.authorization.k8s.io:view in policies-web",
         "bind clusterroles.rbac.authorization.k8s.io:edit",
         "create events.events.k8s.io in policies",
@@ -67,8 +69,7 @@ async fn rollcall_has_the_rights_it_uses_and_no_others() -> anyhow::Result<()> {
     let never = [
         "* *.*",
         "* *",
-        "create clusterrolebindings.rbac.authorization.k8s.io",
-        "patch clusterrolebindings.rbac.authorization.k8s.io",
+        "deletecollection clusterrolebindings.rbac.authorization.k8s.io",
         "create clusterroles.rbac.authorization.k8s.io",
         "patch clusterroles.rbac.authorization.k8s.io:view",
         "create roles.rbac.authorization.k8s.io in policies-web",

@@ -63,6 +63,7 @@ pub struct Stage {
     sides: Sides,
     listen: u16,
     processes: Vec<Process>,
+    crash_at: Option<String>,
 }
 
 impl Stage {
@@ -106,6 +107,7 @@ impl Stage {
             sides,
             listen,
             processes: Vec::new(),
+            crash_at: None,
         };
         std::fs::write(stage.trust_anchors(), "").context("writing trust anchors")?;
         stage.run().await?;
@@ -175,6 +177,7 @@ impl Stage {
             command
                 .env("KUBECONFIG", &self.kubeconfig)
                 .env("POD_NAMESPACE", NAMESPACE)
+                .envs(self.crash_at.iter().map(|point| ("ROLLCALL_CRASH_AT", point)))
                 // the whole world's names are there, and nobody signs them
                 .env("ROLLCALL_DNS_SERVERS", self.dns.address().to_string())
                 .env("ROLLCALL_DNS_TRUST_ANCHORS", self.trust_anchors());
@@ -191,6 +194,11 @@ impl Stage {
                 .env("ROLLCALL_TLS_KEY", self.folder.join("gateway.key"));
         }
         command
+    }
+
+    /// Lets the controller of the next [`run`](Self::run) crash where it comes to this point.
+    pub fn crash_at(&mut self, point: Option<&str>) {
+        self.crash_at = point.map(str::to_owned);
     }
 
     /// Where the stage keeps its files, for as long as it stands.
@@ -291,7 +299,7 @@ impl Stage {
 /// If helm isn't there or the chart is no good.
 pub fn chart(gateway: &str) -> anyhow::Result<String> {
     let values = format!(
-        "{{publicURL: '{gateway}',
+        "{{publicURL: '{gateway}', clusterWideBindings: true,
           defaultClass: {{allowPrivateEndpoints: true, domains: {{allowSpecialUse: true}}}}}}"
     );
     helm(&["template", NAMESPACE, CHART, "--namespace", NAMESPACE], &values)

@@ -152,6 +152,7 @@ impl Story<'_> {
         (self.tell)(Line::Step("What Ada may do, by the groups her token carries"));
         let groups = self.teams_of_ada()?;
         ensure!(groups == ["acme:engineering", "acme:team-research"], "Ada's teams: {groups:?}");
+        ensure!(!self.why()?.contains("BROKEN"), "Ada's way to access is broken");
         for (question, expected) in [
             ("create deployments -n acme-web", "yes"),
             ("list pods -n acme-data", "yes"),
@@ -241,7 +242,17 @@ impl Story<'_> {
         let log = stage.rollcall(&["log", "-n", ACME, "--limit", "1"])?;
         (self.tell)(Line::Show("rollcall log -n acme --limit 1", &log));
         ensure!(log.contains("Deactivated"), "the audit log doesn't say why: {log}");
+        let why = self.why()?;
+        ensure!(why.contains("Person      BROKEN"), "why doesn't name the broken link: {why}");
         Ok(())
+    }
+
+    /// What `rollcall why` says of Ada, link by link.
+    fn why(&self) -> anyhow::Result<String> {
+        let command = ["why", "ada@acme.example", "-n", ACME];
+        let told = self.stage.rollcall(&command)?;
+        (self.tell)(Line::Show(&format!("rollcall {}", command.join(" ")), &told));
+        Ok(told)
     }
 
     fn teams_of_ada(&self) -> anyhow::Result<Vec<String>> {

@@ -111,7 +111,7 @@ impl Server {
 
     async fn grant(&self, organization: &str, team: &str, grants: &[(&str, &str)]) {
         let grant = |&(namespace, role): &(&str, &str)| Grant {
-            namespace: namespace.into(),
+            namespace: Some(namespace.into()),
             cluster_role: role.into(),
         };
         let grants: Vec<_> = grants.iter().map(grant).collect();

@@ -73,7 +73,7 @@ impl Ledger {
              FROM organizations o
              JOIN directories d ON d.organization_id = o.id AND d.deleted_at IS NULL
              JOIN directory_tokens t ON t.directory_id = d.id
-             WHERE o.name = ? AND d.name = ?",
+             WHERE o.name = ? AND d.name = ? AND coalesce(t.ends_at > unixepoch(), 1)",
         )
         .bind(organization)
         .bind(name)

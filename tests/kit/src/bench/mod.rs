@@ -9,6 +9,7 @@ pub mod saml;
 pub mod scim;
 mod seen;
 pub mod sign_in;
+pub mod teams;
 
 use std::path::Path;
 
