@@ -235,7 +235,7 @@ fn access(case: &Case<'_>) -> Link {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Door;
+    use crate::ledger::{Asked, Door};
     use jiff::Timestamp;
     use uuid::Uuid;
 
@@ -244,6 +244,7 @@ mod tests {
         WayIn {
             domain: "acme.example".into(),
             claim: Some(Claim {
+                asked: Asked::default(),
                 claimed_at: now,
                 proved_at: Some(now),
                 seen_at: Some(now),
