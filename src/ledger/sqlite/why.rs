@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Ledger, connections::parse_admit, seconds};
+use super::{
+    Ledger,
+    connections::parse_admit,
+    domains::{proof_of, registrable},
+    seconds,
+};
 use crate::ledger::{Door, Error, Globs, GroupReach, Reach, Result, WayIn};
 
 /// A group of somebody, with one of the teams that stand for it.
@@ -19,8 +24,20 @@ struct Row {
 }
 
 impl Ledger {
-    /// How people of `domain`, canonical, come in to the organization with this id.
+    /// How people of the e-mail domain `domain`, canonical, come in to the organization with this
+    /// id: by the name of its own whose proof covers that, else by the domain itself.
     pub async fn way_in(&self, organization: &str, domain: &str) -> Result<WayIn> {
+        let covered_by: Option<String> = sqlx::query_scalar(concat!(
+            "SELECT domain FROM ",
+            proof_of!("?1", "?2"),
+            " WHERE organization_id = ?3",
+        ))
+        .bind(domain)
+        .bind(registrable(domain))
+        .bind(organization)
+        .fetch_optional(&self.read)
+        .await?;
+        let domain = covered_by.as_deref().unwrap_or(domain);
         let claim = self.claim_of(organization, domain).await?;
         let door: Option<(String, bool, String, Option<String>)> = sqlx::query_as(
             "SELECT c.name, c.withdrawn, c.admit, d.name
@@ -55,15 +72,18 @@ impl Ledger {
         let changed_at = sqlx::query_scalar("SELECT updated_at FROM people WHERE id = ?");
         let changed_at = seconds(changed_at.bind(person).fetch_one(&self.read).await?)?;
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT g.id, g.display_name AS name, d.globs, t.name AS team, t.accepted
-             FROM memberships m
-             JOIN directory_groups g ON g.id = m.group_id
+            "WITH RECURSIVE mine (id) AS (
+                 SELECT group_id FROM memberships WHERE person_id = ?
+                 UNION SELECT s.group_id FROM mine JOIN subgroups s ON s.member_id = mine.id)
+             SELECT g.id, g.display_name AS name, d.globs, t.name AS team, t.accepted
+             FROM mine
+             JOIN directory_groups g ON g.id = mine.id
              JOIN directories d ON d.id = g.directory_id
              LEFT JOIN teams t ON t.group_id = g.id AND t.organization_id = ?
-             WHERE m.person_id = ? ORDER BY g.display_name, g.id, t.name",
+             ORDER BY g.display_name, g.id, t.name",
         )
-        .bind(organization)
         .bind(person)
+        .bind(organization)
         .fetch_all(&self.read)
         .await?;
         let mut groups: BTreeMap<(String, Uuid), GroupReach> = BTreeMap::new();
@@ -91,7 +111,7 @@ impl Ledger {
 mod tests {
     use super::*;
     use crate::ledger::{
-        Grant, Selector,
+        Asked, Grant, Selector,
         fixture::{ACME, Acme, COMPANY},
         scim::GroupFields,
     };
@@ -110,6 +130,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn people_below_a_domain_come_in_by_the_proof_that_covers_them() {
+        let acme = Acme::new().await;
+        let below = acme.ledger.way_in(ACME, "mail.acme.com").await.unwrap();
+        assert_eq!((below.domain.as_str(), below.claim), ("mail.acme.com", None));
+        let asked = Asked { include_subdomains: true, sought: true, request: None };
+        acme.ledger.ask(ACME, "acme.com", &asked, acme.now).await.unwrap();
+        let below = acme.ledger.way_in(ACME, "mail.acme.com").await.unwrap();
+        assert_eq!(below.domain, "acme.com");
+        assert!(below.claim.is_some_and(|claim| claim.owns) && below.connection.is_some());
+    }
+
+    #[tokio::test]
     async fn groups_lead_to_teams_unless_they_are_left_out() {
         let acme = Acme::new().await;
         let mut ids = vec![];
@@ -123,6 +155,13 @@ mod tests {
             let made = acme.ledger.create_group(&acme.scim, &fields, &members, acme.now);
             ids.push(made.await.unwrap());
         }
+        let umbrella = GroupFields {
+            display_name: "Umbrella".into(),
+            external_id: None,
+            attributes: "{}".into(),
+        };
+        let made = acme.ledger.create_group(&acme.scim, &umbrella, &ids[..1], acme.now);
+        ids.push(made.await.unwrap());
         let put = async |name: &str, group: usize, accepted| {
             let selector = Selector::Id(ids[group].to_string());
             let put = acme.ledger.put_team(ACME, name, acme.directory, &selector, accepted);
@@ -148,6 +187,7 @@ mod tests {
                 group("Engineering", false, &[("engineering", true)]),
                 group("Secret", true, &[]),
                 group("Staff", false, &[("staff", false)]),
+                group("Umbrella", false, &[]), // Engineering is in it
             ]
         );
         assert_eq!(reach.teams, [("engineering".to_owned(), grants.to_vec())]);
