@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, ensure};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use rollcall_kit::{
     saml::{Attribute, authn_request::Trusted, response::Response},
     saml_idp::new_certificate,
@@ -258,6 +258,21 @@ async fn rename(scim: &Scim, id: &str, to: &str) -> anyhow::Result<()> {
     let (status, body) = scim.send(reqwest::Method::PATCH, &path, &patch).await?;
     ensure!(status.is_success(), "{status}: {body}");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_session_lasts_no_longer_than_the_company_says() -> anyhow::Result<()> {
+    let company = Company::found("lengths").await?;
+    let browser = company.visitor()?;
+    let request = company.begin(&browser).await?;
+    let until = Timestamp::from_second(Timestamp::now().as_second() + 300)?;
+    let answer =
+        company.idp.respond_with(request.as_str(), &company.person("ada"), |response| {
+            response.assertion.session_not_on_or_after = Some(until);
+        })?;
+    let page = browser.post(&answer.acs, &answer.fields).await?;
+    page.says(&company.welcome())?;
+    page.says(&format!("<dt>Until</dt><dd><time datetime=\"{until}\">"))
 }
 
 #[tokio::test]
