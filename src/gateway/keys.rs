@@ -103,34 +103,59 @@ pub(super) struct Keys(Arc<Shared>);
 struct Shared {
     ledger: Ledger,
     key: KeySlot,
-    /// With when they were read.
-    views: RwLock<HashMap<Purpose, (Instant, Arc<Keyring>)>>,
-    /// Held by who reads or makes keys: the others wait for what comes of it.
+    views: RwLock<HashMap<Purpose, Arc<View>>>,
+    /// Held by who makes a key, which keeps a processor busy.
+    making: Mutex<()>,
+}
+
+/// The key pairs of one purpose, as they were last read, and when.
+#[derive(Default)]
+struct View {
+    last: RwLock<Option<(Instant, Arc<Keyring>)>>,
+    /// Held by who reads or makes them: the others wait for what comes of it.
     reading: Mutex<()>,
+}
+
+impl View {
+    fn fresh(&self) -> Option<Arc<Keyring>> {
+        let last = self.last.read().unwrap_or_else(PoisonError::into_inner);
+        let (at, ring) = last.as_ref()?;
+        (at.elapsed() < FRESH).then(|| ring.clone())
+    }
 }
 
 impl Keys {
     pub fn new(ledger: Ledger, key: KeySlot) -> Self {
-        let (views, reading) = (Default::default(), Mutex::default());
-        Self(Arc::new(Shared { ledger, key, views, reading }))
+        let (views, making) = (RwLock::default(), Mutex::default());
+        Self(Arc::new(Shared { ledger, key, views, making }))
     }
 
     /// The key pairs of this purpose. The first is made where there is none.
     pub async fn ring(&self, purpose: &Purpose) -> Result<Arc<Keyring>, Unavailable> {
-        if let Some(ring) = self.seen(purpose) {
+        let view = self.view(purpose);
+        if let Some(ring) = view.fresh() {
             return Ok(ring);
         }
-        let _reading = self.0.reading.lock().await;
-        match self.seen(purpose) {
-            Some(ring) => Ok(ring),
-            None => self.read(purpose, Timestamp::now()).await,
+        let _reading = view.reading.lock().await;
+        if let Some(ring) = view.fresh() {
+            return Ok(ring);
         }
+        let ring = self.read(purpose, Timestamp::now()).await?;
+        *view.last.write().unwrap_or_else(PoisonError::into_inner) =
+            Some((Instant::now(), ring.clone()));
+        Ok(ring)
     }
 
-    fn seen(&self, purpose: &Purpose) -> Option<Arc<Keyring>> {
+    fn view(&self, purpose: &Purpose) -> Arc<View> {
         let views = self.0.views.read().unwrap_or_else(PoisonError::into_inner);
-        let (at, ring) = views.get(purpose)?;
-        (at.elapsed() < FRESH).then(|| ring.clone())
+        if let Some(view) = views.get(purpose) {
+            return view.clone();
+        }
+        drop(views);
+        let mut views = self.0.views.write().unwrap_or_else(PoisonError::into_inner);
+        // those that nobody waits for and that would be read again anyway
+        views.retain(|_, view| Arc::strong_count(view) > 1 || view.fresh().is_some());
+        views.entry(purpose.clone()).or_default().clone()
     }
 
     /// Read the key pairs of a purpose, and make what is due.
@@ -139,6 +164,7 @@ impl Keys {
         let installation = key.get().ok_or(Unavailable::NoInstallationKey)?;
         let mut pairs = ledger.keys(purpose, now).await?;
         if let Some(due) = due(&pairs, purpose, now) {
+            let _making = self.0.making.lock().await;
             let next = make(installation, purpose, due.active_at, now).await?;
             // where another gateway was faster, its key is as good
             ledger.add_key(&next, due.last.as_ref()).await?;
@@ -148,11 +174,7 @@ impl Keys {
         if ring.active(now).is_none() {
             return Err(Unavailable::NoKey(name(purpose)));
         }
-        let ring = Arc::new(ring);
-        let mut views = self.0.views.write().unwrap_or_else(PoisonError::into_inner);
-        views.retain(|_, (at, _)| at.elapsed() < FRESH);
-        views.insert(purpose.clone(), (Instant::now(), ring.clone()));
-        Ok(ring)
+        Ok(Arc::new(ring))
     }
 
     /// Make keys when they are due, and have the ledger forget what has expired, for as long as

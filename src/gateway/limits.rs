@@ -1,5 +1,6 @@
 //! How often one may ask: by address for all that belongs to signing in, by person for the address
-//! they type, by address for what is refused, and by connection for answers that nobody awaits. Each gateway counts by itself.
+//! they type, by address for what is refused, and by connection for answers that nobody awaits.
+//! Each gateway counts by itself.
 
 use std::{
     hash::Hash,

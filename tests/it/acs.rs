@@ -6,13 +6,14 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
 use rollcall_kit::{
-    saml::{Attribute, authn_request::Trusted},
+    saml::{Attribute, authn_request::Trusted, response::Response},
     saml_idp::new_certificate,
     scim::Scim,
     visitor::Visitor,
     wait::until,
 };
 use serde_json::json;
+use url::Url;
 
 use crate::{
     company::{Company, other},
@@ -157,6 +158,40 @@ async fn what_is_encrypted_for_one_organization_opens_for_no_other() -> anyhow::
     spied.idp.configure(|sign_on| sign_on.encrypt = true);
     let answer = spied.answer(&browser, &spied.person("bob")).await?;
     spied.refused(&browser.post(&answer.acs, &answer.fields).await?, "NotDecrypted")
+}
+
+#[tokio::test]
+async fn an_old_sign_in_at_the_company_isnt_a_fresh_one_here() -> anyhow::Result<()> {
+    let company = Company::found("stale").await?;
+    let (ada, browser) = (company.person("ada"), company.visitor()?);
+    let long_ago = |response: &mut Response| {
+        response.assertion.issued -= SignedDuration::from_hours(10);
+    };
+    let request = company.begin(&browser).await?;
+    let answer = company.idp.respond_with(request.as_str(), &ada, long_ago)?;
+    browser.post(&answer.acs, &answer.fields).await?.says(&company.welcome())?;
+
+    let authorize = |more: &str| {
+        format!(
+            "{}/oauth2/authorize?client_id=kubernetes&response_type=code&scope=openid\
+             &redirect_uri=http://127.0.0.1:1/callback&code_challenge={}\
+             &code_challenge_method=S256&{more}",
+            company.world.stage.gateway,
+            "a".repeat(43)
+        )
+    };
+    let at_program = |url: &Url| url.port() == Some(1);
+    for (max_age, error) in [(3_600, "login_required"), (40_000, "interaction_required")] {
+        let url = authorize(&format!("prompt=none&max_age={max_age}"));
+        let url = browser.visit_until(&url, at_program).await?;
+        ensure!(url.as_str().contains(&format!("error={error}&")), "{max_age}: {url}");
+    }
+    // a company's login that doesn't ask anew though it is to, is told so, and asked no more
+    let page = browser.visit(&authorize("max_age=3600")).await?;
+    let there = |url: &Url| url.as_str().starts_with(&company.idp.sign_on_url());
+    let request = browser.submit_until(&page, &[("email", &company.email("ada"))], there).await?;
+    let answer = company.idp.respond_with(request.as_str(), &ada, long_ago)?;
+    company.refused(&browser.post(&answer.acs, &answer.fields).await?, "NotFresh: the client asked")
 }
 
 #[tokio::test]

@@ -75,15 +75,12 @@ mod tests {
         let acme = Acme::new().await;
         let open = acme.ledger.open_connection_of(ACME, COMPANY).await.unwrap().unwrap();
         let certificate = BASE64_STANDARD.encode(&KEY.certificate);
+        let until = acme.later(60);
         let describing = |sign_on: &str| {
-            OpenConnection {
-            metadata: format!(
-                r#"<EntityDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata" entityID="urn:idp" validUntil="{}"><IDPSSODescriptor protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol"><KeyDescriptor><KeyInfo xmlns="http://www.w3.org/2000/09/xmldsig#"><X509Data><X509Certificate>{certificate}</X509Certificate></X509Data></KeyInfo></KeyDescriptor><SingleSignOnService Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect" Location="{sign_on}"/></IDPSSODescriptor></EntityDescriptor>"#,
-                acme.later(60)
-            )
-            .into_bytes(),
-            ..open.clone()
-        }
+            let metadata = format!(
+                r#"<EntityDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata" entityID="urn:idp" validUntil="{until}"><IDPSSODescriptor protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol"><KeyDescriptor><KeyInfo xmlns="http://www.w3.org/2000/09/xmldsig#"><X509Data><X509Certificate>{certificate}</X509Certificate></X509Data></KeyInfo></KeyDescriptor><SingleSignOnService Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect" Location="{sign_on}"/></IDPSSODescriptor></EntityDescriptor>"#
+            );
+            OpenConnection { metadata: metadata.into_bytes(), ..open.clone() }
         };
         let (idps, now) = (Idps::default(), acme.now);
         let first = describing("https://idp.example/1");

@@ -227,12 +227,14 @@ async fn take(
     };
     let challenge = serde_json::from_str(&awaited.challenge)
         .map_err(|_| Problem::new(Advice::StartAgain, "this sign-in didn't go out by SAML"))?;
-    match identify(gateway, open, Some(challenge), posted.response).await {
-        Ok(Identified { asserted, seen }) => {
-            sign_in::answer(gateway, &awaited, Some(seen), &asserted)
-                .await
-                .map_err(|problem| problem.about(&asserted.email))
-        }
+    let taken = async {
+        let Identified { asserted, seen } =
+            identify(gateway, open, Some(challenge), posted.response).await?;
+        let answered = sign_in::answer(gateway, &awaited, Some(seen), &asserted).await;
+        answered.map_err(|problem| problem.about(&asserted.email))
+    };
+    match taken.await {
+        Ok(response) => Ok(response),
         Err(problem) => Err(sign_in::refused(gateway, &awaited, problem).await),
     }
 }
