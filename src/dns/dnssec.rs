@@ -15,7 +15,7 @@ use hickory_net::{
     proto::{
         dnssec::{Proof, TrustAnchors, rdata::DNSSECRData},
         op::{DnsRequest, DnsRequestOptions, DnsResponse, Message, Query},
-        rr::{Name, RData, Record, RecordType},
+        rr::{DNSClass, Name, RData, Record, RecordType},
         serialize::txt::trust_anchor::{Entry, Parser},
     },
     runtime::TokioRuntimeProvider,
@@ -139,11 +139,10 @@ fn relevant(message: &Message, question: &Query) -> Option<Message> {
     kept.metadata = message.metadata;
     kept.queries.push(question.clone());
     let wanted = |kind| kind == question.query_type() || kind == RecordType::CNAME;
-    let answers = message
-        .answers
-        .iter()
-        .filter(|record| record.name == *question.name() && wanted(signed_type(&record.data)));
-    kept.add_answers(answers.cloned());
+    let own = |record: &&Record| record.dns_class == DNSClass::IN;
+    let asked =
+        |record: &&Record| record.name == *question.name() && wanted(signed_type(&record.data));
+    kept.add_answers(message.answers.iter().filter(own).filter(asked).cloned());
     // A denial by another zone is none; hickory's search for the name that encloses the question
     // counts on never being shown one.
     let denies = |record: &&Record| match signed_type(&record.data) {
@@ -152,7 +151,7 @@ fn relevant(message: &Message, question: &Query) -> Option<Message> {
         RecordType::NSEC3 => record.name.base_name().zone_of(question.name()),
         _ => false,
     };
-    kept.add_authorities(message.authorities.iter().filter(denies).cloned());
+    kept.add_authorities(message.authorities.iter().filter(own).filter(denies).cloned());
     (kept.answers.len() + kept.authorities.len() <= MOST_RECORDS).then_some(kept)
 }
 

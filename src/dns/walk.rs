@@ -91,15 +91,14 @@ pub struct Found {
 impl Found {
     /// The first proper answer, or why there is none.
     pub fn first(&self) -> Result<&(Reply, Arc<Message>), Failure> {
-        let said = self.heard.iter().map(|heard| heard.said.as_ref());
-        let mut worst = Failure::NoAddress;
-        for said in said {
-            match said {
+        let mut why = Failure::NoAddress;
+        for heard in &self.heard {
+            match &heard.said {
                 Ok(said) => return Ok(said),
-                Err(failure) => worst = worst.min(*failure),
+                Err(failure) => why = why.min(*failure),
             }
         }
-        Err(worst)
+        Err(why)
     }
 }
 
@@ -151,6 +150,17 @@ impl Walker {
         let asked: Vec<_> = others.map(|server| self.ask(trip, &zone, server, question)).collect();
         found.heard.extend(join_all(asked).await);
         found.complete = true;
+        // one of the servers has a zone below this one, too, and another knows who has it
+        let below = found.heard.iter().find_map(|heard| match &heard.said {
+            Ok((Reply::Referral(delegation), _)) => Some(delegation.clone()),
+            _ => None,
+        });
+        if let Some(delegation) = below {
+            let zone = self.enter(trip, &delegation, NESTED).await;
+            let asked = zone.servers.iter().map(|server| self.ask(trip, &zone, server, question));
+            let heard = join_all(asked).await;
+            *found = Found { zone: Some(zone), heard, complete: true };
+        }
     }
 
     fn find_nested<'a>(
@@ -213,7 +223,8 @@ impl Walker {
         let most = if zone.num_labels() < 2 { REMEMBERED.0 } else { REMEMBERED.1 };
         let until = Instant::now() + delegation.lasts.min(most);
         let entered = Arc::new(Zone { name: zone.clone(), servers, until });
-        if entered.servers.iter().any(|server| !server.addresses.is_empty()) {
+        // what one look had no questions left for isn't to be missed by the next
+        if entered.servers.iter().all(|server| !server.addresses.is_empty()) {
             self.zones.insert(zone, Arc::clone(&entered));
         }
         entered

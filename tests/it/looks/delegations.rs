@@ -184,6 +184,23 @@ async fn a_zone_can_neither_lead_in_circles_nor_flood_others() {
 }
 
 #[tokio::test]
+async fn a_zone_below_is_asked_at_its_own_servers_even_where_one_has_both() {
+    let servers = acme(2);
+    // ns2 knows who has eng.acme.example: ns1, which is asked for both
+    servers[2].delegate("eng.acme.example", &[("ns1.acme.example", ip(&servers[1]))]).unwrap();
+    servers[1].set_txt("_rollcall-challenge.eng.acme.example", one(VALUE)).unwrap();
+    for _ in 0..6 {
+        let looked = examine(walking(servers[0].address()), "eng.acme.example").await;
+        assert_eq!(looked.answer, Answer::Match, "{looked:?}");
+    }
+    servers[1].remove("_rollcall-challenge.eng.acme.example").unwrap();
+    for _ in 0..6 {
+        let looked = examine(walking(servers[0].address()), "eng.acme.example").await;
+        assert_eq!(looked.answer, Answer::NxDomain, "{looked:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_domain_is_told_from_a_missing_record() {
     let servers = Dns::start_many(3).unwrap();
     servers[0].delegate("example", &[("a.nic.example", ip(&servers[1]))]).unwrap();
