@@ -4,12 +4,15 @@
 //! The seeds of responses were signed and encrypted by xmlsec1, so that they speak for somebody else's
 //! understanding of the standards: in the styles of Okta (`okta.xml`), Entra (`entra.xml`), Keycloak
 //! and Google (`google.xml`), with elliptic curves, and encrypted with AES-GCM and AES-CBC. The
-//! decryption key beside them is nobody's.
+//! decryption key beside them is nobody's. Those of DNS answers are what Knot served of zones that
+//! BIND had signed.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use hickory_net::proto::{op::Message, rr::Name};
 use jiff::Timestamp;
+use rollcall::dns::{self, Failure, Reply, Role};
 use rollcall::saml::{
     self, DecryptionKey, Expected, Refusal, ServiceProvider, TrustedIdp, metadata,
 };
@@ -61,4 +64,36 @@ pub fn metadata(data: &[u8]) -> Result<(), metadata::MetadataError> {
     assert!(idp.valid_until.is_none_or(|until| until > now()));
     TrustedIdp::new(&idp);
     Ok(())
+}
+
+/// What a DNS server sends is believed only of the name that was asked for and of zones on the way
+/// down to it, and only so much of it. Returns what it says as one who serves each of these zones, and
+/// as a resolver.
+pub fn dns(data: &[u8]) -> [Result<Reply, Failure>; 4] {
+    let Ok(message) = Message::from_vec(data) else {
+        return [const { Err(Failure::Malformed) }; 4];
+    };
+    let Some(question) = message.queries.first() else {
+        return [const { Err(Failure::Malformed) }; 4];
+    };
+    let zones = [".", "example.", "acme.example."].map(|zone| Name::from_ascii(zone).unwrap());
+    let [root, registry, company] = zones.each_ref().map(Role::ServerOf);
+    [root, registry, company, Role::Resolver].map(|role| {
+        let reply = Reply::read(&message, question, role)?;
+        match &reply {
+            Reply::Records => assert!(dns::texts(&message, question.name()).len() <= 64),
+            Reply::Referral(below) => {
+                let Role::ServerOf(zone) = role else { panic!("a resolver refers to nobody") };
+                assert!(below.zone != *zone && zone.zone_of(&below.zone));
+                assert!(below.zone.zone_of(question.name()));
+                assert!((1..=6).contains(&below.servers.len()));
+                for (name, addresses) in &below.servers {
+                    assert!(addresses.len() <= 2);
+                    assert!(addresses.is_empty() || zone.zone_of(name));
+                }
+            }
+            Reply::Alias(_) | Reply::NoData(_) | Reply::NxDomain(_) => {}
+        }
+        Ok(reply)
+    })
 }

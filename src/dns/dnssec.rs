@@ -2,6 +2,7 @@
 //! where the keys come from, and what is told of the outcome.
 
 use std::{
+    panic::AssertUnwindSafe,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -14,7 +15,7 @@ use hickory_net::{
     proto::{
         dnssec::{Proof, TrustAnchors, rdata::DNSSECRData},
         op::{DnsRequest, DnsRequestOptions, DnsResponse, Message, Query},
-        rr::{Name, RData, RecordType},
+        rr::{Name, RData, Record, RecordType},
         serialize::txt::trust_anchor::{Entry, Parser},
     },
     runtime::TokioRuntimeProvider,
@@ -107,7 +108,11 @@ impl Validator {
         let mut options = DnsRequestOptions::default();
         options.use_edns = true;
         options.edns_set_dnssec_ok = true;
-        let checked = handle.lookup(question.clone(), options).first_answer().await;
+        let check = handle.lookup(question.clone(), options).first_answer();
+        // hickory is careful, but this is much code on what strangers send
+        let Ok(checked) = AssertUnwindSafe(check).catch_unwind().await else {
+            return Validity::Unknown(Failure::Malformed);
+        };
         let good = match checked {
             Ok(response) => response
                 .answers
@@ -139,9 +144,15 @@ fn relevant(message: &Message, question: &Query) -> Option<Message> {
         .iter()
         .filter(|record| record.name == *question.name() && wanted(signed_type(&record.data)));
     kept.add_answers(answers.cloned());
-    let denies = |kind| matches!(kind, RecordType::SOA | RecordType::NSEC | RecordType::NSEC3);
-    let authorities = message.authorities.iter().filter(|record| denies(signed_type(&record.data)));
-    kept.add_authorities(authorities.cloned());
+    // A denial by another zone is none; hickory's search for the name that encloses the question
+    // counts on never being shown one.
+    let denies = |record: &&Record| match signed_type(&record.data) {
+        RecordType::SOA => record.name.zone_of(question.name()),
+        RecordType::NSEC => true,
+        RecordType::NSEC3 => record.name.base_name().zone_of(question.name()),
+        _ => false,
+    };
+    kept.add_authorities(message.authorities.iter().filter(denies).cloned());
     (kept.answers.len() + kept.authorities.len() <= MOST_RECORDS).then_some(kept)
 }
 

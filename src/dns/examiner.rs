@@ -111,7 +111,8 @@ impl Inquiry<'_> {
     async fn inquire(&self, record: &Name) -> Finding {
         if self.look.renewing {
             let finding = self.see(record, Depth::One).await;
-            if finding.answer == Answer::Match {
+            // where nobody answers, nobody was left out
+            if finding.answer == Answer::Match || finding.answer.is_failure() {
                 return finding;
             }
         }
@@ -137,17 +138,13 @@ impl Inquiry<'_> {
                 self.examiner.source.hear_the_others(self.trip, &mut found, &question).await;
             }
             found.heard.sort_by(|a, b| a.server.cmp(&b.server));
+            if !found.complete && found.first().is_ok() {
+                // who failed before somebody answered is no voter
+                found.heard.retain(|heard| heard.said.is_ok());
+            }
             let opinions: Vec<_> =
                 found.heard.iter().map(|heard| Opinion::of(heard, &finding.name)).collect();
-            let verdict = match depth {
-                Depth::All => judge(&opinions, self.look.expected),
-                // those that failed before one answered are no voters
-                Depth::One => {
-                    let answered = |opinion: &&Opinion| !matches!(opinion, Opinion::Failed(_));
-                    let first: Vec<_> = opinions.iter().filter(answered).cloned().collect();
-                    judge(if first.is_empty() { &opinions } else { &first }, self.look.expected)
-                }
-            };
+            let verdict = judge(&opinions, self.look.expected);
             let validity = self.check(&found, &opinions, &verdict, &question).await;
             let servers = found.heard.iter().map(|heard| heard.server.clone());
             finding.opinions = servers.zip(opinions).collect();
@@ -251,7 +248,7 @@ impl Inquiry<'_> {
             && let Ok(beside) = self.beside()
         {
             let sibling = self.see(&beside, Depth::One).await;
-            if sibling.answer == Answer::Mismatch {
+            if sibling.answer == Answer::Mismatch && sibling.texts() == finding.texts() {
                 return Some(Hint::Wildcard);
             }
         }
@@ -272,7 +269,8 @@ impl Inquiry<'_> {
     fn remembered(&self, found: &Found) -> Option<Duration> {
         match found.first() {
             Ok((Reply::NoData(time) | Reply::NxDomain(time), _)) => {
-                self.examiner.source.remembers().then_some(*time)
+                let remembers = self.examiner.source.remembers() && !time.is_zero();
+                remembers.then_some(*time)
             }
             _ => None,
         }

@@ -69,7 +69,7 @@ impl Finding {
     }
 
     /// All the records that were seen, in the order of their text.
-    fn texts(&self) -> Vec<&str> {
+    pub fn texts(&self) -> Vec<&str> {
         let texts = self.opinions.iter().filter_map(|(_, opinion)| match opinion {
             Opinion::Texts(texts) => Some(texts),
             _ => None,
@@ -120,12 +120,7 @@ pub fn explain(look: &Look<'_>, finding: &Finding) -> String {
              of the last one, or {publish} instead.",
             finding.aliases.len().saturating_sub(1)
         ),
-        Answer::Bogus => format!(
-            "What {} says of {} isn't signed as DNSSEC demands, so that it isn't believed: mend the \
-             zone's signatures, or its DS record at the registrar.",
-            who(finding),
-            plain(&finding.name)
-        ),
+        Answer::Bogus => bogus(finding),
         Answer::ServFail
         | Answer::Refused
         | Answer::Timeout
@@ -268,23 +263,48 @@ fn failed(finding: &Finding, domain: &str, record: &str) -> String {
         );
     }
     let reasons = reasons(finding);
-    let lame = finding.opinions.iter().any(|(_, opinion)| {
-        matches!(opinion, Opinion::Failed(Failure::Lame | Failure::Refused | Failure::NoAddress))
-    });
-    let private =
-        finding.opinions.iter().any(|(_, opinion)| *opinion == Opinion::Failed(Failure::Private));
-    let advice = if finding.zone.is_none() {
-        "see that the resolvers work"
-    } else if private {
+    let advice = match &finding.zone {
+        None => "see that the resolvers work".to_owned(),
+        // nobody's who can read this
+        Some(zone) if zone.num_labels() < 2 => {
+            return format!(
+                "{record} can't be looked up, for no name server of {} can be asked: if that lasts, \
+                 the platform team should see that port 53 of the internet's name servers can be \
+                 reached, or let resolvers be asked.",
+                if zone.is_root() { "the root".into() } else { plain(zone) }
+            );
+        }
+        Some(zone) => format!("to whoever runs {}: {}", plain(zone), remedy(finding)),
+    };
+    format!("{record} can't be looked up, for {reasons}; {advice}.")
+}
+
+fn remedy(finding: &Finding) -> &'static str {
+    let some = |failures: &[Failure]| {
+        let mut opinions = finding.opinions.iter();
+        opinions.any(|(_, said)| matches!(said, Opinion::Failed(why) if failures.contains(why)))
+    };
+    if some(&[Failure::Private]) {
         "let it have public name servers, or ask the platform team for a class that allows private \
          endpoints"
-    } else if lame {
+    } else if some(&[Failure::Refused, Failure::Lame, Failure::NoAddress]) {
         "its delegation is broken; correct the name servers at its registrar, or let them serve it"
     } else {
-        "mend them"
+        "mend its name servers"
+    }
+}
+
+fn bogus(finding: &Finding) -> String {
+    let all = finding.servers(|opinion| !matches!(opinion, Opinion::Failed(_)));
+    let resolvers = match &finding.zone {
+        None => " If every domain is so, the resolvers leave DNSSEC's records out: ask others.",
+        Some(_) => "",
     };
-    let zone = finding.zone.as_ref().map_or_else(|| domain.to_owned(), plain);
-    format!("{record} can't be looked up, for {reasons}. To whoever runs {zone}: {advice}.")
+    format!(
+        "What {all} says of {} isn't signed as DNSSEC demands, so that it isn't believed: mend the \
+         zone's signatures, or its DS record at the registrar.{resolvers}",
+        plain(&finding.name)
+    )
 }
 
 /// "ns1.acme.com doesn't answer in time, ns2.acme.com refuses to answer".
@@ -298,9 +318,4 @@ fn reasons(finding: &Finding) -> String {
         })
         .collect();
     list(&said.iter().map(String::as_str).collect::<Vec<_>>())
-}
-
-fn who(finding: &Finding) -> String {
-    let all = finding.servers(|opinion| !matches!(opinion, Opinion::Failed(_)));
-    if all.is_empty() { "nobody".into() } else { all }
 }

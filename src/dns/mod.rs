@@ -21,6 +21,7 @@ mod wire;
 pub use answer::{Answer, Examination, Step};
 pub use challenge::{record_name, record_value};
 pub use claimable::{Claimable, NotClaimable};
-pub use examiner::{Examiner, Look};
+pub use examiner::{Examiner, Look, Observer};
 pub use name::{DomainName, NotADomain};
+pub use reply::{Delegation, Failure, Reply, Role, texts};
 pub use source::{Mode, PORT, Settings, SettingsError, TLS_PORT};

@@ -156,8 +156,10 @@ fn referral(message: &Message, name: &Name, role: Role<'_>) -> Result<Reply, Fai
             && zone.zone_of(name)
     });
     let Some(first) = below.next() else {
-        let leads_up = message.authorities.iter().any(|r| r.record_type() == RecordType::NS);
-        return Err(if leads_up { Failure::Lame } else { Failure::Malformed });
+        // neither the zone's own nor anybody's below: a server that doesn't have the zone says
+        // nothing, or points back up
+        let own = message.metadata.authoritative;
+        return Err(if own { Failure::Malformed } else { Failure::Lame });
     };
     let zone = first.name.clone();
     let mut servers: Vec<_> = std::iter::once(first)

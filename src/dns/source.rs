@@ -105,7 +105,7 @@ impl Source {
                         break;
                     }
                 }
-                Found { zone: None, heard }
+                Found { zone: None, heard, complete: false }
             }
         }
     }

@@ -20,8 +20,8 @@ use crate::fetch::Reach;
 /// How many questions one look may ask in all. An honest one takes ten to thirty; a zone that has
 /// others asked in its place (NXNSAttack) gets no further than this.
 const QUESTIONS: usize = 80;
-/// How much of a record's text is shown.
-const SHOWN: usize = 60;
+/// How many characters of a record's text are shown: a whole value of ours.
+const SHOWN: usize = 64;
 
 /// A server to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,4 +128,29 @@ pub fn shown(text: &str) -> String {
         shown.push('…');
     }
     format!("\"{shown}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_strangers_wrote_steers_no_terminal() {
+        let name = Name::from_labels([&b"\x1b[2J\n"[..], b"acme", b"example"]).unwrap();
+        for text in [plain(&name), shown("\u{1b}[2J\n\u{202e}"), shown(&"\n".repeat(1000))] {
+            assert!(!text.chars().any(|c| c.is_control() || c == '\u{202e}'), "{text:?}");
+            assert!(text.len() < 400, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_look_asks_only_so_much() {
+        let trip = Trip::new(false);
+        let at = SocketAddr::from(([192, 5, 5, 241], 53));
+        let server = Server { name: None, addresses: vec![at], given: false };
+        for _ in 0..QUESTIONS {
+            assert_eq!(trip.may_ask(&server, at), Ok(()));
+        }
+        assert_eq!(trip.may_ask(&server, at), Err(Failure::Malformed));
+    }
 }

@@ -60,7 +60,7 @@ const PATIENCE: Duration = Duration::from_millis(700);
 const REMEMBERED: (Duration, Duration) = (Duration::from_secs(3600), Duration::from_secs(300));
 const DELEGATIONS: u64 = 10_000;
 /// How many questions a second the servers of one zone are asked, and how many at once.
-const PER_ZONE: (u32, u32) = (10, 60);
+const PER_ZONE: (u32, u32) = (50, 200);
 const ZONES: usize = 10_000;
 
 /// Who serves a zone.
@@ -84,6 +84,8 @@ pub struct Found {
     /// The zone that answers; none where resolvers are asked.
     pub zone: Option<Arc<Zone>>,
     pub heard: Vec<Heard>,
+    /// Whether that is every server of the zone.
+    pub complete: bool,
 }
 
 impl Found {
@@ -148,6 +150,7 @@ impl Walker {
         let others = zone.servers.iter().filter(heard);
         let asked: Vec<_> = others.map(|server| self.ask(trip, &zone, server, question)).collect();
         found.heard.extend(join_all(asked).await);
+        found.complete = true;
     }
 
     fn find_nested<'a>(
@@ -164,7 +167,7 @@ impl Walker {
             let mut zone = self.closest(&below);
             for _ in 0..DEEPEST {
                 let heard = self.hear_one(trip, &zone, &question).await;
-                let found = Found { zone: Some(Arc::clone(&zone)), heard };
+                let found = Found { zone: Some(Arc::clone(&zone)), heard, complete: false };
                 match found.first() {
                     Ok((Reply::Referral(delegation), _)) => {
                         zone = self.enter(trip, delegation, nested).await;
@@ -172,7 +175,8 @@ impl Walker {
                     _ => return found,
                 }
             }
-            Found { zone: Some(zone), heard: Vec::new() } // delegated without end
+            // delegated without end
+            Found { zone: Some(zone), heard: Vec::new(), complete: false }
         })
     }
 

@@ -54,7 +54,7 @@ image:
 imagePullSecrets: [{name: images}]
 persistence: {storageClassName: fast, size: 10Gi, keep: false}
 controller:
-  dnsServers: ['10.0.0.53:5353', 'fd00::1']
+  dns: {mode: recursive, servers: ['10.0.0.53:8853', 'fd00::1'], overTLS: dns.platform.example}
   resources: {limits: {memory: 1Gi}}
 gateway: {trustedProxies: [10.0.0.1, 'fd00::/8'], resources: {limits: {memory: 1Gi}}}
 service: {type: NodePort, port: 8443, annotations: {a: b}}
@@ -114,6 +114,8 @@ fn values_that_cannot_work_are_refused_with_what_to_write() {
         (&format!("{{{url}, persistence: {{size: large}}}}"), "size"),
         (&format!("{{{url}, gateway: {{trustedProxies: [ingress.example]}}}}"), "trustedProxies"),
         (&format!("{{{url}, defaultClass: {{tokenLifetime: soon}}}}"), "tokenLifetime"),
+        (&format!("{{{url}, controller: {{dns: {{mode: fast}}}}}}"), "mode"),
+        (&format!("{{{url}, controller: {{dns: {{servers: [dns.example]}}}}}}"), "servers"),
         (&format!("{{{url}, defaultClass: {{clients: [{{id: argocd}}]}}}}"), "redirectURIs"),
     ] {
         let refused = render("rollcall", values).expect_err(values).to_string();

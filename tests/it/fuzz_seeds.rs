@@ -5,6 +5,8 @@ mod targets;
 
 use std::{fs, path::Path};
 
+use rollcall::dns::Reply;
+
 fn seeds(of: &str) -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(of);
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -31,5 +33,26 @@ fn every_seed_of_a_response_signs_in_the_person_it_names() {
 fn every_seed_of_metadata_is_read() {
     for (file, metadata) in seeds("metadata") {
         assert_eq!(targets::metadata(&metadata), Ok(()), "{file}");
+    }
+}
+
+/// By the name of its file: what it says, to one of those who may hear it.
+#[test]
+fn every_seed_of_a_dns_answer_is_understood() {
+    let seeds = seeds("dns");
+    assert!(seeds.len() >= 8, "{} seeds", seeds.len());
+    for (file, answer) in seeds {
+        let said = targets::dns(&answer);
+        let expected: fn(&Reply) -> bool = match file.rsplit('/').next().unwrap() {
+            name if name.starts_with("records") => |reply| *reply == Reply::Records,
+            name if name.starts_with("alias") => |reply| matches!(reply, Reply::Alias(_)),
+            name if name.starts_with("no-data") => |reply| matches!(reply, Reply::NoData(_)),
+            name if name.starts_with("nx-domain") => |reply| matches!(reply, Reply::NxDomain(_)),
+            name if name.starts_with("referral") => |reply| matches!(reply, Reply::Referral(_)),
+            name => panic!("what does {name} say?"),
+        };
+        assert!(said.iter().flatten().any(expected), "{file}: {said:?}");
+        // cut anywhere it is understood no more
+        assert!(targets::dns(&answer[..answer.len() - 12]).iter().all(Result::is_err), "{file}");
     }
 }

@@ -1,6 +1,7 @@
 //! An authoritative DNS server for whatever names a test needs, which can also answer wrongly or not
 //! at all. It serves on one loopback port, UDP and TCP, for every zone at once.
 
+pub mod internet;
 pub mod liar;
 mod names;
 pub mod signed;
@@ -9,7 +10,7 @@ use std::{
     net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -28,6 +29,8 @@ use hickory_server::{
     server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
     zone_handler::MessageResponseBuilder,
 };
+
+use rustls::ServerConfig;
 
 use self::names::{Answer, Names, Referral};
 use crate::{background::background, process::free_port};
@@ -68,7 +71,7 @@ pub struct Dns {
     address: SocketAddr,
     shared: Arc<Shared>,
     // Serves until it is dropped.
-    _server: Server<Handler>,
+    server: Server<Handler>,
 }
 
 impl Dns {
@@ -104,7 +107,21 @@ impl Dns {
         server.register_socket(tokio::net::UdpSocket::from_std(udp).context("setting up UDP")?);
         let tcp = tokio::net::TcpListener::from_std(tcp).context("setting up TCP")?;
         server.register_listener(tcp, TCP_TIMEOUT, TCP_RESPONSES);
-        Ok(Self { address, shared, _server: server })
+        Ok(Self { address, shared, server })
+    }
+
+    /// Listens for DNS over TLS as well; returns where.
+    ///
+    /// # Errors
+    /// If no port can be had.
+    pub fn listen_tls(&mut self, config: Arc<ServerConfig>) -> anyhow::Result<SocketAddr> {
+        let tls = TcpListener::bind(("127.0.0.1", 0)).context("binding")?;
+        tls.set_nonblocking(true).context("setting up TLS")?;
+        let address = tls.local_addr()?;
+        let _runtime = background().enter();
+        let tls = tokio::net::TcpListener::from_std(tls).context("setting up TLS")?;
+        self.server.register_tls_listener_with_tls_config(tls, TCP_TIMEOUT, config)?;
+        Ok(address)
     }
 
     /// Where it listens, UDP and TCP.
@@ -186,6 +203,11 @@ impl Dns {
         Ok(())
     }
 
+    /// For how many seconds resolvers may remember that there is nothing; none at first.
+    pub fn set_negative_ttl(&self, seconds: u32) {
+        self.shared.negative_ttl.store(seconds, Ordering::Relaxed);
+    }
+
     /// How many questions it has been asked, those it didn't answer included.
     pub fn queries(&self) -> u64 {
         self.shared.queries.load(Ordering::Relaxed)
@@ -202,6 +224,7 @@ fn lower(name: &str) -> anyhow::Result<LowerName> {
 struct Shared {
     names: RwLock<Names>,
     queries: AtomicU64,
+    negative_ttl: AtomicU32,
 }
 
 impl Shared {
@@ -211,11 +234,11 @@ impl Shared {
 }
 
 /// The SOA of a negative answer: that of the registrable-looking name above `name`.
-fn start_of_authority(name: &LowerName) -> Record {
+fn start_of_authority(name: &LowerName, ttl: u32) -> Record {
     let zone = Name::from(name.clone()).trim_to(2);
     let server = Name::from_ascii("ns.kit.test.").unwrap_or_default();
-    let soa = SOA::new(server.clone(), server, 1, 3600, 600, 86400, TTL);
-    Record::from_rdata(zone, TTL, RData::SOA(soa))
+    let soa = SOA::new(server.clone(), server, 1, 3600, 600, 86400, ttl);
+    Record::from_rdata(zone, ttl, RData::SOA(soa))
 }
 
 struct Handler(Arc<Shared>);
@@ -269,7 +292,8 @@ impl RequestHandler for Handler {
                     answer.records.is_empty() && metadata.authoritative && !metadata.truncation;
                 if negative && matches!(answer.code, ResponseCode::NoError | ResponseCode::NXDomain)
                 {
-                    soa = Some(start_of_authority(name));
+                    soa =
+                        Some(start_of_authority(name, self.0.negative_ttl.load(Ordering::Relaxed)));
                 }
             }
         }
