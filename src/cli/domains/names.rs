@@ -96,7 +96,7 @@ mod tests {
         let long = |label: &str| named(&format!("{label}.{}.example", "a".repeat(60)));
         assert_eq!(long("x"), long("x"));
         assert_ne!(long("x"), long("y"));
-        for label in ["x", "a-b-c", &"b-".repeat(30).trim_end_matches('-').to_owned()] {
+        for label in ["x", "a-b-c", "b-".repeat(30).trim_end_matches('-')] {
             let name = long(label);
             assert!(name.len() <= LONGEST && !name.ends_with('-'), "{name}");
             let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';

@@ -407,9 +407,9 @@ fn an_unproved_domain_is_looked_at_ever_more_rarely_and_after_thirty_days_not_at
     }
     for (looked, gap) in &gaps {
         let expected = match *looked {
-            ..1200 => 10..=14,
-            ..HOUR => 13..=300,
-            ..DAY => 900..=HOUR,
+            0..1200 => 10..=14,
+            1200..HOUR => 13..=300,
+            HOUR..DAY => 900..=HOUR,
             _ => HOUR - 1..=HOUR,
         };
         assert!(expected.contains(gap), "{gap} after {looked}");
