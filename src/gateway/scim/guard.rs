@@ -191,9 +191,9 @@ mod tests {
         let (first, second) = (guard.seats(busy), guard.seats(busy));
         let turn = acquire(&first.costly).await.unwrap();
         assert!(second.costly.try_acquire().is_err());
-        acquire(&guard.seats(other).costly).await.unwrap();
+        drop(acquire(&guard.seats(other).costly).await.unwrap());
         drop(turn);
-        acquire(&second.costly).await.unwrap();
+        drop(acquire(&second.costly).await.unwrap());
         let seats = acquire(&first.any).await.unwrap();
         assert_eq!(second.any.available_permits(), AT_ONCE - 1);
         drop(seats);

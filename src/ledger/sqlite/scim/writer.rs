@@ -18,13 +18,14 @@ const TOGETHER: usize = 64;
 /// How many writes wait in the queue; the others wait to get into it.
 const QUEUE: usize = 256;
 
+/// Called with whether the transaction is on the disk.
+type Tell = Box<dyn FnOnce(bool) + Send>;
 type Job = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Outcome> + Send>;
 
 /// What became of a job, before it is on the disk.
 struct Outcome {
     kept: Kept,
-    /// Called with whether the transaction is on the disk.
-    tell: Box<dyn FnOnce(bool) + Send>,
+    tell: Tell,
 }
 
 enum Kept {
@@ -46,14 +47,12 @@ impl Writer {
         let (queue, mut jobs) = mpsc::channel(QUEUE);
         tokio::spawn(async move {
             while let Some(first) = jobs.recv().await {
-                let mut told = Vec::new();
+                let mut told: Vec<Tell> = Vec::new();
                 let written = together(&pool, first, &mut jobs, &mut told).await;
                 if let Err(error) = &written {
                     tracing::error!(%error, writes = told.len(), "writes were abandoned");
                 }
-                told.into_iter().for_each(|tell: Box<dyn FnOnce(bool) + Send>| {
-                    tell(written.is_ok());
-                });
+                told.into_iter().for_each(|tell| tell(written.is_ok()));
             }
         });
         Self(queue)
@@ -83,10 +82,9 @@ impl Writer {
                     _ => Kept::Nothing,
                 };
                 let tell = Box::new(move |on_disk: bool| {
-                    let result = match result {
-                        Ok(_) if !on_disk => Err(Error::Abandoned.into()),
-                        result => result.map(|(value, _)| value),
-                    };
+                    // what was refused was so for what others did, of which nothing stays either
+                    let result = if on_disk { result } else { Err(Error::Abandoned.into()) };
+                    let result = result.map(|(value, _)| value);
                     let _ = tell.send(result); // whoever asked may be gone
                 });
                 Outcome { kept, tell }
@@ -103,7 +101,7 @@ async fn together(
     pool: &SqlitePool,
     first: Job,
     jobs: &mut mpsc::Receiver<Job>,
-    told: &mut Vec<Box<dyn FnOnce(bool) + Send>>,
+    told: &mut Vec<Tell>,
 ) -> Result<()> {
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
     let mut changed: BTreeMap<Uuid, (Access, Timestamp)> = BTreeMap::new();
@@ -115,7 +113,9 @@ async fn together(
         told.push(tell);
         match kept {
             Kept::Changed(access, at) => drop(changed.insert(access.directory(), (access, at))),
-            Kept::Nothing => drop(sqlx::query("ROLLBACK TO one").execute(&mut *tx).await?),
+            Kept::Nothing => {
+                sqlx::query("ROLLBACK TO one").execute(&mut *tx).await?;
+            }
             Kept::Broken => return Err(Error::Abandoned),
         }
         sqlx::query("RELEASE one").execute(&mut *tx).await?;
