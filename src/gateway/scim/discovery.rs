@@ -32,9 +32,9 @@ fn honest(mut schema: Value) -> Value {
     if let Some(attributes) = schema["attributes"].as_array_mut() {
         attributes.retain(|attribute| attribute["name"] != "password");
         for attribute in attributes {
-            match (id.as_str(), attribute["name"].as_str().unwrap_or_default()) {
-                (schema_urns::GROUP, "displayName") => attribute["required"] = true.into(),
-                _ => {}
+            // without a name nobody finds it
+            if id == schema_urns::GROUP && attribute["name"] == "displayName" {
+                attribute["required"] = true.into();
             }
         }
     }

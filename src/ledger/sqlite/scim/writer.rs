@@ -113,7 +113,9 @@ async fn together(
         told.push(tell);
         match kept {
             Kept::Changed(access, at) => drop(changed.insert(access.directory(), (access, at))),
-            Kept::Nothing => drop(sqlx::query("ROLLBACK TO one").execute(&mut *tx).await?),
+            Kept::Nothing => {
+                sqlx::query("ROLLBACK TO one").execute(&mut *tx).await?;
+            }
             Kept::Broken => return Err(Error::Abandoned),
         }
         sqlx::query("RELEASE one").execute(&mut *tx).await?;
