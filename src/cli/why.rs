@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::printable;
-use crate::ledger::{Admit, Claim, Grant, GroupReach, Loss, Person, Reach, WayIn};
+use crate::ledger::{Admit, ClaimState, Grant, GroupReach, Loss, Person, Reach, WayIn};
 
 /// Somebody's way to access in one organization.
 pub struct Case<'a> {
@@ -82,23 +82,21 @@ fn domain(case: &Case<'_>) -> Link {
                 "Make a VerifiedDomain for {domain} in {organization}, and publish its record."
             ),
         ),
-        Some(Claim { owns: true, missing_since: None, .. }) => {
-            Link::Holds(format!("{organization} owns {domain}"))
-        }
-        Some(Claim { owns: true, missing_since: Some(since), .. }) => Link::Holds(format!(
+        Some(ClaimState::Owned) => Link::Holds(format!("{organization} owns {domain}")),
+        Some(ClaimState::Missing(since)) => Link::Holds(format!(
             "{organization} owns {domain}, but its record is missing since {since}: publish it again"
         )),
-        Some(Claim { proved_at: Some(_), .. }) => broken(
+        Some(ClaimState::Conflict) => broken(
             format!("another organization proved {domain} before {organization}"),
             "Ask the platform team: a domain has one owner.",
         ),
-        Some(Claim { lost: Some(Loss::RecordLost), .. }) => {
+        Some(ClaimState::Lost(Loss::RecordLost)) => {
             broken(format!("the record that proved {domain} is gone"), look)
         }
-        Some(Claim { lost: Some(Loss::ProofExpired), .. }) => {
+        Some(ClaimState::Lost(Loss::ProofExpired)) => {
             broken(format!("the proof of {domain} wasn't renewed for too long"), look)
         }
-        Some(_) => broken(format!("{domain} isn't proved yet"), look),
+        Some(ClaimState::Unproved) => broken(format!("{domain} isn't proved yet"), look),
     }
 }
 
@@ -113,8 +111,12 @@ fn connection(case: &Case<'_>) -> Link {
             broken(format!("nobody signs in by {} for now", door.name), look)
         }
         Some(door) => match (&door.directory, door.admit) {
-            (Some(directory), _) => Link::Holds(format!(
+            (Some(directory), Admit::DirectoryOnly) => Link::Holds(format!(
                 "{} signs in people of {domain} whom the directory {directory} knows",
+                door.name
+            )),
+            (Some(directory), Admit::JustInTime) => Link::Holds(format!(
+                "{} signs in people of {domain}, also whom the directory {directory} doesn't know",
                 door.name
             )),
             (None, Admit::JustInTime) => Link::Holds(format!(
@@ -235,25 +237,14 @@ fn access(case: &Case<'_>) -> Link {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{Asked, Door};
+    use crate::ledger::Door;
     use jiff::Timestamp;
     use uuid::Uuid;
 
     fn way() -> WayIn {
-        let now = Timestamp::UNIX_EPOCH;
         WayIn {
             domain: "acme.example".into(),
-            claim: Some(Claim {
-                asked: Asked::default(),
-                claimed_at: now,
-                proved_at: Some(now),
-                seen_at: Some(now),
-                missing_since: None,
-                missed_at: None,
-                absences: 0,
-                lost: None,
-                owns: true,
-            }),
+            claim: Some(ClaimState::Owned),
             connection: Some(Door {
                 name: "company".into(),
                 withdrawn: false,
@@ -319,12 +310,16 @@ mod tests {
 
     #[test]
     fn the_first_broken_link_is_named() {
-        let claim = |way: &mut WayIn, change: fn(&mut Claim)| change(way.claim.as_mut().unwrap());
-        let unproved = |c: &mut Claim| (c.owns, c.proved_at) = (false, None);
         let first = |change: &dyn Fn(&mut WayIn, &mut Person, &mut Reach)| breaks(change).0;
         assert_eq!(first(&|w, _, _| w.claim = None), "Domain");
-        assert_eq!(first(&|w, _, _| claim(w, |c| c.owns = false)), "Domain");
-        assert_eq!(first(&|w, _, _| claim(w, unproved)), "Domain");
+        for state in [
+            ClaimState::Unproved,
+            ClaimState::Conflict,
+            ClaimState::Lost(Loss::RecordLost),
+            ClaimState::Lost(Loss::ProofExpired),
+        ] {
+            assert_eq!(first(&|w, _, _| w.claim = Some(state)), "Domain");
+        }
         assert_eq!(first(&|w, _, _| w.connection = None), "Connection");
         let withdraw = |w: &mut WayIn| w.connection.as_mut().unwrap().withdrawn = true;
         assert_eq!(first(&|w, _, _| withdraw(w)), "Connection");

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Context, Kind, MANAGER, Nudge, Result, controller_on, crash, delete_seen, error_policy, events,
-    imports, jittered, namespace,
+    Context, Error, Kind, MANAGER, Nudge, Result, controller_on, crash, delete_seen, error_policy,
+    events, imports, jittered, namespace,
     removals::{self, Judgement},
     report,
     scim_token::{self, TokenSecret},
@@ -36,6 +36,8 @@ use crate::{
 
 /// How many of the teams that wait for their removal are named.
 const SAMPLE: usize = 10;
+/// How soon a pass is repeated that knew less than the API server.
+const SOON: SignedDuration = SignedDuration::from_millis(200);
 /// How soon a Secret that was deleted is noticed: it can only be asked for by name.
 const AGAIN: Duration = Duration::from_secs(120);
 
@@ -160,6 +162,7 @@ async fn import(
     now: Timestamp,
     ctx: &Context,
 ) -> Result<Imported> {
+    ctx.teams.wait_until_ready().await.map_err(|_| Error::Cache)?;
     let groups = ctx.ledger.groups(directory).await?;
     let pinned = ctx.ledger.groups_of_teams(&organization.id).await?;
     let own = namespace(sync);
@@ -168,25 +171,26 @@ async fn import(
     let plan = imports::plan(sync, &groups, &teams, &pinned);
     let judgement = judge(sync, &plan, directory, now, ctx).await?;
     let gone = plan.remove.iter().filter(|team| judgement.go.contains(&uid(team)));
-    let mut failed = None;
+    let (mut failed, mut again) = (None, judgement.again);
+    let mut settle = |result: kube::Result<()>| match result {
+        // it changed or came a moment ago, and the cache doesn't have that yet
+        Err(kube::Error::Api(error)) if error.is_conflict() || error.is_already_exists() => {
+            again = Some(now + SOON);
+        }
+        Err(error) => failed = Some(error),
+        Ok(()) => {}
+    };
     for team in plan.step_back.iter().chain(gone) {
-        failed = delete_seen(&api, team.as_ref()).await.err().or(failed);
+        settle(delete_seen(&api, team.as_ref()).await);
         crash::point("removal-begun");
     }
     for (team, want) in &plan.change {
         let patch = Patch::Merge(imports::change(team, want));
-        failed = api.patch(&team.name_any(), &by_us(), &patch).await.err().or(failed);
+        settle(api.patch(&team.name_any(), &by_us(), &patch).await.map(drop));
     }
-    let mut again = judgement.again;
+    let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
     for team in &plan.create {
-        let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
-        match api.create(&params, team).await {
-            // it came a moment ago, and the cache doesn't have it yet: another name is chosen then
-            Err(kube::Error::Api(error)) if error.is_already_exists() => {
-                again = Some(now + SignedDuration::from_secs(1));
-            }
-            other => failed = other.err().or(failed),
-        }
+        settle(api.create(&params, team).await.map(drop));
     }
     if let Some(error) = failed {
         return Err(error.into());

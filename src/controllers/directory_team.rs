@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Context, Error, Kind, MANAGER, Nudge, RESYNC, Result,
+    Context, DEADLINE, Error, Kind, MANAGER, Nudge, RESYNC, Result,
     bindings::{Bounds, Standing, next_end, wanted},
     controller_on, events, jittered, key, namespace, report,
     role_bindings::{self, role_exists},
@@ -76,14 +76,19 @@ fn unless_it_ends(team: Arc<DirectoryTeam>, _: &Error, ctx: Arc<Context>) -> Act
 }
 
 async fn reconcile(team: Arc<DirectoryTeam>, ctx: Arc<Context>) -> Result<Action> {
-    with_finalizer(team, &ctx, |t| apply(t, &ctx), |t| cleanup(t, &ctx)).await
+    let now = Timestamp::now();
+    // what is over ends first, whatever goes wrong or stalls after that
+    let over = role_bindings::retain(&team, |binding| !binding.is_over(now), &ctx);
+    tokio::time::timeout(DEADLINE, over).await.map_err(|_| Error::Deadline)??;
+    let end = next_end(team.spec.permissions.as_deref().unwrap_or_default(), now);
+    let next = with_finalizer(team, &ctx, |t| apply(t, &ctx), |t| cleanup(t, &ctx)).await?;
+    let stalled = ctx.installation.missing().is_some();
+    Ok(end.filter(|_| stalled).map_or(next, |end| Action::requeue(until(end, Timestamp::now()))))
 }
 
 async fn apply(team: Arc<DirectoryTeam>, ctx: &Context) -> Result<Action> {
     let now = Timestamp::now();
     let own = namespace(team.as_ref());
-    // what is over ends first, whatever goes wrong after that
-    role_bindings::retain(&team, |binding| !binding.is_over(now), ctx).await?;
     let name = (own.clone(), team.name_any());
     ctx.team_groups.seeks(&name);
     let (facts, left) = match ctx.tenancy.organization(&own).await? {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{Context, MANAGER, Result, namespace};
 use crate::{
-    api::{DirectorySync, meta, seconds},
+    api::{DirectorySync, conditions::whole_seconds, meta, seconds},
     keys,
     ledger::{Directory, Rotation, Token},
 };
@@ -34,10 +34,9 @@ pub enum TokenSecret {
     Foreign(String),
 }
 
-/// What a Secret that is there, or isn't, asks for.
+/// What a Secret that is there, or isn't, asks for, if anything.
 #[derive(Debug, PartialEq, Eq)]
 enum Need {
-    Nothing,
     /// A new token, and the end of all before it.
     Anew,
     /// A new token beside this one, which the company IdP has.
@@ -60,15 +59,19 @@ pub async fn keep(
         ctx.ledger.delete_tokens(directory.id).await?;
         return Ok(TokenSecret::Foreign(name));
     }
-    if directory.tokens.iter().any(|token| token.ends_at.is_some_and(|at| at <= now)) {
+    let over = |token: &Token| token.ends_at.is_some_and(|at| at <= now);
+    if directory.tokens.iter().any(over) {
         ctx.ledger.forget_tokens(directory.id, now).await?;
+        directory.tokens.retain(|token| !over(token));
     }
     let request = sync.annotations().get(meta::ROTATE_TOKEN);
+    let Some(need) = need(found.as_ref().and_then(token_id), directory, request) else {
+        return Ok(TokenSecret::Ours(name));
+    };
     let (id, token) = (Uuid::now_v7(), BASE64_URL_SAFE_NO_PAD.encode(keys::random()?));
     let hash = digest::digest(&digest::SHA256, token.as_bytes());
     // a crash before the Secret is written only means one more token at the next pass
-    match need(found.as_ref().and_then(token_id), directory, request, now) {
-        Need::Nothing => return Ok(TokenSecret::Ours(name)),
+    match need {
         Need::Anew => {
             // from here on the old token opens nothing
             ctx.ledger.replace_token(directory.id, id, hash.as_ref(), now).await?;
@@ -80,9 +83,11 @@ pub async fn keep(
         }
         Need::Beside(held) => {
             let request = request.map(String::as_str);
-            let rotation = Rotation { held, ends_at: now + overlap(sync), request };
+            // as the ledger keeps it, for the status to say the same from here on
+            let ends_at = whole_seconds(now + overlap(sync)).0;
+            let rotation = Rotation { held, ends_at, request };
             ctx.ledger.rotate_token(directory.id, id, hash.as_ref(), rotation, now).await?;
-            directory.tokens = vec![Token { id: held, ends_at: Some(rotation.ends_at) }];
+            directory.tokens = vec![Token { id: held, ends_at: Some(ends_at) }];
         }
     }
     let secret = secret(sync, &name, id, endpoint, &token);
@@ -104,22 +109,16 @@ pub async fn keep(
 }
 
 /// What is to be done, by the token that the Secret names.
-fn need(
-    named: Option<Uuid>,
-    directory: &Directory,
-    request: Option<&String>,
-    now: Timestamp,
-) -> Need {
+fn need(named: Option<Uuid>, directory: &Directory, request: Option<&String>) -> Option<Need> {
     let Some(token) = directory.tokens.iter().find(|token| Some(token.id) == named) else {
-        return Need::Anew;
+        return Some(Need::Anew);
     };
     let met = request.is_none() || directory.rotation.as_ref() == request;
     match token.ends_at {
-        None if met => Need::Nothing,
-        None => Need::Beside(token.id),
+        None if met => None,
+        None => Some(Need::Beside(token.id)),
         // begun, and the Secret never came to hold the new one
-        Some(at) if at > now => Need::Beside(token.id),
-        Some(_) => Need::Anew,
+        Some(_) => Some(Need::Beside(token.id)),
     }
 }
 
@@ -177,22 +176,26 @@ mod tests {
             rotation: met.map(str::to_owned),
         };
         let ask = |named, directory: &Directory, request: Option<&str>| {
-            need(named, directory, request.map(str::to_owned).as_ref(), at(100))
+            need(named, directory, request.map(str::to_owned).as_ref())
         };
         let one = with(&[token(old, None)], None);
-        assert_eq!(ask(None, &with(&[], None), None), Need::Anew, "the first");
-        assert_eq!(ask(Some(old), &one, None), Need::Nothing);
-        assert_eq!(ask(None, &one, None), Need::Anew, "the Secret was deleted");
-        assert_eq!(ask(None, &one, Some("now")), Need::Anew, "and that goes before a request");
-        assert_eq!(ask(Some(new), &one, None), Need::Anew, "somebody changed its annotation");
-        assert_eq!(ask(Some(old), &one, Some("now")), Need::Beside(old));
+        assert_eq!(ask(None, &with(&[], None), None), Some(Need::Anew), "the first");
+        assert_eq!(ask(Some(old), &one, None), None);
+        assert_eq!(ask(None, &one, None), Some(Need::Anew), "the Secret was deleted");
+        assert_eq!(
+            ask(None, &one, Some("now")),
+            Some(Need::Anew),
+            "and that goes before a request"
+        );
+        assert_eq!(ask(Some(new), &one, None), Some(Need::Anew), "somebody changed its annotation");
+        assert_eq!(ask(Some(old), &one, Some("now")), Some(Need::Beside(old)));
         // rotated; and once the request is met, it stays so, also when the annotation goes
         let two = with(&[token(old, Some(at(200))), token(new, None)], Some("now"));
-        assert_eq!(ask(Some(new), &two, Some("now")), Need::Nothing);
-        assert_eq!(ask(Some(new), &two, None), Need::Nothing);
-        assert_eq!(ask(Some(new), &two, Some("again")), Need::Beside(new));
-        assert_eq!(ask(Some(old), &two, Some("now")), Need::Beside(old), "never handed out");
-        let over = with(&[token(old, Some(at(100))), token(new, None)], Some("now"));
-        assert_eq!(ask(Some(old), &over, Some("now")), Need::Anew);
+        assert_eq!(ask(Some(new), &two, Some("now")), None);
+        assert_eq!(ask(Some(new), &two, None), None);
+        assert_eq!(ask(Some(new), &two, Some("again")), Some(Need::Beside(new)));
+        assert_eq!(ask(Some(old), &two, Some("now")), Some(Need::Beside(old)), "never handed out");
+        let over = with(&[token(new, None)], Some("now"));
+        assert_eq!(ask(Some(old), &over, Some("now")), Some(Need::Anew));
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Admit, Claim, Grant};
+use super::{Admit, Claim, Grant, Loss};
 
 /// How people of a domain come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,11 +10,36 @@ pub struct WayIn {
     /// Canonical.
     pub domain: String,
     /// The organization's own claim to it; `None` without a VerifiedDomain.
-    pub claim: Option<Claim>,
+    pub claim: Option<ClaimState>,
     /// The connection that signs in people of this domain.
     pub connection: Option<Door>,
     /// The organization's connections, whatever their domains.
     pub connections: Vec<String>,
+}
+
+/// How a claim to a domain stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimState {
+    Owned,
+    /// Owned, and the record is missing since then.
+    Missing(Timestamp),
+    /// Proved, after another organization.
+    Conflict,
+    /// Proved once.
+    Lost(Loss),
+    Unproved,
+}
+
+impl From<&Claim> for ClaimState {
+    fn from(claim: &Claim) -> Self {
+        match (claim.owns, claim.missing_since, claim.lost) {
+            (true, None, _) => Self::Owned,
+            (true, Some(since), _) => Self::Missing(since),
+            _ if claim.proved_at.is_some() => Self::Conflict,
+            (_, _, Some(loss)) => Self::Lost(loss),
+            _ => Self::Unproved,
+        }
+    }
 }
 
 /// A connection, as far as it lets somebody in.

@@ -180,8 +180,7 @@ async fn a_new_owner_revives_nothing_of_the_old_one() {
     let rules = Rules { directory: None, admit: crate::ledger::Admit::JustInTime, ..acme.rules() };
     let domains = ["acme.com".to_owned()];
     acme.ledger.publish_connection(GLOBEX, COMPANY, &rules, &domains).await.unwrap();
-    let new =
-        crate::ledger::NewSession { hash: fresh(), browser: String::new(), replaces: None };
+    let new = crate::ledger::NewSession { hash: fresh(), browser: String::new(), replaces: None };
     let theirs = Asserted { organization: GLOBEX.into(), ..asserted("ada") };
     let admitted = acme.ledger.admit(&theirs, &new, acme.now).await;
     let theirs = admitted.unwrap().unwrap();

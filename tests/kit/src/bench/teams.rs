@@ -56,7 +56,11 @@ pub async fn measure(program: &Path, size: usize, table: &mut Table) -> anyhow::
         let seen = async {
             while let Some(event) = events.try_next().await? {
                 let binding = match event {
-                    watcher::Event::Apply(binding) if !ended => binding,
+                    watcher::Event::Apply(binding) | watcher::Event::InitApply(binding)
+                        if !ended =>
+                    {
+                        binding
+                    }
                     watcher::Event::Delete(binding) if ended => binding,
                     _ => continue,
                 };
