@@ -116,9 +116,6 @@ async fn the_audit_log_is_read_the_newest_first_and_what_an_operator_does_is_in_
     assert_eq!(printed("log -n acme --limit 1")?, bob);
     assert_eq!(printed("log -n acme --reference K7QF")?, format!("{eve}{ada}"));
 
-    let ledger = Ledger::open(&file).await?;
-    two_sessions(&ledger, "ada@acme.example").await?;
-    ledger.close().await;
     let nobody = printed("revoke carol@acme.example -n acme")?;
     ensure!(nobody.contains("Nobody with the e-mail or user name carol@acme.example"), "{nobody}");
     let log = printed("log -n acme --limit 1")?;
