@@ -36,6 +36,9 @@ use crate::{
 
 /// How many of the teams that wait for their removal are named.
 const SAMPLE: usize = 10;
+/// How soon it is noticed that a Secret in the way of ours is gone; that of a directory deleted just
+/// now is, once the garbage collector comes by.
+const IN_THE_WAY: SignedDuration = SignedDuration::from_secs(5);
 /// How soon a pass is repeated that knew less than the API server.
 const SOON: SignedDuration = SignedDuration::from_millis(200);
 /// How soon a Secret that was deleted is noticed: it can only be asked for by name.
@@ -103,12 +106,13 @@ async fn apply(sync: Arc<DirectorySync>, ctx: &Context) -> Result<Action> {
                 ctx.nudges.send(Nudge::Object { kind: DirectorySync::NAME, namespace });
             }
             let secret = scim_token::keep(&sync, &mut directory, &facts.endpoint, now, ctx).await?;
+            let in_the_way = matches!(secret, TokenSecret::Foreign(_)).then_some(now + IN_THE_WAY);
             facts.secret = Some(secret);
             if sync.spec.suspend != Some(true) {
                 let imported = import(&sync, &organization, directory.id, now, ctx).await?;
                 (facts.pending, again) = (imported.pending, imported.again);
             }
-            again = again.into_iter().chain(overlap_ends(&directory)).min();
+            again = again.into_iter().chain(overlap_ends(&directory)).chain(in_the_way).min();
             facts.directory = Some(directory);
         }
     }

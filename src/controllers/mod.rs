@@ -67,7 +67,7 @@ use crate::{
     fetch::Fetchers,
     health::Ready,
     keys::KeySlot,
-    ledger::{self, Ledger},
+    ledger::{self, Ledger, Topic},
     telemetry::Metrics,
 };
 
@@ -269,7 +269,11 @@ fn controller<K: Kind>(
     stop: CancellationToken,
 ) -> Controller<K> {
     let objects = store.clone();
-    let concerned = move |nudge: &Nudge| objects.state_filter(|object| wakes(nudge, object));
+    let concerned = move |nudge: &Nudge| match nudge {
+        // there are many of these, and they concern teams alone
+        Nudge::Ledger(change) if change.topic == Topic::Group => vec![],
+        _ => objects.state_filter(|object| wakes(nudge, object)),
+    };
     controller_on(ctx, events(ctx), (store, writer), concerned, stop)
 }
 

@@ -82,8 +82,7 @@ async fn sweep(ctx: &Context) -> Result<()> {
     }
     let teams: BTreeSet<_> = ctx.teams.state().iter().filter_map(|team| team.uid()).collect();
     for binding in in_namespaces.into_iter().chain(in_cluster) {
-        let owner = binding.labels.as_ref().and_then(|labels| labels.get(meta::OWNER_UID));
-        if !owner.is_some_and(|uid| teams.contains(uid)) {
+        if is_of_no_team(&binding, &teams) {
             let ObjectMeta { namespace, name, uid, resource_version, .. } = binding;
             let place = Place { namespace, name: name.unwrap_or_default() };
             warn!(?place, "no team stands for this binding: removed");
@@ -91,6 +90,12 @@ async fn sweep(ctx: &Context) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a binding was made for a team that is gone. One that names none isn't ours to delete.
+fn is_of_no_team(binding: &ObjectMeta, teams: &BTreeSet<String>) -> bool {
+    let owner = binding.labels.as_ref().and_then(|labels| labels.get(meta::OWNER_UID));
+    owner.is_some_and(|uid| !teams.contains(uid))
 }
 
 /// The names of all objects that publish rows, as the rows have them.
@@ -145,6 +150,19 @@ async fn bindings<K: Bound>(api: &Api<K>) -> Result<Vec<ObjectMeta>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_binding_that_names_no_team_is_left_alone() {
+        let teams = ["u1".to_owned()].into();
+        let of = |labels: &[(&str, &str)]| {
+            let owned = labels.iter().map(|&(key, value)| (key.to_owned(), value.to_owned()));
+            let binding = ObjectMeta { labels: Some(owned.collect()), ..ObjectMeta::default() };
+            is_of_no_team(&binding, &teams)
+        };
+        assert!(!of(&[(meta::OWNER_UID, "u1")]));
+        assert!(of(&[(meta::OWNER_UID, "u2")]));
+        assert!(!of(&[(meta::MANAGED_BY, MANAGER)]));
+    }
 
     #[test]
     fn only_rows_that_nothing_stands_for_are_orphans() {

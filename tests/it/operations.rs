@@ -2,6 +2,7 @@
 //! without their clean-up, a controller that is killed. One test: it stops what others would share.
 
 use anyhow::ensure;
+use jiff::Timestamp;
 use rollcall_kit::{stage::NAMESPACE, wait::until};
 use serde_json::{Value, json};
 
@@ -79,6 +80,13 @@ async fn two_default_classes(world: &World) -> anyhow::Result<()> {
 async fn lost_installation_key(world: &mut World) -> anyhow::Result<()> {
     let secret = "secret/rollcall-installation-key";
     let saved = world.get(NAMESPACE, secret, "{.data.key}").await?;
+    let end = Timestamp::from_second(Timestamp::now().as_second() + 20)?;
+    let ending = format!(
+        "{{directorySyncRef: {{name: idp}}, group: {{displayName: Staff}}, permissions: [\
+         {{name: look, clusterRole: view}}, {{name: ci, clusterRole: edit, expiresAt: \"{end}\"}}]}}"
+    );
+    world.make_one("DirectoryTeam", "acme", "staff", &ending).await?;
+    bound(world, "edit view").await?;
     world.stage.stop().await?;
     world.kubectl(&format!("delete {secret} -n {NAMESPACE}")).await?;
     world.stage.run().await?;
@@ -89,6 +97,8 @@ async fn lost_installation_key(world: &mut World) -> anyhow::Result<()> {
     }
     world.reason("acme", "vd/acme", "Verified", "RecordFound").await?;
     world.reason("acme", "dteam/staff", "PermissionsApplied", "Applied").await?;
+    // what ends, ends nevertheless
+    bound(world, "view").await?;
     let restored = json!({
         "apiVersion": "v1", "kind": "Secret", "immutable": true, "data": {"key": saved},
         "metadata": {"name": "rollcall-installation-key", "namespace": NAMESPACE},
@@ -101,6 +111,19 @@ async fn lost_installation_key(world: &mut World) -> anyhow::Result<()> {
             .await?;
     }
     Ok(())
+}
+
+/// Waits until the team's bindings give these roles.
+async fn bound(world: &World, roles: &str) -> anyhow::Result<()> {
+    until(&format!("bindings of {roles}"), PATIENCE, async || {
+        let list = "get rolebindings -n acme-web -l app.kubernetes.io/managed-by=rollcall";
+        let now = world.kubectl(&format!("{list} -o jsonpath={{.items[*].roleRef.name}}")).await?;
+        let mut now: Vec<_> = now.split(' ').collect();
+        now.sort_unstable();
+        ensure!(now.join(" ") == roles, "{now:?}");
+        Ok(Some(()))
+    })
+    .await
 }
 
 /// Killed in the middle of work, it goes on where it was.

@@ -195,3 +195,58 @@ async fn find_group(
     let active_members = active_members.bind(group.id).fetch_one(reader).await?;
     Ok(Match::Found { group, active_members })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::ledger::{
+        Topic,
+        fixture::{ACME, Acme},
+        scim::GroupFields,
+    };
+
+    #[tokio::test]
+    async fn the_other_side_hears_of_each_group_that_a_change_concerns() {
+        let acme = Acme::new().await;
+        let mut seen = 0;
+        let mut heard = async || {
+            let changes = acme.ledger.changes_since(seen).await.unwrap();
+            seen = acme.ledger.latest_change().await.unwrap();
+            let groups = changes.into_iter().filter(|change| change.topic == Topic::Group);
+            groups.map(|change| change.name).collect::<Vec<_>>()
+        };
+        let mut ids = vec![];
+        for members in [vec![acme.ada], vec![acme.ada, acme.grace]] {
+            let fields = GroupFields {
+                display_name: "Staff".into(),
+                external_id: None,
+                attributes: "{}".into(),
+            };
+            let made = acme.ledger.create_group(&acme.scim, &fields, &members, acme.now).await;
+            ids.push(made.unwrap().simple().to_string());
+        }
+        let sorted = |mut names: Vec<String>| {
+            names.sort();
+            names
+        };
+        assert_eq!(sorted(heard().await), ids);
+        acme.set_active(acme.grace, "grace", false).await;
+        assert_eq!(heard().await, ids[1..]);
+        acme.set_active(acme.grace, "grace", true).await;
+        assert_eq!(heard().await, ids[1..]);
+        acme.ledger.delete_person(&acme.scim, acme.ada, acme.now).await.unwrap();
+        assert_eq!(sorted(heard().await), ids);
+        sqlx::query("UPDATE directory_groups SET version = version + 1")
+            .execute(&acme.ledger.write)
+            .await
+            .unwrap();
+        assert_eq!(sorted(heard().await), ids);
+        // what is purged of a deleted directory concerns nobody
+        acme.ledger.delete_directory(ACME, "okta", acme.now).await.unwrap();
+        acme.ledger.purge_directories(acme.later(1)).await.unwrap();
+        assert!(heard().await.is_empty());
+        acme.ledger.forget_changes(i64::MAX).await.unwrap();
+        assert!(
+            acme.ledger.changes_since(0).await.unwrap().iter().all(|c| c.topic != Topic::Group)
+        );
+    }
+}

@@ -17,8 +17,8 @@ CREATE TABLE removals (
     PRIMARY KEY (directory_id, team)
 ) STRICT, WITHOUT ROWID;
 
--- A group or its members changed: a change of the topic `group`, by its id. People's membership
--- alone changes a group's version, too.
+-- A group or who counts in it changed: a change of the topic `group`, by the group's id. (Who joins or
+-- leaves a group changes its version.)
 CREATE TRIGGER group_made AFTER INSERT ON directory_groups
 BEGIN
     INSERT INTO changes (topic, organization_id, name)
