@@ -3,12 +3,16 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use hickory_net::proto::{
+    dnssec::rdata::DNSSECRData,
     op::{Message, MessageType, Query, ResponseCode},
     rr::{DNSClass, Name, RData, RecordType, rdata::TXT},
 };
 
 /// How many TXT records one name may have.
-const MOST_RECORDS: usize = 64;
+const MOST_TEXTS: usize = 64;
+/// How many records of a message may matter. An honest answer has a dozen or two that do; each one
+/// more is work for whoever checks signatures (KeyTrap).
+const MOST_RECORDS: usize = 100;
 /// How many name servers of a zone are asked, and at how many addresses each. More would let a zone
 /// have others flooded (NXNSAttack, RFC 9520).
 const MOST_SERVERS: usize = 6;
@@ -61,7 +65,7 @@ pub enum Reply {
     Referral(Delegation),
 }
 
-/// What a server said: what it means, and in its own words.
+/// What a server said: what it means, and those of its records that matter.
 pub type Said = Result<(Reply, Arc<Message>), Failure>;
 
 /// Who serves a zone, as its parent says.
@@ -102,7 +106,7 @@ impl Reply {
         if own().any(|record| record.record_type() == kind) {
             return if !speaks {
                 Err(Failure::Lame)
-            } else if own().filter(|record| record.record_type() == kind).count() > MOST_RECORDS {
+            } else if own().filter(|record| record.record_type() == kind).count() > MOST_TEXTS {
                 Err(Failure::Malformed)
             } else {
                 Ok(Self::Records)
@@ -185,6 +189,42 @@ fn referral(message: &Message, name: &Name, role: Role<'_>) -> Result<Reply, Fai
         lasts: Duration::from_secs(first.ttl.into()),
         servers: servers.into_iter().map(with_glue).collect(),
     }))
+}
+
+/// Keep of a message what speaks of the question: the records of its name, what denies them, and
+/// their signatures. The rest may be long, and of anything.
+///
+/// # Errors
+/// There is an unreasonable number of them.
+pub fn keep_relevant(mut message: Message, question: &Query) -> Result<Message, Failure> {
+    let (name, kind) = (question.name(), question.query_type());
+    message.answers.retain(|record| {
+        let of = signed_type(&record.data);
+        let wanted = of == kind || of == RecordType::CNAME;
+        record.dns_class == DNSClass::IN && record.name == *name && wanted
+    });
+    // A denial by another zone is none; hickory's search for the name that encloses the one in
+    // question counts on never being shown one.
+    message.authorities.retain(|record| {
+        let denies = match signed_type(&record.data) {
+            RecordType::SOA => record.name.zone_of(name),
+            RecordType::NSEC => true,
+            RecordType::NSEC3 => record.name.base_name().zone_of(name),
+            _ => false,
+        };
+        record.dns_class == DNSClass::IN && denies
+    });
+    message.additionals.clear();
+    let kept = message.answers.len() + message.authorities.len();
+    if kept > MOST_RECORDS { Err(Failure::Malformed) } else { Ok(message) }
+}
+
+/// The type of a record, or of the records that it signs.
+fn signed_type(data: &RData) -> RecordType {
+    match data {
+        RData::DNSSEC(DNSSECRData::RRSIG(signature)) => signature.input().type_covered,
+        data => data.record_type(),
+    }
 }
 
 /// A few of them, IPv4 first: clusters without IPv6 to the outside are common.
