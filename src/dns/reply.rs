@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use hickory_net::proto::{
     dnssec::rdata::DNSSECRData,
     op::{Message, MessageType, Query, ResponseCode},
-    rr::{DNSClass, Name, RData, RecordType, rdata::TXT},
+    rr::{DNSClass, Name, RData, Record, RecordType, rdata::TXT},
 };
 
 /// How many TXT records one name may have.
@@ -101,8 +101,7 @@ impl Reply {
             Role::ServerOf(_) => metadata.authoritative,
             Role::Resolver => metadata.recursion_available,
         };
-        let own =
-            || message.answers.iter().filter(|r| r.name == *name && r.dns_class == DNSClass::IN);
+        let own = || internet(&message.answers).filter(|record| record.name == *name);
         if own().any(|record| record.record_type() == kind) {
             return if !speaks {
                 Err(Failure::Lame)
@@ -133,9 +132,14 @@ impl Reply {
     }
 }
 
+/// Records of other classes say nothing here.
+fn internet(records: &[Record]) -> impl Iterator<Item = &Record> {
+    records.iter().filter(|record| record.dns_class == DNSClass::IN)
+}
+
 /// How long the absence is remembered, by an SOA that may speak of `name` (RFC 2308, 5).
 fn start_of_authority(message: &Message, name: &Name, role: Role<'_>) -> Option<Duration> {
-    message.authorities.iter().find_map(|record| match &record.data {
+    internet(&message.authorities).find_map(|record| match &record.data {
         RData::SOA(soa)
             if record.name.zone_of(name)
                 && match role {
@@ -152,7 +156,7 @@ fn start_of_authority(message: &Message, name: &Name, role: Role<'_>) -> Option<
 /// A referral leads down, towards the name, or it is none.
 fn referral(message: &Message, name: &Name, role: Role<'_>) -> Result<Reply, Failure> {
     let Role::ServerOf(parent) = role else { return Err(Failure::Malformed) };
-    let mut below = message.authorities.iter().filter(|record| {
+    let mut below = internet(&message.authorities).filter(|record| {
         let zone = &record.name;
         record.record_type() == RecordType::NS
             && zone != parent
@@ -179,7 +183,8 @@ fn referral(message: &Message, name: &Name, role: Role<'_>) -> Result<Reply, Fai
     let with_glue = |server: Name| {
         // of names that aren't below it, the parent knows no better than anybody
         let speaks = parent.zone_of(&server);
-        let glue = message.additionals.iter().filter(|record| speaks && record.name == server);
+        let glue = internet(&message.additionals);
+        let glue = glue.filter(|record| speaks && record.name == server);
         let addresses = glue.filter_map(|record| record.data.ip_addr());
         let addresses = prefer_four(addresses.collect());
         (server, addresses)
@@ -239,7 +244,7 @@ pub(super) fn prefer_four(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
 /// (RFC 7208, 3.3); records never are.
 pub fn texts(message: &Message, name: &Name) -> Vec<String> {
     let joined = |txt: &TXT| String::from_utf8_lossy(&txt.txt_data.concat()).into_owned();
-    let own = message.answers.iter().filter(|r| r.name == *name && r.dns_class == DNSClass::IN);
+    let own = internet(&message.answers).filter(|record| record.name == *name);
     let mut texts: Vec<_> = own
         .filter_map(|record| match &record.data {
             RData::TXT(txt) => Some(joined(txt)),

@@ -112,8 +112,10 @@ fn outcome(said: &Said, question: &Query) -> String {
             let some: Vec<_> = texts.iter().take(MOST_SHOWN).map(|text| shown(text)).collect();
             match texts.len() {
                 0 => "records".into(),
-                ..=MOST_SHOWN => some.join(" "),
-                all => format!("{} and {} more", some.join(" "), all - MOST_SHOWN),
+                all if all > MOST_SHOWN => {
+                    format!("{} and {} more", some.join(" "), all - MOST_SHOWN)
+                }
+                _ => some.join(" "),
             }
         }
         Ok((Reply::Alias(target), _)) => format!("alias of {}", plain(target)),
