@@ -13,9 +13,9 @@ use hickory_net::{
     DnsError, NetError,
     dnssec::DnssecDnsHandle,
     proto::{
-        dnssec::{Proof, TrustAnchors, rdata::DNSSECRData},
+        dnssec::{Proof, TrustAnchors},
         op::{DnsRequest, DnsRequestOptions, DnsResponse, Message, Query},
-        rr::{DNSClass, Name, RData, Record, RecordType},
+        rr::{Name, RecordType},
         serialize::txt::trust_anchor::{Entry, Parser},
     },
     runtime::TokioRuntimeProvider,
@@ -33,9 +33,6 @@ use super::{
 const REMEMBERED: Duration = Duration::from_secs(300);
 const KEYS: u64 = 2_000;
 const LONGEST: usize = 8192;
-/// How many records of one message are looked at. An honest answer has a dozen; each one more is
-/// work for whoever checks signatures (KeyTrap).
-const MOST_RECORDS: usize = 100;
 
 /// What DNSSEC says of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,12 +92,11 @@ impl Validator {
         if !self.below.iter().any(|anchor| anchor.zone_of(question.name())) {
             return Validity::Good;
         }
-        let Some(message) = relevant(message, question) else { return Validity::Bogus };
         let chain = Chain {
             validator: Arc::clone(self),
             source: Arc::clone(source),
             trip: Arc::clone(trip),
-            given: Arc::new((question.clone(), message)),
+            given: Arc::new((question.clone(), message.clone())),
             trouble: Arc::default(),
         };
         let trouble = Arc::clone(&chain.trouble);
@@ -132,37 +128,6 @@ impl Validator {
     }
 }
 
-/// Of a message, what speaks of the question: the records of its name, what denies them, and their
-/// signatures. `None` if there is an unreasonable number.
-fn relevant(message: &Message, question: &Query) -> Option<Message> {
-    let mut kept = Message::response(message.metadata.id, message.metadata.op_code);
-    kept.metadata = message.metadata;
-    kept.queries.push(question.clone());
-    let wanted = |kind| kind == question.query_type() || kind == RecordType::CNAME;
-    let own = |record: &&Record| record.dns_class == DNSClass::IN;
-    let asked =
-        |record: &&Record| record.name == *question.name() && wanted(signed_type(&record.data));
-    kept.add_answers(message.answers.iter().filter(own).filter(asked).cloned());
-    // A denial by another zone is none; hickory's search for the name that encloses the question
-    // counts on never being shown one.
-    let denies = |record: &&Record| match signed_type(&record.data) {
-        RecordType::SOA => record.name.zone_of(question.name()),
-        RecordType::NSEC => true,
-        RecordType::NSEC3 => record.name.base_name().zone_of(question.name()),
-        _ => false,
-    };
-    kept.add_authorities(message.authorities.iter().filter(own).filter(denies).cloned());
-    (kept.answers.len() + kept.authorities.len() <= MOST_RECORDS).then_some(kept)
-}
-
-/// The type of a record, or of the records that it signs.
-fn signed_type(data: &RData) -> RecordType {
-    match data {
-        RData::DNSSEC(DNSSECRData::RRSIG(signature)) => signature.input().type_covered,
-        data => data.record_type(),
-    }
-}
-
 /// Gives the checker the answer that is checked, and finds the rest.
 #[derive(Clone)]
 struct Chain {
@@ -188,9 +153,6 @@ impl Chain {
         let found = self.source.find(&self.trip, question.name(), question.query_type()).await;
         match found.first() {
             Ok((reply, message)) => {
-                let Some(message) = relevant(message, &question) else {
-                    return Err(NetError::Message("too many records"));
-                };
                 let lasts = match reply {
                     Reply::NoData(lasts) | Reply::NxDomain(lasts) => *lasts,
                     _ => message
@@ -200,10 +162,10 @@ impl Chain {
                         .min()
                         .map_or(Duration::ZERO, |ttl| Duration::from_secs(ttl.into())),
                 };
-                let response = DnsResponse::from_message(message.clone())?;
+                let response = DnsResponse::from_message((**message).clone())?;
                 if response.as_buffer().len() <= LONGEST {
                     let until = Instant::now() + lasts.min(REMEMBERED);
-                    keys.insert(question, (until, Arc::new(message)));
+                    keys.insert(question, (until, Arc::clone(message)));
                 }
                 Ok(response)
             }

@@ -23,5 +23,5 @@ pub use challenge::{record_name, record_value};
 pub use claimable::{Claimable, NotClaimable};
 pub use examiner::{Examiner, Look, Observer};
 pub use name::{DomainName, NotADomain};
-pub use reply::{Delegation, Failure, Reply, Role, texts};
+pub use reply::{Delegation, Failure, Reply, Role, keep_relevant, texts};
 pub use source::{Mode, PORT, Settings, SettingsError, TLS_PORT};

@@ -3,12 +3,16 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use hickory_net::proto::{
+    dnssec::rdata::DNSSECRData,
     op::{Message, MessageType, Query, ResponseCode},
-    rr::{DNSClass, Name, RData, RecordType, rdata::TXT},
+    rr::{DNSClass, Name, RData, Record, RecordType, rdata::TXT},
 };
 
 /// How many TXT records one name may have.
-const MOST_RECORDS: usize = 64;
+const MOST_TEXTS: usize = 64;
+/// How many records of a message may matter. An honest answer has a dozen or two that do; each one
+/// more is work for whoever checks signatures (KeyTrap).
+const MOST_RECORDS: usize = 100;
 /// How many name servers of a zone are asked, and at how many addresses each. More would let a zone
 /// have others flooded (NXNSAttack, RFC 9520).
 const MOST_SERVERS: usize = 6;
@@ -61,7 +65,7 @@ pub enum Reply {
     Referral(Delegation),
 }
 
-/// What a server said: what it means, and in its own words.
+/// What a server said: what it means, and those of its records that matter.
 pub type Said = Result<(Reply, Arc<Message>), Failure>;
 
 /// Who serves a zone, as its parent says.
@@ -97,12 +101,11 @@ impl Reply {
             Role::ServerOf(_) => metadata.authoritative,
             Role::Resolver => metadata.recursion_available,
         };
-        let own =
-            || message.answers.iter().filter(|r| r.name == *name && r.dns_class == DNSClass::IN);
+        let own = || internet(&message.answers).filter(|record| record.name == *name);
         if own().any(|record| record.record_type() == kind) {
             return if !speaks {
                 Err(Failure::Lame)
-            } else if own().filter(|record| record.record_type() == kind).count() > MOST_RECORDS {
+            } else if own().filter(|record| record.record_type() == kind).count() > MOST_TEXTS {
                 Err(Failure::Malformed)
             } else {
                 Ok(Self::Records)
@@ -129,9 +132,14 @@ impl Reply {
     }
 }
 
+/// Records of other classes say nothing here.
+fn internet(records: &[Record]) -> impl Iterator<Item = &Record> {
+    records.iter().filter(|record| record.dns_class == DNSClass::IN)
+}
+
 /// How long the absence is remembered, by an SOA that may speak of `name` (RFC 2308, 5).
 fn start_of_authority(message: &Message, name: &Name, role: Role<'_>) -> Option<Duration> {
-    message.authorities.iter().find_map(|record| match &record.data {
+    internet(&message.authorities).find_map(|record| match &record.data {
         RData::SOA(soa)
             if record.name.zone_of(name)
                 && match role {
@@ -148,7 +156,7 @@ fn start_of_authority(message: &Message, name: &Name, role: Role<'_>) -> Option<
 /// A referral leads down, towards the name, or it is none.
 fn referral(message: &Message, name: &Name, role: Role<'_>) -> Result<Reply, Failure> {
     let Role::ServerOf(parent) = role else { return Err(Failure::Malformed) };
-    let mut below = message.authorities.iter().filter(|record| {
+    let mut below = internet(&message.authorities).filter(|record| {
         let zone = &record.name;
         record.record_type() == RecordType::NS
             && zone != parent
@@ -175,7 +183,8 @@ fn referral(message: &Message, name: &Name, role: Role<'_>) -> Result<Reply, Fai
     let with_glue = |server: Name| {
         // of names that aren't below it, the parent knows no better than anybody
         let speaks = parent.zone_of(&server);
-        let glue = message.additionals.iter().filter(|record| speaks && record.name == server);
+        let glue = internet(&message.additionals);
+        let glue = glue.filter(|record| speaks && record.name == server);
         let addresses = glue.filter_map(|record| record.data.ip_addr());
         let addresses = prefer_four(addresses.collect());
         (server, addresses)
@@ -185,6 +194,42 @@ fn referral(message: &Message, name: &Name, role: Role<'_>) -> Result<Reply, Fai
         lasts: Duration::from_secs(first.ttl.into()),
         servers: servers.into_iter().map(with_glue).collect(),
     }))
+}
+
+/// Keep of a message what speaks of the question: the records of its name, what denies them, and
+/// their signatures. The rest may be long, and of anything.
+///
+/// # Errors
+/// There is an unreasonable number of them.
+pub fn keep_relevant(mut message: Message, question: &Query) -> Result<Message, Failure> {
+    let (name, kind) = (question.name(), question.query_type());
+    message.answers.retain(|record| {
+        let of = signed_type(&record.data);
+        let wanted = of == kind || of == RecordType::CNAME;
+        record.dns_class == DNSClass::IN && record.name == *name && wanted
+    });
+    // A denial by another zone is none; hickory's search for the name that encloses the one in
+    // question counts on never being shown one.
+    message.authorities.retain(|record| {
+        let denies = match signed_type(&record.data) {
+            RecordType::SOA => record.name.zone_of(name),
+            RecordType::NSEC => true,
+            RecordType::NSEC3 => record.name.base_name().zone_of(name),
+            _ => false,
+        };
+        record.dns_class == DNSClass::IN && denies
+    });
+    message.additionals.clear();
+    let kept = message.answers.len() + message.authorities.len();
+    if kept > MOST_RECORDS { Err(Failure::Malformed) } else { Ok(message) }
+}
+
+/// The type of a record, or of the records that it signs.
+fn signed_type(data: &RData) -> RecordType {
+    match data {
+        RData::DNSSEC(DNSSECRData::RRSIG(signature)) => signature.input().type_covered,
+        data => data.record_type(),
+    }
 }
 
 /// A few of them, IPv4 first: clusters without IPv6 to the outside are common.
@@ -199,7 +244,7 @@ pub(super) fn prefer_four(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
 /// (RFC 7208, 3.3); records never are.
 pub fn texts(message: &Message, name: &Name) -> Vec<String> {
     let joined = |txt: &TXT| String::from_utf8_lossy(&txt.txt_data.concat()).into_owned();
-    let own = message.answers.iter().filter(|r| r.name == *name && r.dns_class == DNSClass::IN);
+    let own = internet(&message.answers).filter(|record| record.name == *name);
     let mut texts: Vec<_> = own
         .filter_map(|record| match &record.data {
             RData::TXT(txt) => Some(joined(txt)),

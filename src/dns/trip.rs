@@ -22,6 +22,8 @@ use crate::fetch::Reach;
 const QUESTIONS: usize = 80;
 /// How many characters of a record's text are shown: a whole value of ours.
 const SHOWN: usize = 64;
+/// How many records of one answer are shown.
+const MOST_SHOWN: usize = 4;
 
 /// A server to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,8 +109,14 @@ fn outcome(said: &Said, question: &Query) -> String {
     match said {
         Ok((Reply::Records, message)) => {
             let texts = texts(message, question.name());
-            let shown: Vec<_> = texts.iter().map(|text| shown(text)).collect();
-            if shown.is_empty() { "records".into() } else { shown.join(" ") }
+            let some: Vec<_> = texts.iter().take(MOST_SHOWN).map(|text| shown(text)).collect();
+            match texts.len() {
+                0 => "records".into(),
+                all if all > MOST_SHOWN => {
+                    format!("{} and {} more", some.join(" "), all - MOST_SHOWN)
+                }
+                _ => some.join(" "),
+            }
         }
         Ok((Reply::Alias(target), _)) => format!("alias of {}", plain(target)),
         Ok((Reply::NoData(time), _)) => format!("no such record, {}", remembered(time)),

@@ -21,7 +21,7 @@ use hickory_net::{
 use rustls::{ClientConfig, pki_types::ServerName};
 
 use super::{
-    reply::{Failure, Reply, Role, Said},
+    reply::{Failure, Reply, Role, Said, keep_relevant},
     trip::{Server, Trip},
 };
 
@@ -78,7 +78,8 @@ impl Wire {
                 Err(failure) => Err(failure),
             };
             said = message.and_then(|message| {
-                Ok((Reply::read(&message, question, role)?, Arc::new(message)))
+                let reply = Reply::read(&message, question, role)?;
+                Ok((reply, Arc::new(keep_relevant(message, question)?)))
             });
             trip.record(server, *address, question, &said, asked);
             if !matches!(said, Err(Failure::Unreachable | Failure::Private)) {

@@ -2,7 +2,10 @@
 
 use hickory_net::proto::{
     op::{Message, MessageType, ResponseCode},
-    rr::{Name, RData, Record, rdata::TXT},
+    rr::{
+        DNSClass, Name, RData, Record,
+        rdata::{SOA, TXT},
+    },
 };
 use rollcall::dns::Answer;
 use rollcall_kit::dns::liar::Liar;
@@ -136,6 +139,24 @@ async fn nonsense_is_malformed_and_every_code_is_told_apart() {
         bytes(&answer)
     };
     assert_ne!(told(others).await, Answer::Match);
+}
+
+#[tokio::test]
+async fn absence_is_not_told_by_records_of_another_class() {
+    for (class, answer) in [(DNSClass::IN, Answer::NoData), (DNSClass::CH, Answer::Malformed)] {
+        let lie = move |question: &Message, _| {
+            let mut empty = perfect(question);
+            empty.metadata.response_code = ResponseCode::NoError;
+            empty.answers.clear();
+            let zone = Name::from_ascii("acme.example.").unwrap();
+            let soa = RData::SOA(SOA::new(zone.clone(), zone.clone(), 1, 1, 1, 1, 1));
+            let mut soa = Record::from_rdata(zone, 1, soa);
+            soa.dns_class = class;
+            empty.add_authority(soa);
+            bytes(&empty)
+        };
+        assert_eq!(told(lie).await, answer, "{class}");
+    }
 }
 
 #[tokio::test]

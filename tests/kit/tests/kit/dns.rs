@@ -139,9 +139,30 @@ async fn a_mode_holds_for_a_name_and_all_below_it() -> anyhow::Result<()> {
     dns.set_mode("acme.com", Mode::WrongId)?;
     assert_ne!(txt(&dns, "a.acme.com.").await?.metadata.id, ID);
 
+    dns.set_mode("acme.com", Mode::Lame)?;
+    let lame = txt(&dns, "a.acme.com.").await?;
+    assert!(!lame.metadata.authoritative && lame.answers.is_empty() && lame.authorities.is_empty());
+
     dns.set_mode("acme.com", Mode::Silent)?;
     let asked = dns.queries();
     assert!(timeout(SILENCE, txt(&dns, "a.acme.com.")).await.is_err());
     assert_eq!(dns.queries(), asked + 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_delegated_is_answered_by_who_has_it() -> anyhow::Result<()> {
+    let dns = Dns::start()?;
+    dns.set_txt("a.acme.com", one("not ours to tell"))?;
+    let at = Some([192, 0, 2, 1].into());
+    dns.delegate("acme.com", &[("ns1.acme.com", at), ("ns2.acme.net", None)])?;
+    for name in ["acme.com.", "a.acme.com."] {
+        let referral = txt(&dns, name).await?;
+        assert!(!referral.metadata.authoritative && referral.answers.is_empty(), "{name}");
+        assert_eq!((referral.authorities.len(), referral.additionals.len()), (2, 1), "{name}");
+    }
+    // but for its DS records, which are the parent's
+    let ds = udp(dns.address(), "acme.com.", RecordType::DS).await?;
+    assert!(ds.metadata.authoritative);
     Ok(())
 }
