@@ -198,6 +198,8 @@ async fn find_group(
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use crate::ledger::{
         Topic,
         fixture::{ACME, Acme},
@@ -240,6 +242,18 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(sorted(heard().await), ids);
+        // a group that is in another, in which grace therefore counts
+        let fields = GroupFields {
+            display_name: "Everybody".into(),
+            external_id: None,
+            attributes: "{}".into(),
+        };
+        let within = [Uuid::parse_str(&ids[1]).unwrap()];
+        let made = acme.ledger.create_group(&acme.scim, &fields, &within, acme.now).await;
+        ids.push(made.unwrap().simple().to_string());
+        assert_eq!(heard().await, ids[2..]);
+        acme.set_active(acme.grace, "grace", false).await;
+        assert_eq!(sorted(heard().await), ids[1..]);
         // what is purged of a deleted directory concerns nobody
         acme.ledger.delete_directory(ACME, "okta", acme.now).await.unwrap();
         acme.ledger.purge_directories(acme.later(1)).await.unwrap();

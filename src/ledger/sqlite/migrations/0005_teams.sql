@@ -17,8 +17,8 @@ CREATE TABLE removals (
     PRIMARY KEY (directory_id, team)
 ) STRICT, WITHOUT ROWID;
 
--- A group or who counts in it changed: a change of the topic `group`, by the group's id. (Who joins or
--- leaves a group changes its version.)
+-- A group or who counts in it changed: a change of the topic `group`, by the group's id, and one for
+-- each group that it is in, and so on. (Who joins or leaves a group changes its version.)
 CREATE TRIGGER group_made AFTER INSERT ON directory_groups
 BEGIN
     INSERT INTO changes (topic, organization_id, name)
@@ -28,8 +28,12 @@ END;
 CREATE TRIGGER group_changed AFTER UPDATE ON directory_groups
 BEGIN
     INSERT INTO changes (topic, organization_id, name)
-    SELECT 'group', organization_id, lower(hex(new.id)) FROM directories
-    WHERE id = new.directory_id AND deleted_at IS NULL;
+    SELECT 'group', d.organization_id, lower(hex(up.id)) FROM directories d
+    JOIN (WITH RECURSIVE up (id) AS (
+              SELECT new.id
+              UNION SELECT s.group_id FROM up JOIN subgroups s ON s.member_id = up.id)
+          SELECT id FROM up) up
+    WHERE d.id = new.directory_id AND d.deleted_at IS NULL;
 END;
 CREATE TRIGGER group_gone AFTER DELETE ON directory_groups
 BEGIN
@@ -40,14 +44,20 @@ END;
 CREATE TRIGGER member_changed AFTER UPDATE OF active ON people WHEN old.active <> new.active
 BEGIN
     INSERT INTO changes (topic, organization_id, name)
-    SELECT 'group', d.organization_id, lower(hex(m.group_id)) FROM directories d
-    JOIN memberships m ON m.person_id = new.id
+    SELECT 'group', d.organization_id, lower(hex(up.id)) FROM directories d
+    JOIN (WITH RECURSIVE up (id) AS (
+              SELECT group_id FROM memberships WHERE person_id = new.id
+              UNION SELECT s.group_id FROM up JOIN subgroups s ON s.member_id = up.id)
+          SELECT id FROM up) up
     WHERE d.id = new.directory_id AND d.deleted_at IS NULL;
 END;
 CREATE TRIGGER member_gone BEFORE DELETE ON people WHEN old.active = 1
 BEGIN
     INSERT INTO changes (topic, organization_id, name)
-    SELECT 'group', d.organization_id, lower(hex(m.group_id)) FROM directories d
-    JOIN memberships m ON m.person_id = old.id
+    SELECT 'group', d.organization_id, lower(hex(up.id)) FROM directories d
+    JOIN (WITH RECURSIVE up (id) AS (
+              SELECT group_id FROM memberships WHERE person_id = old.id
+              UNION SELECT s.group_id FROM up JOIN subgroups s ON s.member_id = up.id)
+          SELECT id FROM up) up
     WHERE d.id = old.directory_id AND d.deleted_at IS NULL;
 END;

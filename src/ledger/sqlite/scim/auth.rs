@@ -23,7 +23,8 @@ pub struct Access {
 macro_rules! open {
     () => {
         "EXISTS (SELECT 1 FROM directory_tokens t JOIN directories d ON d.id = t.directory_id
-             WHERE t.id = ? AND d.id = ? AND d.deleted_at IS NULL)"
+             WHERE t.id = ? AND d.id = ? AND d.deleted_at IS NULL
+                 AND coalesce(t.ends_at > unixepoch(), 1))"
     };
 }
 pub(super) use open;
