@@ -210,8 +210,11 @@ impl Inquiry<'_> {
 
     /// Whether a name beside the challenge name, which nobody has published, shows the value too.
     async fn rule_out_wildcard(&self, finding: &mut Finding) {
-        let beside = self.beside();
-        let Ok(beside) = beside else { return };
+        let Ok(beside) = self.beside() else {
+            // it is shorter than the challenge name, so that this can't be
+            finding.answer = Answer::Malformed;
+            return;
+        };
         let sibling = self.see(&beside, Depth::One).await;
         finding.answer = match sibling.answer {
             Answer::Match => Answer::Wildcard,
