@@ -180,7 +180,7 @@ fn request(number: usize, tenant: usize, user: &str, group: &str) -> (Method, St
             (Method::PATCH, format!("Users/{user}"), patch(title))
         }
         3 => {
-            let op = if number % 2 == 0 { "Add" } else { "Remove" };
+            let op = if number.is_multiple_of(2) { "Add" } else { "Remove" };
             let member = json!({"op": op, "path": "members", "value": [{"value": user}]});
             (Method::PATCH, format!("Groups/{group}"), patch(member))
         }
