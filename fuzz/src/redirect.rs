@@ -128,7 +128,7 @@ impl World {
     }
 
     async fn answer(&self, request: Request<Body>) -> (HeaderMap, String) {
-        if self.inputs.fetch_add(1, Ordering::Relaxed) % REMEMBERED == 0 {
+        if self.inputs.fetch_add(1, Ordering::Relaxed).is_multiple_of(REMEMBERED) {
             let later = Timestamp::now() + SignedDuration::from_hours(24 * 1000);
             self.ledger.purge_expired(later).await.expect("the ledger forgets");
         }
