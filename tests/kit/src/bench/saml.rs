@@ -21,7 +21,8 @@ use super::{
 use crate::{
     parts,
     saml::{
-        ServiceProvider, heavy,
+        ServiceProvider,
+        heavy::{self, Heavy},
         hostile::Parties,
         load::{self, Size},
     },
@@ -112,7 +113,12 @@ pub fn measure(ours: MakeVerify, table: &mut Table) -> anyhow::Result<()> {
         }
     }
     println!("==> saml: the most expensive responses");
-    for heavy in heavy::all(&parties)? {
+    let over_the_limit = Heavy {
+        name: "elements",
+        metadata: parties.metadata(),
+        document: "<a></a>".repeat((512 << 10) / 7),
+    };
+    for heavy in [over_the_limit].into_iter().chain(heavy::all(&parties)?) {
         let verify = ours(parties.trust(&heavy.metadata))?;
         let form = BASE64_STANDARD.encode(&heavy.document);
         let (milliseconds, outcome) = slowest(&*verify, &form);
