@@ -36,6 +36,7 @@ async fn offer(world: &World, secret: bool) -> anyhow::Result<()> {
         "spec": {
             "provider": {"builtin": {"clients": clients}},
             "namespaceSelector": {}, "allowPrivateEndpoints": true,
+            "domains": {"allowSpecialUse": true},
         },
     });
     world.apply(&class.to_string()).await?;
