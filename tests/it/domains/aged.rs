@@ -28,15 +28,15 @@ fn ago(hours: i64) -> Timestamp {
 async fn a_claim_without_a_proof_ends_after_thirty_days_and_begins_anew_when_asked()
 -> anyhow::Result<()> {
     let world = World::shared().await?;
-    let (_, ledger) = claimed(world, "stale", 30 * 24 + 1).await?;
+    let (_, ledger) = claimed(world, "lapsed", 30 * 24 + 1).await?;
     ledger.close().await;
-    domain(world, "stale", "stale", "stale.test.example").await?;
-    let message = world.reason("stale", "vd/stale", "Verified", "ChallengeExpired").await?;
+    domain(world, "lapsed", "lapsed", "lapsed.test.example").await?;
+    let message = world.reason("lapsed", "vd/lapsed", "Verified", "ChallengeExpired").await?;
     ensure!(message.contains("rollcall.dev/reconcile-requested-at"), "{message}");
-    world.reason("stale", "vd/stale", "Stalled", "ChallengeExpired").await?;
-    world.nudge("stale", "vd/stale").await?;
-    world.reason("stale", "vd/stale", "Verified", "AwaitingRecord").await?;
-    world.prove("stale", "stale").await
+    world.reason("lapsed", "vd/lapsed", "Stalled", "ChallengeExpired").await?;
+    world.nudge("lapsed", "vd/lapsed").await?;
+    world.reason("lapsed", "vd/lapsed", "Verified", "AwaitingRecord").await?;
+    world.prove("lapsed", "lapsed").await
 }
 
 #[tokio::test]
