@@ -167,9 +167,12 @@ async fn observe_and_act(
     };
     let kept = if team.spec.suspend == Some(true) {
         // what stands stays, but not where it may not stand any more
-        let stays = |binding: &Standing| match &binding.place.namespace {
-            Some(namespace) => ours.contains_key(namespace),
-            None => organization.cluster_scope,
+        let stays = |binding: &Standing| {
+            let there = match &binding.place.namespace {
+                Some(namespace) => ours.contains_key(namespace),
+                None => organization.cluster_scope,
+            };
+            there && organization.grantable.contains(&binding.role)
         };
         role_bindings::retain(team, stays, ctx).await?
     } else {

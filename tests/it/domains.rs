@@ -5,9 +5,9 @@ mod names;
 mod typed;
 
 use anyhow::ensure;
-use rollcall_kit::dns::Mode;
+use rollcall_kit::{dns::Mode, wait::until};
 
-use crate::world::World;
+use crate::world::{PATIENCE, World};
 
 async fn domain(world: &World, namespace: &str, name: &str, domain: &str) -> anyhow::Result<()> {
     let spec = format!("{{domain: \"{domain}\"}}");
@@ -53,6 +53,21 @@ async fn a_wrong_value_is_shown_and_strings_of_one_record_are_joined() -> anyhow
     world.stage.dns.set_txt(&name, vec![vec![first.into(), second.into()]])?;
     world.reason("values", object, "Verified", "RecordFound").await?;
     Ok(())
+}
+
+#[tokio::test]
+async fn a_look_ends_however_often_another_is_asked_for() -> anyhow::Result<()> {
+    let world = World::shared().await?;
+    world.organization("hasty").await?;
+    world.stage.dns.set_mode("hasty.test.example", Mode::Silent)?;
+    domain(world, "hasty", "hasty", "hasty.test.example").await?;
+    until("a look to end", PATIENCE, async || {
+        world.nudge("hasty", "vd/hasty").await?;
+        let (reason, message) = world.condition("hasty", "vd/hasty", "Verified").await?;
+        ensure!(reason == "LookupFailed", "{reason}: {message}");
+        Ok(Some(()))
+    })
+    .await
 }
 
 #[tokio::test]

@@ -118,6 +118,14 @@ async fn the_whole_cluster_is_given_only_where_the_class_allows_it_and_taken_bac
         .await?;
     world.kubectl("label namespace wide tier=gold").await?;
     has_bindings(world, "wide", &["view everywhere"]).await?;
+    world
+        .kubectl("patch dteam staff -n wide --type merge -p {\"spec\":{\"suspend\":true}}")
+        .await?;
+    world.reason("wide", "dteam/staff", "Ready", "Suspended").await?;
+    world
+        .kubectl("patch idclass wide --type merge -p {\"spec\":{\"grantableClusterRoles\":[]}}")
+        .await?;
+    has_bindings(world, "wide", &[]).await?;
     world.kubectl("delete dteam staff -n wide").await?;
     has_bindings(world, "wide", &[]).await
 }

@@ -2,6 +2,8 @@
 //! anything new; only definite absence, for long enough, loses; a failed look loses nothing before
 //! the proof has run out.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -16,6 +18,20 @@ pub const GRACE: SignedDuration = SignedDuration::from_hours(72);
 const ABSENCES: i64 = 3;
 /// How long a proof holds without being renewed.
 pub const PROOF_HOLDS: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// How long the controller must have run before a proof runs out without a look: time for two of the
+/// daily ones, after however long it stood still.
+const LOOKED_LONG_ENOUGH: Duration = Duration::from_secs(48 * 3600);
+
+/// Whether a proof has run out although no look ended that says so: whoever keeps looks from ending
+/// keeps no domain by it.
+pub fn has_run_out(claim: &Claim, running_for: Duration, now: Timestamp) -> bool {
+    is_past(claim, now) && running_for >= LOOKED_LONG_ENOUGH
+}
+
+fn is_past(claim: &Claim, now: Timestamp) -> bool {
+    claim.seen_at.is_some_and(|seen| seen + PROOF_HOLDS <= now)
+}
 
 /// What this answer does to the claim, if anything.
 pub fn judge(claim: &Claim, answer: Answer, seeking: bool, now: Timestamp) -> Option<Proof> {
@@ -32,9 +48,6 @@ pub fn judge(claim: &Claim, answer: Answer, seeking: bool, now: Timestamp) -> Op
             Some(if lost { Proof::Lost(Loss::RecordLost) } else { Proof::Missing })
         }
         absent if absent.is_definite_absence() => None,
-        _ => {
-            let ran_out = claim.seen_at.is_some_and(|seen| seen + PROOF_HOLDS <= now);
-            ran_out.then_some(Proof::Lost(Loss::ProofExpired))
-        }
+        _ => is_past(claim, now).then_some(Proof::Lost(Loss::ProofExpired)),
     }
 }

@@ -5,7 +5,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
@@ -74,6 +74,7 @@ struct Inner {
     all: Semaphore,
     finished: UnboundedSender<Object>,
     stop: CancellationToken,
+    since: Instant,
 }
 
 #[derive(Default)]
@@ -105,7 +106,13 @@ impl Looks {
     pub fn new(stop: CancellationToken) -> (Self, UnboundedReceiver<Object>) {
         let (finished, objects) = unbounded();
         let all = Semaphore::new(OF_ALL);
-        (Self(Arc::new(Inner { state: Mutex::default(), all, finished, stop })), objects)
+        let since = Instant::now();
+        (Self(Arc::new(Inner { state: Mutex::default(), all, finished, stop, since })), objects)
+    }
+
+    /// For how long there have been looks in this process.
+    pub fn running_for(&self) -> Duration {
+        self.0.since.elapsed()
     }
 
     /// Begin to look for `value`, in the organization's turn. Whatever was under way for the object

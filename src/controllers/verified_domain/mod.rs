@@ -24,7 +24,7 @@ use kube::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    judgement::judge,
+    judgement::{has_run_out, judge},
     looks::Standing,
     verdict::{Facts, Observed, decide},
 };
@@ -39,7 +39,7 @@ use crate::{
         meta,
     },
     dns::{self, DomainName, Look, NotClaimable},
-    ledger::{Asked, Topic},
+    ledger::{Asked, Loss, Proof, Topic},
 };
 
 /// How long the first status of an object waits for the first look, to say at once what it found.
@@ -127,7 +127,8 @@ async fn apply(domain: Arc<VerifiedDomain>, ctx: &Context) -> Result<Action> {
     let is_due = next.is_some_and(|at| at <= now);
     let is_new = domain.status.as_ref().is_none_or(|s| s.conditions.is_empty());
     let claim = facts.claim.as_ref();
-    if let Some(claim) = claim.filter(|claim| is_due && (claim.asked_now || !claim.is_under_way)) {
+    // one that is asked for meanwhile comes after it: else whoever asks often enough ends none
+    if let Some(claim) = claim.filter(|claim| is_due && !claim.is_under_way) {
         begin_look(&object, claim, allow_private, ctx);
         if is_new {
             return Ok(Action::requeue(FIRST_STATUS));
@@ -282,6 +283,10 @@ async fn observe(
             }
             found = Some(look);
         }
+    }
+    if has_run_out(&held, ctx.looks.running_for(), now) {
+        let ended = Proof::Lost(Loss::ProofExpired);
+        held = ctx.ledger.record_proof(&id, name.as_str(), ended, now).await?;
     }
     let last = ctx.looks.last(&object);
     Ok(Some(Observed { name, value, held, found, asked_now, is_under_way, last }))

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    judgement::{GRACE, judge},
+    judgement::{GRACE, has_run_out, judge},
     looks::{Found, Last},
     verdict::{Facts, Observed, decide},
     *,
@@ -111,6 +111,16 @@ fn only_a_match_proves_and_only_long_absence_loses() {
             assert_eq!(judge(&owned(), answer, true, at(10 + 30 * DAY)), expired, "{answer:?}");
         }
     }
+}
+
+#[test]
+fn a_proof_runs_out_also_where_no_look_ends() {
+    let day = |days| Duration::from_secs(days * DAY.unsigned_abs());
+    let (before, after) = (at(10 + 30 * DAY - 1), at(10 + 30 * DAY));
+    assert!(has_run_out(&owned(), day(2), after));
+    assert!(!has_run_out(&owned(), day(2), before));
+    assert!(!has_run_out(&owned(), day(1), after), "after a long stop it is looked for first");
+    assert!(!has_run_out(&claim(), day(60), at(60 * DAY)), "there is no proof");
 }
 
 #[test]

@@ -17,8 +17,9 @@ CREATE TABLE removals (
     PRIMARY KEY (directory_id, team)
 ) STRICT, WITHOUT ROWID;
 
--- A group or who counts in it changed: a change of the topic `group`, by the group's id, and one for
--- each group that it is in, and so on. (Who joins or leaves a group changes its version.)
+-- A group or who counts in it changed: a change of the topic `group`, by the group's id. Who joins or
+-- leaves a group changes its version; the groups that it is in are not told (one write can change
+-- the versions of many, and a walk up from each would take longer than a write may).
 CREATE TRIGGER group_made AFTER INSERT ON directory_groups
 BEGIN
     INSERT INTO changes (topic, organization_id, name)
@@ -28,12 +29,8 @@ END;
 CREATE TRIGGER group_changed AFTER UPDATE ON directory_groups
 BEGIN
     INSERT INTO changes (topic, organization_id, name)
-    SELECT 'group', d.organization_id, lower(hex(up.id)) FROM directories d
-    JOIN (WITH RECURSIVE up (id) AS (
-              SELECT new.id
-              UNION SELECT s.group_id FROM up JOIN subgroups s ON s.member_id = up.id)
-          SELECT id FROM up) up
-    WHERE d.id = new.directory_id AND d.deleted_at IS NULL;
+    SELECT 'group', organization_id, lower(hex(new.id)) FROM directories
+    WHERE id = new.directory_id AND deleted_at IS NULL;
 END;
 CREATE TRIGGER group_gone AFTER DELETE ON directory_groups
 BEGIN

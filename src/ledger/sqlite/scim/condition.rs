@@ -91,6 +91,18 @@ impl Condition {
         self.index().is_some()
     }
 
+    /// Whether at most one fulfils it, whatever the directory holds: what is looked for so may be
+    /// read where everybody reads.
+    pub(super) fn names_one(&self) -> bool {
+        match self {
+            Self::All(all) => all.iter().any(Self::names_one),
+            Self::IsId(Field::Id, _)
+            | Self::Const(false)
+            | Self::Text(Field::UserName, Op::Eq, _) => true,
+            _ => false,
+        }
+    }
+
     /// The index that leads to the few that fulfil it.
     pub(super) fn index(&self) -> Option<Index> {
         match self {

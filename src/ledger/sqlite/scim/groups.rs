@@ -172,7 +172,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLong`] where no index helps, and there are too many to look at.
+    /// [`Error::TooLong`] where there are too many to look at.
     pub async fn find_groups(
         &self,
         access: &Access,
@@ -180,7 +180,7 @@ impl Ledger {
         window: Window,
         with_members: bool,
     ) -> Result<Page<StoredGroup>> {
-        let fast = condition.is_selective() && !with_members;
+        let fast = condition.names_one() && !with_members;
         let reader = if fast { self.read.acquire().await? } else { self.searcher(SEARCH).await? };
         find(reader, access, condition, window, with_members).await.map_err(too_long)
     }

@@ -125,16 +125,15 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLong`] where no index helps, and there are too many to look at.
+    /// [`Error::TooLong`] where there are too many to look at.
     pub async fn find_people(
         &self,
         access: &Access,
         condition: &Condition,
         window: Window,
     ) -> Result<Page<StoredPerson>> {
-        let selective = condition.is_selective();
-        let reader =
-            if selective { self.read.acquire().await? } else { self.searcher(SEARCH).await? };
+        let one = condition.names_one();
+        let reader = if one { self.read.acquire().await? } else { self.searcher(SEARCH).await? };
         find(reader, access, condition, window).await.map_err(too_long)
     }
     /// Change a person. `change` says what they are to become, or `None` to leave them as they are,
@@ -393,6 +392,12 @@ mod tests {
         let value = is(Field::OfValue("$.\"value\"".into()));
         let work = is(Field::OfValue("$.\"type\"".into()));
         let active = Condition::Flag(Field::Active, true);
+        // many may have one externalId, or address: no search among them where everybody reads
+        assert!(is(Field::UserName).names_one());
+        assert!(Condition::All(vec![is(Field::ExternalId), is(Field::UserName)]).names_one());
+        for many in [is(Field::ExternalId), of("emails", value.clone()), active.clone()] {
+            assert!(!many.names_one(), "{many:?}");
+        }
         for (condition, index) in [
             (Condition::IsId(Field::Id, Some(Uuid::nil())), "autoindex_people_1 (id=?)"),
             (is(Field::UserName), "(directory_id=? AND user_name_key=?)"),
