@@ -201,6 +201,59 @@ async fn a_zone_below_is_asked_at_its_own_servers_even_where_one_has_both() {
 }
 
 #[tokio::test]
+async fn one_server_of_three_can_not_send_the_look_elsewhere() {
+    let all = Dns::start_many(5).unwrap();
+    let (root, honest, liar, evil) = (&all[0], &all[1..3], &all[3], &all[4]);
+    let zone = [(NS1, ip(&all[1])), (NS2, ip(&all[2])), ("ns3.acme.example", ip(liar))];
+    root.delegate("acme.example", &zone).unwrap();
+    let evils: Vec<_> = (1..=3).map(|n| format!("evil{n}.acme.example")).collect();
+    let evils: Vec<_> = evils.iter().map(|name| (name.as_str(), ip(evil))).collect();
+    let mixed = [&[(NS1, ip(evil)), (NS2, ip(evil))][..], &evils[..]].concat();
+    let both = [(NS1, ip(evil)), ("ns3.acme.example", ip(evil))];
+    // to servers of his own; to the honest ones and more of his own; to honest ones, at his address
+    for servers in [&evils[..], &mixed, &both] {
+        liar.delegate(RECORD, servers).unwrap();
+        let anchors = super::anchors("");
+        let settings = super::settings(walking(root.address()), anchors.path());
+        let examiner = rollcall::dns::Examiner::new(&settings).unwrap();
+        let domain = rollcall::dns::DomainName::parse("acme.example").unwrap();
+        let look = rollcall::dns::Look {
+            domain: &domain,
+            expected: VALUE,
+            allow_private: true,
+            renewing: false,
+        };
+        // whichever server is asked first, and with whatever is remembered from the last time
+        publish(&all[4..]);
+        for _ in 0..6 {
+            let looked = examiner.examine(&look).await;
+            assert_ne!(looked.answer, Answer::Match, "{looked:?}");
+        }
+        // nor does it take a proof away
+        evil.remove(RECORD).unwrap();
+        publish(honest);
+        for _ in 0..6 {
+            let looked = examiner.examine(&look).await;
+            assert!(!looked.answer.is_definite_absence(), "{looked:?}");
+        }
+        for server in honest {
+            server.remove(RECORD).unwrap();
+        }
+    }
+    assert_eq!(evil.queries(), 0);
+    // what most of them leave to others is theirs
+    for server in honest {
+        server.delegate(RECORD, &evils).unwrap();
+    }
+    liar.delegate(RECORD, &zone).unwrap();
+    publish(&all[4..]);
+    for _ in 0..6 {
+        let looked = examine(walking(root.address()), "acme.example").await;
+        assert_eq!(looked.answer, Answer::Match, "{looked:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_domain_is_told_from_a_missing_record() {
     let servers = Dns::start_many(3).unwrap();
     servers[0].delegate("example", &[("a.nic.example", ip(&servers[1]))]).unwrap();
