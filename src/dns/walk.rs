@@ -243,6 +243,9 @@ impl Walker {
 
     /// Where a name server is, by its own zone's word.
     async fn addresses(&self, trip: &Trip, name: &Name, nested: u8) -> Vec<IpAddr> {
+        if !trip.may_seek_server() {
+            return Vec::new();
+        }
         for kind in [RecordType::A, RecordType::AAAA] {
             let found = self.find_nested(trip, name, kind, nested).await;
             match found.first() {
@@ -293,7 +296,8 @@ impl Walker {
     }
 
     async fn ask(&self, trip: &Trip, zone: &Zone, server: &Server, question: &Query) -> Heard {
-        if zone.name.num_labels() >= 2 {
+        // everybody's looks pass through a registry's
+        if !is_registry(&zone.name) {
             self.per_zone.until_key_ready(&zone.name).await;
             if self.per_zone.len() > ZONES {
                 self.per_zone.retain_recent();

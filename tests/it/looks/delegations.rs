@@ -201,6 +201,29 @@ async fn a_zone_below_is_asked_at_its_own_servers_even_where_one_has_both() {
 }
 
 #[tokio::test]
+async fn a_zone_can_not_use_up_what_another_organizations_servers_are_asked() {
+    let servers = Dns::start_many(2).unwrap();
+    let (root, victim) = (&servers[0], &servers[1]);
+    root.delegate("victim.example", &[("ns1.victim.example", ip(victim))]).unwrap();
+    // six servers, each in a zone that says it has six servers that are the victim's
+    let six = |of: &dyn Fn(usize) -> String| (1..=6).map(of).collect::<Vec<_>>();
+    let nowhere = |names: &[String], zone: &str| {
+        let servers: Vec<_> = names.iter().map(|name| (name.as_str(), None)).collect();
+        root.delegate(zone, &servers).unwrap();
+    };
+    nowhere(&six(&|n| format!("ns.evil{n}.example")), "acme.example");
+    for n in 1..=6 {
+        let names = six(&|m| format!("random{n}{m}.victim.example"));
+        nowhere(&names, &format!("evil{n}.example"));
+    }
+    let looked = examine(walking(root.address()), "acme.example").await;
+    assert_eq!(looked.answer, Answer::Unreachable, "{looked:?}");
+    let of_victim = |step: &&rollcall::dns::Step| step.server.starts_with("ns1.victim.example");
+    let asked = looked.steps.iter().filter(of_victim).count();
+    assert!((1..=12).contains(&asked), "{looked:#?}");
+}
+
+#[tokio::test]
 async fn one_server_of_three_can_not_send_the_look_elsewhere() {
     let all = Dns::start_many(5).unwrap();
     let (root, honest, liar, evil) = (&all[0], &all[1..3], &all[3], &all[4]);
