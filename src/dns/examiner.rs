@@ -110,13 +110,13 @@ struct Inquiry<'a> {
 impl Inquiry<'_> {
     async fn inquire(&self, record: &Name) -> Finding {
         if self.look.renewing {
-            let finding = self.see(record, Depth::One).await;
+            let finding = self.see(record, Depth::One, MOST_ALIASES).await;
             // where nobody answers, nobody was left out
             if finding.answer == Answer::Match || finding.answer.is_failure() {
                 return finding;
             }
         }
-        let mut finding = self.see(record, Depth::All).await;
+        let mut finding = self.see(record, Depth::All, MOST_ALIASES).await;
         match finding.answer {
             Answer::Match => self.rule_out_wildcard(&mut finding).await,
             answer if answer.is_definite_absence() => {
@@ -127,10 +127,10 @@ impl Inquiry<'_> {
         finding
     }
 
-    /// Follow the aliases from `name` to where the record is, or isn't.
-    async fn see(&self, name: &Name, depth: Depth) -> Finding {
+    /// Follow the aliases from `name`, but no more than `most`, to where the record is, or isn't.
+    async fn see(&self, name: &Name, depth: Depth, most: usize) -> Finding {
         let mut finding = Finding::new(name.to_lowercase(), Answer::TooManyCnames);
-        while finding.aliases.len() <= MOST_ALIASES {
+        while finding.aliases.len() <= most {
             let question = Query::query(finding.name.clone(), RecordType::TXT);
             let mut found =
                 self.examiner.source.find(self.trip, &finding.name, RecordType::TXT).await;
@@ -208,17 +208,35 @@ impl Inquiry<'_> {
         validity
     }
 
-    /// Whether a name beside the challenge name, which nobody has published, shows the value too.
+    /// Whether a name beside the challenge name, which nobody has published, shows the value too, or
+    /// is an alias like it.
     async fn rule_out_wildcard(&self, finding: &mut Finding) {
         let Ok(beside) = self.beside() else {
             // it is shorter than the challenge name, so that this can't be
             finding.answer = Answer::Malformed;
             return;
         };
-        let sibling = self.see(&beside, Depth::One).await;
+        let sibling = match finding.aliases.first() {
+            None => self.see(&beside, Depth::One, MOST_ALIASES).await,
+            // Only the domain's own servers, and all of them, are asked about an alias: whoever
+            // serves what it is an alias of may show the value now and deny it a moment later.
+            Some(record) => {
+                let sibling = self.see(&beside, Depth::All, 0).await;
+                let target = finding.aliases.get(1).unwrap_or(&finding.name);
+                let alike = |(_, opinion): &(_, Opinion)| {
+                    matches!(opinion, Opinion::Alias(other)
+                        if are_alike((record, target), (&beside, other)))
+                };
+                if sibling.opinions.iter().any(alike) {
+                    finding.answer = Answer::Wildcard;
+                    return;
+                }
+                sibling
+            }
+        };
         finding.answer = match sibling.answer {
             Answer::Match => Answer::Wildcard,
-            // nobody there, or aliases without an end: nothing shows the value
+            // nobody there, aliases to elsewhere or without an end: nothing shows the value
             answer if answer.is_definite_absence() => return,
             Answer::CnameLoop | Answer::TooManyCnames => return,
             // a wildcard can't be ruled out
@@ -250,7 +268,7 @@ impl Inquiry<'_> {
         if finding.answer == Answer::Mismatch
             && let Ok(beside) = self.beside()
         {
-            let sibling = self.see(&beside, Depth::One).await;
+            let sibling = self.see(&beside, Depth::One, MOST_ALIASES).await;
             if sibling.answer == Answer::Mismatch && sibling.texts() == finding.texts() {
                 return Some(Hint::Wildcard);
             }
@@ -278,4 +296,14 @@ impl Inquiry<'_> {
             _ => None,
         }
     }
+}
+
+/// Whether two aliases, each with its target, come from one record: a wildcard's lead to the same
+/// name, and a DNAME's to names that differ as the aliases themselves do (RFC 6672, 2.2).
+fn are_alike((alias, target): (&Name, &Name), (other, others): (&Name, &Name)) -> bool {
+    let leads_on = |from: &Name, to: &Name| from.iter().next() == to.iter().next();
+    target == others
+        || target.base_name() == others.base_name()
+            && leads_on(alias, target)
+            && leads_on(other, others)
 }

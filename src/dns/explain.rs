@@ -227,6 +227,14 @@ fn mismatch(look: &Look<'_>, finding: &Finding, place: &str, value: &str) -> Str
 }
 
 fn inconsistent(look: &Look<'_>, finding: &Finding, place: &str) -> String {
+    if finding.beside.is_some() {
+        let record = challenge::record_name(look.domain);
+        return format!(
+            "The value is published at {record}, but whether a wildcard leads there can't be told, \
+             for the name servers disagree about the names beside it: wait until they have the same \
+             copy of the zone, or mend its transfer."
+        );
+    }
     let there = finding.servers(|opinion| opinion.shows(look.expected));
     let rest = finding
         .servers(|opinion| !opinion.shows(look.expected) && !matches!(opinion, Opinion::Failed(_)));

@@ -18,6 +18,8 @@ pub enum Opinion {
     Alias(Name),
     NoData,
     NxDomain,
+    /// Other servers would know, says this one, and too few say the same.
+    Elsewhere,
     Failed(Failure),
 }
 
@@ -28,8 +30,7 @@ impl Opinion {
             Ok((Reply::Alias(target), _)) => Self::Alias(target.to_lowercase()),
             Ok((Reply::NoData(_), _)) => Self::NoData,
             Ok((Reply::NxDomain(_), _)) => Self::NxDomain,
-            // all the others answered for the zone themselves
-            Ok((Reply::Referral(_), _)) => Self::Failed(Failure::Lame),
+            Ok((Reply::Referral(_), _)) => Self::Elsewhere,
             Err(failure) => Self::Failed(*failure),
         }
     }
@@ -52,7 +53,7 @@ pub enum Verdict {
 /// Weigh what the servers of a zone say.
 ///
 /// Half of them must answer, so that one of two may be dead; of those that answer, more than half
-/// must show the value to prove anything, and none may show it for it to be gone.
+/// must show the value to prove anything, and none may show it, or point elsewhere, for it to be gone.
 pub fn judge(opinions: &[Opinion], expected: &str) -> Verdict {
     let heard: Vec<_> =
         opinions.iter().filter(|opinion| !matches!(opinion, Opinion::Failed(_))).collect();
@@ -82,6 +83,9 @@ pub fn judge(opinions: &[Opinion], expected: &str) -> Verdict {
         Some(_) => return Verdict::Final(Answer::Inconsistent),
         None if showing > 0 => return Verdict::Final(Answer::Inconsistent),
         None => {}
+    }
+    if heard.contains(&&Opinion::Elsewhere) {
+        return Verdict::Final(Answer::Inconsistent);
     }
     let some = |wanted: fn(&Opinion) -> bool| heard.iter().any(|opinion| wanted(opinion));
     Verdict::Final(if some(|opinion| matches!(opinion, Opinion::Texts(_))) {
@@ -129,6 +133,8 @@ mod tests {
             (vec![there(), Opinion::NxDomain], Answer::Inconsistent),
             (vec![there(), Opinion::NxDomain, other()], Answer::Inconsistent),
             (vec![there(), Opinion::NxDomain, dead(), dead()], Answer::Inconsistent),
+            (vec![there(), there(), Opinion::Elsewhere], Answer::Match),
+            (vec![there(), Opinion::Elsewhere], Answer::Inconsistent),
         ] {
             assert_eq!(judge(&opinions, "v"), Verdict::Final(answer), "{opinions:?}");
         }
@@ -142,6 +148,7 @@ mod tests {
             (vec![Opinion::NxDomain, Opinion::NoData], Answer::NoData),
             (vec![Opinion::NoData, texts(&["other"])], Answer::Mismatch),
             (vec![Opinion::NoData, dead()], Answer::NoData),
+            (vec![Opinion::NxDomain, Opinion::NxDomain, Opinion::Elsewhere], Answer::Inconsistent),
             (vec![Opinion::NoData, dead(), dead()], Answer::ServFail),
             (vec![], Answer::Unreachable),
         ] {

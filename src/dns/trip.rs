@@ -20,6 +20,9 @@ use crate::fetch::Reach;
 /// How many questions one look may ask in all. An honest one takes ten to thirty; a zone that has
 /// others asked in its place (NXNSAttack) gets no further than this.
 const QUESTIONS: usize = 80;
+/// How many name servers' addresses one look may seek that their delegations don't tell. Each is asked
+/// of whoever has the server's name, who need not know of the zone that names it.
+const SOUGHT: usize = 12;
 /// How many characters of a record's text are shown: a whole value of ours.
 const SHOWN: usize = 64;
 /// How many records of one answer are shown.
@@ -57,13 +60,20 @@ pub fn plain(name: &Name) -> String {
 pub struct Trip {
     reach: Reach,
     left: AtomicUsize,
+    /// How many name servers' addresses it may still seek.
+    unsought: AtomicUsize,
     steps: Mutex<Vec<Step>>,
 }
 
 impl Trip {
     pub fn new(allow_private: bool) -> Self {
         let reach = if allow_private { Reach::PrivateAllowed } else { Reach::PublicOnly };
-        Self { reach, left: AtomicUsize::new(QUESTIONS), steps: Mutex::default() }
+        Self {
+            reach,
+            left: AtomicUsize::new(QUESTIONS),
+            unsought: AtomicUsize::new(SOUGHT),
+            steps: Mutex::default(),
+        }
     }
 
     /// Take one question from what is left.
@@ -74,9 +84,12 @@ impl Trip {
         if !server.given && !self.reach.allows(address.ip()) {
             return Err(Failure::Private);
         }
-        let take = |left: usize| left.checked_sub(1);
-        let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
-        taken.map(drop).map_err(|_| Failure::Malformed)
+        if take(&self.left) { Ok(()) } else { Err(Failure::Malformed) }
+    }
+
+    /// Whether one more name server's address may be sought; that is then taken from what is left.
+    pub fn may_seek_server(&self) -> bool {
+        take(&self.unsought)
     }
 
     pub fn record(
@@ -102,6 +115,12 @@ impl Trip {
     pub fn steps(&self) -> Vec<Step> {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Take one, if there is any left.
+fn take(left: &AtomicUsize) -> bool {
+    let less = |left: usize| left.checked_sub(1);
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
 }
 
 fn outcome(said: &Said, question: &Query) -> String {

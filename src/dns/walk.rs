@@ -24,7 +24,7 @@ use moka::sync::Cache;
 
 use super::{
     reply::{Delegation, Failure, Reply, Role, Said, prefer_four},
-    trip::{Server, Trip},
+    trip::{Server, Trip, plain},
     wire::{Wire, nonzero},
 };
 
@@ -88,12 +88,23 @@ pub struct Found {
     pub complete: bool,
 }
 
+impl Heard {
+    fn referral(&self) -> Option<&Delegation> {
+        match &self.said {
+            Ok((Reply::Referral(delegation), _)) => Some(delegation),
+            _ => None,
+        }
+    }
+}
+
 impl Found {
-    /// The first proper answer, or why there is none.
+    /// The first proper answer, or why there is none. A referral that is still here is none: had most
+    /// servers given it, it would have been followed.
     pub fn first(&self) -> Result<&(Reply, Arc<Message>), Failure> {
         let mut why = Failure::NoAddress;
         for heard in &self.heard {
             match &heard.said {
+                Ok((Reply::Referral(_), _)) => why = why.min(Failure::Lame),
                 Ok(said) => return Ok(said),
                 Err(failure) => why = why.min(*failure),
             }
@@ -139,27 +150,19 @@ impl Walker {
         self.find_nested(trip, name, kind, NESTED).await
     }
 
-    /// Hear the other servers of that zone, too.
+    /// Hear the other servers of that zone, too; or those of one below it, if most of them say that
+    /// it has servers of its own.
     pub async fn hear_the_others(&self, trip: &Trip, found: &mut Found, question: &Query) {
-        // registries and the root have many servers, and are no organization's own
-        let Some(zone) = found.zone.clone().filter(|zone| zone.name.num_labels() >= 2) else {
-            return;
-        };
-        let heard = |server: &&Server| found.heard.iter().all(|h| h.server != server.label());
-        let others = zone.servers.iter().filter(heard);
-        let asked: Vec<_> = others.map(|server| self.ask(trip, &zone, server, question)).collect();
-        found.heard.extend(join_all(asked).await);
-        found.complete = true;
-        // one of the servers has a zone below this one, too, and another knows who has it
-        let below = found.heard.iter().find_map(|heard| match &heard.said {
-            Ok((Reply::Referral(delegation), _)) => Some(delegation.clone()),
-            _ => None,
-        });
-        if let Some(delegation) = below {
-            let zone = self.enter(trip, &delegation, NESTED).await;
-            let asked = zone.servers.iter().map(|server| self.ask(trip, &zone, server, question));
-            let heard = join_all(asked).await;
-            *found = Found { zone: Some(zone), heard, complete: true };
+        for _ in 0..DEEPEST {
+            let Some(zone) = found.zone.clone().filter(|zone| !is_registry(&zone.name)) else {
+                return;
+            };
+            self.hear_rest(trip, &zone, &mut found.heard, question).await;
+            found.complete = true;
+            // one of the servers has a zone below this one, too, and another knows who has it
+            let Some(delegation) = agreed(&zone, &found.heard) else { return };
+            let below = self.enter(trip, &delegation, NESTED).await;
+            *found = Found { zone: Some(below), heard: Vec::new(), complete: false };
         }
     }
 
@@ -176,14 +179,22 @@ impl Walker {
             let below = if kind == RecordType::DS { name.base_name() } else { name.clone() };
             let mut zone = self.closest(&below);
             for _ in 0..DEEPEST {
-                let heard = self.hear_one(trip, &zone, &question).await;
-                let found = Found { zone: Some(Arc::clone(&zone)), heard, complete: false };
-                match found.first() {
-                    Ok((Reply::Referral(delegation), _)) => {
-                        zone = self.enter(trip, delegation, nested).await;
+                let mut heard = self.hear_one(trip, &zone, &question).await;
+                let Some(delegation) = heard.iter().find_map(Heard::referral).cloned() else {
+                    return Found { zone: Some(zone), heard, complete: false };
+                };
+                // An organization's servers may be anybody's, and each may have been forgotten, or
+                // be lied for: one alone leads nowhere.
+                let delegation = if is_registry(&zone.name) {
+                    delegation
+                } else {
+                    self.hear_rest(trip, &zone, &mut heard, &question).await;
+                    match agreed(&zone, &heard) {
+                        Some(delegation) => delegation,
+                        None => return Found { zone: Some(zone), heard, complete: true },
                     }
-                    _ => return found,
-                }
+                };
+                zone = self.enter(trip, &delegation, nested).await;
             }
             // delegated without end
             Found { zone: Some(zone), heard: Vec::new(), complete: false }
@@ -232,6 +243,9 @@ impl Walker {
 
     /// Where a name server is, by its own zone's word.
     async fn addresses(&self, trip: &Trip, name: &Name, nested: u8) -> Vec<IpAddr> {
+        if !trip.may_seek_server() {
+            return Vec::new();
+        }
         for kind in [RecordType::A, RecordType::AAAA] {
             let found = self.find_nested(trip, name, kind, nested).await;
             match found.first() {
@@ -273,8 +287,17 @@ impl Walker {
         }
     }
 
+    /// Ask those servers of a zone that haven't been heard yet.
+    async fn hear_rest(&self, trip: &Trip, zone: &Zone, heard: &mut Vec<Heard>, question: &Query) {
+        let unheard = |server: &&Server| heard.iter().all(|h| h.server != server.label());
+        let others = zone.servers.iter().filter(unheard);
+        let asked: Vec<_> = others.map(|server| self.ask(trip, zone, server, question)).collect();
+        heard.extend(join_all(asked).await);
+    }
+
     async fn ask(&self, trip: &Trip, zone: &Zone, server: &Server, question: &Query) -> Heard {
-        if zone.name.num_labels() >= 2 {
+        // everybody's looks pass through a registry's
+        if !is_registry(&zone.name) {
             self.per_zone.until_key_ready(&zone.name).await;
             if self.per_zone.len() > ZONES {
                 self.per_zone.retain_recent();
@@ -282,5 +305,77 @@ impl Walker {
         }
         let role = Role::ServerOf(&zone.name);
         Heard { server: server.label(), said: self.wire.ask(trip, server, question, role).await }
+    }
+}
+
+/// Whether a zone is the root or a registry's: below it everybody has a zone, and it is no
+/// organization's own.
+fn is_registry(zone: &Name) -> bool {
+    let name = plain(zone);
+    let suffix = psl::suffix(name.as_bytes());
+    let registry = |suffix: psl::Suffix<'_>| {
+        // what is listed as private is some company's, like github.io
+        suffix.as_bytes() == name.as_bytes() && suffix.typ() != Some(psl::Type::Private)
+    };
+    zone.is_root() || suffix.is_some_and(registry)
+}
+
+/// The zone below, with its servers, to which more than half of those that were heard point; they are
+/// half of all servers at least.
+///
+/// A server that has the lower zone as well answers instead of pointing to itself: it counts as one
+/// that does where all the lower zone's servers are the upper one's, too. Were others among them, a
+/// single liar could name the honest servers together with many of his own.
+fn agreed(zone: &Zone, heard: &[Heard]) -> Option<Delegation> {
+    let answering = heard.iter().filter(|heard| heard.said.is_ok()).count();
+    if 2 * answering < heard.len() {
+        return None;
+    }
+    let known = |name: &Name| zone.servers.iter().find(|known| known.name.as_ref() == Some(name));
+    heard.iter().filter_map(Heard::referral).find_map(|candidate| {
+        let within = candidate.servers.iter().all(|(name, _)| known(name).is_some());
+        let has_both = |heard: &Heard| {
+            let mut servers = candidate.servers.iter();
+            within && heard.said.is_ok() && servers.any(|(name, _)| plain(name) == heard.server)
+        };
+        let same: Vec<_> = heard
+            .iter()
+            .filter_map(Heard::referral)
+            .filter(|other| other.zone == candidate.zone && other.servers == candidate.servers)
+            .collect();
+        let both = heard.iter().filter(|heard| heard.referral().is_none() && has_both(heard));
+        if 2 * (same.len() + both.count()) <= answering {
+            return None;
+        }
+        let mut delegation = candidate.clone();
+        for (name, addresses) in &mut delegation.servers {
+            // where they were just heard, whatever a single one says
+            if let Some(server) = known(name).filter(|_| within) {
+                *addresses = server.addresses.iter().map(SocketAddr::ip).collect();
+            }
+        }
+        delegation.lasts = same.iter().map(|other| other.lasts).min().unwrap_or_default();
+        Some(delegation)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registries_are_told_from_organizations() {
+        for (zone, registry) in [
+            (".", true),
+            ("com.", true),
+            ("CO.UK.", true),
+            ("example.", true),
+            ("acme.com.", false),
+            ("acme.co.uk.", false),
+            ("acme.example.", false),
+            ("github.io.", false),
+        ] {
+            assert_eq!(is_registry(&Name::from_ascii(zone).unwrap()), registry, "{zone}");
+        }
     }
 }

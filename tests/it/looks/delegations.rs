@@ -201,6 +201,82 @@ async fn a_zone_below_is_asked_at_its_own_servers_even_where_one_has_both() {
 }
 
 #[tokio::test]
+async fn a_zone_can_not_use_up_what_another_organizations_servers_are_asked() {
+    let servers = Dns::start_many(2).unwrap();
+    let (root, victim) = (&servers[0], &servers[1]);
+    root.delegate("victim.example", &[("ns1.victim.example", ip(victim))]).unwrap();
+    // six servers, each in a zone that says it has six servers that are the victim's
+    let six = |of: &dyn Fn(usize) -> String| (1..=6).map(of).collect::<Vec<_>>();
+    let nowhere = |names: &[String], zone: &str| {
+        let servers: Vec<_> = names.iter().map(|name| (name.as_str(), None)).collect();
+        root.delegate(zone, &servers).unwrap();
+    };
+    nowhere(&six(&|n| format!("ns.evil{n}.example")), "acme.example");
+    for n in 1..=6 {
+        let names = six(&|m| format!("random{n}{m}.victim.example"));
+        nowhere(&names, &format!("evil{n}.example"));
+    }
+    let looked = examine(walking(root.address()), "acme.example").await;
+    assert_eq!(looked.answer, Answer::Unreachable, "{looked:?}");
+    let of_victim = |step: &&rollcall::dns::Step| step.server.starts_with("ns1.victim.example");
+    let asked = looked.steps.iter().filter(of_victim).count();
+    assert!((1..=12).contains(&asked), "{looked:#?}");
+}
+
+#[tokio::test]
+async fn one_server_of_three_can_not_send_the_look_elsewhere() {
+    let all = Dns::start_many(5).unwrap();
+    let (root, honest, liar, evil) = (&all[0], &all[1..3], &all[3], &all[4]);
+    let zone = [(NS1, ip(&all[1])), (NS2, ip(&all[2])), ("ns3.acme.example", ip(liar))];
+    root.delegate("acme.example", &zone).unwrap();
+    let evils: Vec<_> = (1..=3).map(|n| format!("evil{n}.acme.example")).collect();
+    let evils: Vec<_> = evils.iter().map(|name| (name.as_str(), ip(evil))).collect();
+    let mixed = [&[(NS1, ip(evil)), (NS2, ip(evil))][..], &evils[..]].concat();
+    let both = [(NS1, ip(evil)), ("ns3.acme.example", ip(evil))];
+    // to servers of his own; to the honest ones and more of his own; to honest ones, at his address
+    for servers in [&evils[..], &mixed, &both] {
+        liar.delegate(RECORD, servers).unwrap();
+        let anchors = super::anchors("");
+        let settings = super::settings(walking(root.address()), anchors.path());
+        let examiner = rollcall::dns::Examiner::new(&settings).unwrap();
+        let domain = rollcall::dns::DomainName::parse("acme.example").unwrap();
+        let look = rollcall::dns::Look {
+            domain: &domain,
+            expected: VALUE,
+            allow_private: true,
+            renewing: false,
+        };
+        // whichever server is asked first, and with whatever is remembered from the last time
+        publish(&all[4..]);
+        for _ in 0..6 {
+            let looked = examiner.examine(&look).await;
+            assert_ne!(looked.answer, Answer::Match, "{looked:?}");
+        }
+        // nor does it take a proof away
+        evil.remove(RECORD).unwrap();
+        publish(honest);
+        for _ in 0..6 {
+            let looked = examiner.examine(&look).await;
+            assert!(!looked.answer.is_definite_absence(), "{looked:?}");
+        }
+        for server in honest {
+            server.remove(RECORD).unwrap();
+        }
+    }
+    assert_eq!(evil.queries(), 0);
+    // what most of them leave to others is theirs
+    for server in honest {
+        server.delegate(RECORD, &evils).unwrap();
+    }
+    liar.delegate(RECORD, &zone).unwrap();
+    publish(&all[4..]);
+    for _ in 0..6 {
+        let looked = examine(walking(root.address()), "acme.example").await;
+        assert_eq!(looked.answer, Answer::Match, "{looked:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_domain_is_told_from_a_missing_record() {
     let servers = Dns::start_many(3).unwrap();
     servers[0].delegate("example", &[("a.nic.example", ip(&servers[1]))]).unwrap();

@@ -1,10 +1,12 @@
 //! What comes from somebody who only guesses, or means harm, is not listened to.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use hickory_net::proto::{
     op::{Message, MessageType, ResponseCode},
     rr::{
         DNSClass, Name, RData, Record,
-        rdata::{SOA, TXT},
+        rdata::{CNAME, SOA, TXT},
     },
 };
 use rollcall::dns::Answer;
@@ -185,4 +187,54 @@ async fn an_answer_of_sixty_four_kilobytes_does_no_harm() {
     };
     let answer = told(huge).await;
     assert!(matches!(answer, Answer::Match | Answer::Mismatch), "{answer:?}");
+}
+
+/// A server for all names, in whose acme.example every name is an alias of what `target` makes of
+/// its first label. What that is shows the value to every second question, as long as it is asked by
+/// the name `shows`.
+fn aliasing(target: fn(&str) -> String, shows: &'static str) -> Liar {
+    let asked = AtomicUsize::new(0);
+    Liar::start(move |question: &Message, _| {
+        let mut answer = perfect(question);
+        answer.answers.clear();
+        answer.metadata.response_code = ResponseCode::NoError;
+        let name = question.queries[0].name().clone();
+        let plain = name.to_ascii().to_lowercase();
+        if let Some(label) = plain.strip_suffix(".acme.example.") {
+            let target = Name::from_ascii(target(label)).unwrap();
+            answer.add_answer(Record::from_rdata(name, 0, RData::CNAME(CNAME(target))));
+        } else if plain == shows && asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            let data = RData::TXT(TXT::new(vec![VALUE.into()]));
+            answer.add_answer(Record::from_rdata(name, 0, data));
+        } else {
+            answer.metadata.response_code = ResponseCode::NXDomain;
+        }
+        bytes(&answer)
+    })
+    .unwrap()
+}
+
+#[tokio::test]
+async fn whoever_serves_what_a_wildcard_is_an_alias_of_proves_nothing() {
+    let wildcard: fn(&str) -> String = |_| "edge.evil.example.".into();
+    // and so do names below a DNAME, each of which has a target of its own
+    let dname: fn(&str) -> String = |label| format!("{label}.evil.example.");
+    for (target, shows) in
+        [(wildcard, "edge.evil.example."), (dname, "_rollcall-challenge.evil.example.")]
+    {
+        let liar = aliasing(target, shows);
+        let walked = examine(walking(liar.address()), "acme.example").await;
+        assert_eq!(walked.answer, Answer::Wildcard, "{walked:?}");
+        let liar = aliasing(target, shows);
+        let asked = examine(asking(&[liar.address()]), "acme.example").await;
+        assert_eq!(asked.answer, Answer::Wildcard, "{asked:?}");
+    }
+    // an alias that only the challenge name has is one that somebody has published
+    let own: fn(&str) -> String = |label| match label {
+        "_rollcall-challenge" => "proof.evil.example.".into(),
+        _ => "edge.evil.example.".into(),
+    };
+    let liar = aliasing(own, "proof.evil.example.");
+    let looked = examine(walking(liar.address()), "acme.example").await;
+    assert_eq!(looked.answer, Answer::Match, "{looked:?}");
 }
