@@ -1,6 +1,6 @@
 //! What one server's message means for one question, read as from somebody who may lie.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
 use hickory_net::proto::{
     dnssec::rdata::DNSSECRData,
@@ -208,8 +208,9 @@ pub fn keep_relevant(mut message: Message, question: &Query) -> Result<Message, 
         let wanted = of == kind || of == RecordType::CNAME;
         record.dns_class == DNSClass::IN && record.name == *name && wanted
     });
-    // A denial by another zone is none; hickory's search for the name that encloses the one in
-    // question counts on never being shown one.
+    // A denial by another zone is none, whether that zone is signed or not. hickory believes
+    // either, and its search for the name that encloses the one in question counts on never being
+    // shown one.
     message.authorities.retain(|record| {
         let denies = match signed_type(&record.data) {
             RecordType::SOA => record.name.zone_of(name),
@@ -217,7 +218,19 @@ pub fn keep_relevant(mut message: Message, question: &Query) -> Result<Message, 
             RecordType::NSEC3 => record.name.base_name().zone_of(name),
             _ => false,
         };
-        record.dns_class == DNSClass::IN && denies
+        let ours = signer(&record.data).is_none_or(|signer| signer.zone_of(name));
+        record.dns_class == DNSClass::IN && denies && ours
+    });
+    let signed: HashSet<_> = message
+        .authorities
+        .iter()
+        .filter(|record| signer(&record.data).is_some_and(|signer| signer.zone_of(&record.name)))
+        .map(|record| (record.name.clone(), signed_type(&record.data)))
+        .collect();
+    let denial =
+        |record: &Record| matches!(record.record_type(), RecordType::NSEC | RecordType::NSEC3);
+    message.authorities.retain(|record| {
+        !denial(record) || signed.contains(&(record.name.clone(), record.record_type()))
     });
     message.additionals.clear();
     let kept = message.answers.len() + message.authorities.len();
@@ -229,6 +242,14 @@ fn signed_type(data: &RData) -> RecordType {
     match data {
         RData::DNSSEC(DNSSECRData::RRSIG(signature)) => signature.input().type_covered,
         data => data.record_type(),
+    }
+}
+
+/// Which zone signed, where the record is a signature.
+fn signer(data: &RData) -> Option<&Name> {
+    match data {
+        RData::DNSSEC(DNSSECRData::RRSIG(signature)) => Some(&signature.input().signer_name),
+        _ => None,
     }
 }
 
