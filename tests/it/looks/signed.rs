@@ -168,6 +168,28 @@ async fn a_denial_by_another_zone_takes_nothing() {
 }
 
 #[tokio::test]
+async fn a_maze_of_denials_is_left_soon() {
+    let key = ZoneKey::new("acme.example").unwrap();
+    let soa = RData::SOA(SOA::new(name("acme.example."), name("acme.example."), 1, 1, 1, 1, 0));
+    let mut maze = record("acme.example.", &soa, None);
+    for n in 0..97 {
+        // each has the zone that it belongs to sought, where it is denied by all of them
+        maze.extend(record(&format!("n{n}.acme.example."), &nsec("z.acme.example.", &[]), None));
+    }
+    let lie = move |question: &Message, tcp: bool| {
+        let mut said = empty(question);
+        said.metadata.truncation = !tcp;
+        if tcp {
+            said.authorities = maze.clone();
+        }
+        vec![said.to_vec().unwrap()]
+    };
+    let looked = told(lie, &key.trust_anchor()).await;
+    assert_eq!(looked.answer, Answer::Malformed, "{looked:#?}");
+    assert!(looked.steps.len() < 20, "{looked:#?}");
+}
+
+#[tokio::test]
 async fn keys_that_can_not_be_had_are_no_forgery() {
     let zone = Zone::start();
     let good = zone.key.sign(RECORD, &[txt(VALUE)], HALF_AN_HOUR).unwrap();
