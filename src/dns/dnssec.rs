@@ -4,7 +4,10 @@
 use std::{
     panic::AssertUnwindSafe,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -33,6 +36,9 @@ use super::{
 const REMEMBERED: Duration = Duration::from_secs(300);
 const KEYS: u64 = 2_000;
 const LONGEST: usize = 8192;
+/// How many questions one check may put, remembered answers included: those are quick, but a zone
+/// that leads from each to many others would keep the checker busy for ever (KeyTrap).
+const QUESTIONS: usize = 150;
 
 /// What DNSSEC says of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +103,7 @@ impl Validator {
             source: Arc::clone(source),
             trip: Arc::clone(trip),
             given: Arc::new((question.clone(), message.clone())),
+            left: Arc::new(AtomicUsize::new(QUESTIONS)),
             trouble: Arc::default(),
         };
         let trouble = Arc::clone(&chain.trouble);
@@ -135,12 +142,21 @@ struct Chain {
     source: Arc<Source>,
     trip: Arc<Trip>,
     given: Arc<(Query, Message)>,
+    /// How many more questions are answered.
+    left: Arc<AtomicUsize>,
     /// Why something couldn't be had, which is no forgery.
     trouble: Arc<Mutex<Option<Failure>>>,
 }
 
 impl Chain {
     async fn seek(self, question: Query) -> Result<DnsResponse, NetError> {
+        // what is at hand needs no waiting, and without any no deadline is noticed
+        tokio::task::yield_now().await;
+        let take = |left: usize| left.checked_sub(1);
+        if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
+            // as of a look that asks too much
+            return self.failed(Failure::Malformed);
+        }
         if question == self.given.0 {
             return Ok(DnsResponse::from_message(self.given.1.clone())?);
         }
@@ -169,12 +185,15 @@ impl Chain {
                 }
                 Ok(response)
             }
-            Err(failure) => {
-                let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-                *trouble = Some(trouble.map_or(failure, |known| known.min(failure)));
-                Err(NetError::Message("no answer"))
-            }
+            Err(failure) => self.failed(failure),
         }
+    }
+
+    /// No answer, which is told apart from a forged one.
+    fn failed(&self, failure: Failure) -> Result<DnsResponse, NetError> {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        *trouble = Some(trouble.map_or(failure, |known| known.min(failure)));
+        Err(NetError::Message("no answer"))
     }
 }
 
@@ -186,6 +205,56 @@ impl DnsHandle for Chain {
         match request.queries.first() {
             Some(question) => self.clone().seek(question.clone()).into_stream().boxed(),
             None => futures::stream::empty().boxed(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_net::proto::op::OpCode;
+
+    use super::*;
+    use crate::dns::source::Mode;
+
+    /// Everything that is asked for is at hand already.
+    fn chain() -> (Chain, Query) {
+        let mode = Mode::Authoritative { roots: vec![], port: 53 };
+        let question = Query::query(Name::root(), RecordType::NS);
+        let remembered = Query::query(Name::root(), RecordType::DS);
+        let message = Message::response(0, OpCode::Query);
+        let validator = Validator::new(None).unwrap();
+        let until = Instant::now() + REMEMBERED;
+        validator.keys.insert(remembered.clone(), (until, Arc::new(message.clone())));
+        let chain = Chain {
+            validator: validator.into(),
+            source: Source::new(&mode).unwrap().into(),
+            trip: Trip::new(false).into(),
+            given: (question, message).into(),
+            left: Arc::new(AtomicUsize::new(QUESTIONS)),
+            trouble: Arc::default(),
+        };
+        (chain, remembered)
+    }
+
+    #[tokio::test]
+    async fn a_check_puts_only_so_many_questions_whoever_answers_them() {
+        let (chain, remembered) = chain();
+        let questions = [remembered, chain.given.0.clone()];
+        for question in questions.iter().cycle().take(QUESTIONS) {
+            chain.clone().seek(question.clone()).await.unwrap();
+        }
+        assert_eq!(*chain.trouble.lock().unwrap(), None);
+        for question in questions {
+            chain.clone().seek(question).await.unwrap_err();
+        }
+        assert_eq!(*chain.trouble.lock().unwrap(), Some(Failure::Malformed));
+    }
+
+    #[tokio::test]
+    async fn a_check_of_what_is_at_hand_can_be_broken_off() {
+        let (chain, remembered) = chain();
+        for question in [remembered, chain.given.0.clone()] {
+            assert!(chain.clone().seek(question).now_or_never().is_none());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What one server's message means for one question, read as from somebody who may lie.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
 use hickory_net::proto::{
     dnssec::rdata::DNSSECRData,
@@ -13,6 +13,9 @@ const MOST_TEXTS: usize = 64;
 /// How many records of a message may matter. An honest answer has a dozen or two that do; each one
 /// more is work for whoever checks signatures (KeyTrap).
 const MOST_RECORDS: usize = 100;
+/// How many NSEC or NSEC3 records may deny something. An honest denial has up to three (RFC 5155,
+/// 7.2); each one more has the chain of trust above it sought.
+const MOST_DENIALS: usize = 8;
 /// How many name servers of a zone are asked, and at how many addresses each. More would let a zone
 /// have others flooded (NXNSAttack, RFC 9520).
 const MOST_SERVERS: usize = 6;
@@ -208,8 +211,9 @@ pub fn keep_relevant(mut message: Message, question: &Query) -> Result<Message, 
         let wanted = of == kind || of == RecordType::CNAME;
         record.dns_class == DNSClass::IN && record.name == *name && wanted
     });
-    // A denial by another zone is none; hickory's search for the name that encloses the one in
-    // question counts on never being shown one.
+    // A denial by another zone is none, whether that zone is signed or not. hickory believes
+    // either, and its search for the name that encloses the one in question counts on never being
+    // shown one.
     message.authorities.retain(|record| {
         let denies = match signed_type(&record.data) {
             RecordType::SOA => record.name.zone_of(name),
@@ -217,8 +221,23 @@ pub fn keep_relevant(mut message: Message, question: &Query) -> Result<Message, 
             RecordType::NSEC3 => record.name.base_name().zone_of(name),
             _ => false,
         };
-        record.dns_class == DNSClass::IN && denies
+        let ours = signer(&record.data).is_none_or(|signer| signer.zone_of(name));
+        record.dns_class == DNSClass::IN && denies && ours
     });
+    let signed: HashSet<_> = message
+        .authorities
+        .iter()
+        .filter(|record| signer(&record.data).is_some_and(|signer| signer.zone_of(&record.name)))
+        .map(|record| (record.name.clone(), signed_type(&record.data)))
+        .collect();
+    let denial =
+        |record: &Record| matches!(record.record_type(), RecordType::NSEC | RecordType::NSEC3);
+    message.authorities.retain(|record| {
+        !denial(record) || signed.contains(&(record.name.clone(), record.record_type()))
+    });
+    if message.authorities.iter().filter(|record| denial(record)).count() > MOST_DENIALS {
+        return Err(Failure::Malformed);
+    }
     message.additionals.clear();
     let kept = message.answers.len() + message.authorities.len();
     if kept > MOST_RECORDS { Err(Failure::Malformed) } else { Ok(message) }
@@ -229,6 +248,14 @@ fn signed_type(data: &RData) -> RecordType {
     match data {
         RData::DNSSEC(DNSSECRData::RRSIG(signature)) => signature.input().type_covered,
         data => data.record_type(),
+    }
+}
+
+/// Which zone signed, where the record is a signature.
+fn signer(data: &RData) -> Option<&Name> {
+    match data {
+        RData::DNSSEC(DNSSECRData::RRSIG(signature)) => Some(&signature.input().signer_name),
+        _ => None,
     }
 }
 
@@ -253,4 +280,32 @@ pub fn texts(message: &Message, name: &Name) -> Vec<String> {
         .collect();
     texts.sort_unstable();
     texts
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_net::proto::dnssec::rdata::NSEC;
+    use rollcall_kit::dns::signed::ZoneKey;
+
+    use super::*;
+
+    #[test]
+    fn a_denial_of_unreasonably_many_records_is_none() {
+        let name = |text: &str| Name::from_ascii(text).unwrap();
+        let key = ZoneKey::new("acme.example").unwrap();
+        let question = Query::query(name("_rollcall-challenge.acme.example."), RecordType::TXT);
+        let mut message = Message::query();
+        for n in 0..=MOST_DENIALS {
+            let owner = format!("n{n}.acme.example.");
+            let nsec = NSEC::new(name("z.acme.example."), []);
+            let nsec = RData::DNSSEC(DNSSECRData::NSEC(nsec));
+            let signature = key.sign(&owner, std::slice::from_ref(&nsec), Duration::ZERO).unwrap();
+            let before = keep_relevant(message.clone(), &question).unwrap();
+            assert_eq!(before.authorities.len(), 2 * n);
+            for data in [nsec, signature] {
+                message.add_authority(Record::from_rdata(name(&owner), 0, data));
+            }
+        }
+        assert_eq!(keep_relevant(message, &question).err(), Some(Failure::Malformed));
+    }
 }

@@ -2,9 +2,16 @@
 
 use std::time::Duration;
 
-use hickory_net::proto::rr::{RData, rdata::TXT};
+use hickory_net::proto::{
+    dnssec::rdata::{DNSSECRData, NSEC},
+    op::{Message, ResponseCode},
+    rr::{
+        Name, RData, Record, RecordType,
+        rdata::{NS, SOA, TXT},
+    },
+};
 use rollcall::dns::{Answer, DomainName, Examination, Examiner, Look};
-use rollcall_kit::dns::{Dns, Mode as Manner, signed::ZoneKey};
+use rollcall_kit::dns::{Dns, Mode as Manner, liar::Liar, signed::ZoneKey};
 
 use super::{RECORD, VALUE, anchors, asking, settings, walking};
 
@@ -76,6 +83,110 @@ async fn what_is_signed_is_believed_and_what_is_not_is_bogus() {
 
     zone.dns.set(RECORD, vec![txt(VALUE), good]).unwrap();
     assert_eq!(zone.seen_trusting(&stranger).await.answer, Answer::Bogus);
+}
+
+fn name(name: &str) -> Name {
+    Name::from_ascii(name).unwrap()
+}
+
+fn nsec(next: &str, types: &[RecordType]) -> RData {
+    RData::DNSSEC(DNSSECRData::NSEC(NSEC::new(name(next), types.iter().copied())))
+}
+
+/// A record of this name, and its signature if somebody signs it.
+fn record(owner: &str, data: &RData, by: Option<&ZoneKey>) -> Vec<Record> {
+    let sign = |key: &ZoneKey| key.sign(owner, std::slice::from_ref(data), HALF_AN_HOUR).unwrap();
+    let all = std::iter::once(data.clone()).chain(by.map(sign));
+    all.map(|data| Record::from_rdata(name(owner), 0, data)).collect()
+}
+
+fn empty(question: &Message) -> Message {
+    let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
+    answer.metadata.authoritative = true;
+    answer.add_queries(question.queries.iter().cloned());
+    answer
+}
+
+/// What is seen where everything is answered by `lie`, by somebody who trusts these keys.
+async fn told(
+    lie: impl Fn(&Message, bool) -> Vec<Vec<u8>> + Send + Sync + 'static,
+    trusted: &str,
+) -> Examination {
+    let liar = Liar::start(lie).unwrap();
+    let file = anchors(trusted);
+    let examiner = Examiner::new(&settings(walking(liar.address()), file.path())).unwrap();
+    let domain = DomainName::parse("acme.example").unwrap();
+    let look = Look { domain: &domain, expected: VALUE, allow_private: true, renewing: true };
+    examiner.examine(&look).await
+}
+
+#[tokio::test]
+async fn a_denial_by_another_zone_takes_nothing() {
+    let registry = ZoneKey::new("example").unwrap();
+    let stranger = ZoneKey::new("aaa.example").unwrap();
+    let trusted = [registry.trust_anchor(), stranger.trust_anchor()].concat();
+    let keys = |key: &ZoneKey, zone: &str| -> Vec<_> {
+        let keys = key.records().unwrap().into_iter();
+        keys.map(|data| Record::from_rdata(name(zone), 0, data)).collect()
+    };
+    let all = nsec("zzz.example.", &[RecordType::NSEC, RecordType::RRSIG]);
+    let cut = [RecordType::NS, RecordType::NSEC, RecordType::RRSIG];
+    let soa = RData::SOA(SOA::new(name("example."), name("example."), 1, 1, 1, 1, 1));
+    let unsigned = [
+        record("example.", &soa, Some(&registry)),
+        record("aab.example.", &nsec("aac.example.", &cut), Some(&registry)),
+    ]
+    .concat();
+    let server = RData::NS(NS(name("ns.aab.example.")));
+    for (denial, answer, whose) in [
+        (record("aaa.example.", &all, Some(&registry)), Answer::NxDomain, "the zone's own"),
+        (record("aaa.example.", &all, Some(&stranger)), Answer::Bogus, "another signed zone's"),
+        (record("aab.example.", &all, None), Answer::Bogus, "an unsigned zone's"),
+    ] {
+        let registry = keys(&registry, "example.");
+        let stranger = keys(&stranger, "aaa.example.");
+        let (unsigned, server) = (unsigned.clone(), record("aab.example.", &server, None));
+        let lie = move |question: &Message, _| {
+            let mut said = empty(question);
+            let query = &question.queries[0];
+            let name = query.name().to_lowercase().to_ascii();
+            match (name.as_str(), query.query_type()) {
+                ("example.", RecordType::DNSKEY) => said.answers = registry.clone(),
+                ("aaa.example.", RecordType::DNSKEY) => said.answers = stranger.clone(),
+                ("aab.example.", RecordType::NS) => said.answers = server.clone(),
+                ("aab.example.", RecordType::DS) => said.authorities = unsigned.clone(),
+                _ => {
+                    said.metadata.response_code = ResponseCode::NXDomain;
+                    said.authorities = denial.clone();
+                }
+            }
+            vec![said.to_vec().unwrap()]
+        };
+        let looked = told(lie, &trusted).await;
+        assert_eq!(looked.answer, answer, "{whose}: {looked:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_maze_of_denials_is_left_soon() {
+    let key = ZoneKey::new("acme.example").unwrap();
+    let soa = RData::SOA(SOA::new(name("acme.example."), name("acme.example."), 1, 1, 1, 1, 0));
+    let mut maze = record("acme.example.", &soa, None);
+    for n in 0..97 {
+        // each has the zone that it belongs to sought, where it is denied by all of them
+        maze.extend(record(&format!("n{n}.acme.example."), &nsec("z.acme.example.", &[]), None));
+    }
+    let lie = move |question: &Message, tcp: bool| {
+        let mut said = empty(question);
+        said.metadata.truncation = !tcp;
+        if tcp {
+            said.authorities = maze.clone();
+        }
+        vec![said.to_vec().unwrap()]
+    };
+    let looked = told(lie, &key.trust_anchor()).await;
+    assert_eq!(looked.answer, Answer::Malformed, "{looked:#?}");
+    assert!(looked.steps.len() < 20, "{looked:#?}");
 }
 
 #[tokio::test]

@@ -49,10 +49,17 @@ impl ZoneKey {
     /// # Errors
     /// If it can't sign.
     pub fn publish(&self, dns: &Dns) -> anyhow::Result<()> {
+        dns.set(&self.zone.to_ascii(), self.records()?)
+    }
+
+    /// The key, signed by itself.
+    ///
+    /// # Errors
+    /// If it can't sign.
+    pub fn records(&self) -> anyhow::Result<Vec<RData>> {
         let key = RData::DNSSEC(DNSSECRData::DNSKEY(self.dnskey.clone()));
-        let name = self.zone.to_ascii();
-        let signature = self.sign(&name, std::slice::from_ref(&key), HOUR / 2)?;
-        dns.set(&name, vec![key, signature])
+        let signature = self.sign(&self.zone.to_ascii(), std::slice::from_ref(&key), HOUR / 2)?;
+        Ok(vec![key, signature])
     }
 
     /// A signature over these records of `name` that holds for an hour, which began so long ago.
