@@ -20,7 +20,7 @@ use super::{
     parse, patch,
     precondition::Precondition,
     projection::Projection,
-    request::{Id, Query},
+    request::{Asked, Id, Query},
     resource::{self, GROUP, Object},
     shown::{self, List, Resource, Shown},
 };
@@ -59,36 +59,23 @@ pub(super) async fn get(
         }
     }
     let costly = query.projection.wants(&GROUP, "members");
-    let _turn = if costly { Some(caller.turn().await?) } else { None };
+    let _turn = if costly { Some(caller.places.turn().await?) } else { None };
     Ok(one(&gateway, &caller, &query.projection, id).await?.into_response())
 }
 
 pub(super) async fn find(
     State(gateway): State<Gateway>,
     caller: Caller,
-    query: Query,
+    Asked(query): Asked,
 ) -> Result<Json<List<Resource>>> {
-    page(&gateway, &caller, &query).await
-}
-
-pub(super) async fn search(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    body: Body,
-) -> Result<Json<List<Resource>>> {
-    let query = Query::of_search(body.fields()?)?;
-    page(&gateway, &caller, &query).await
-}
-
-async fn page(gateway: &Gateway, caller: &Caller, query: &Query) -> Result<Json<List<Resource>>> {
     let condition = query.condition(&GROUP)?;
     let members = query.projection.wants(&GROUP, "members");
     let costly = members || !condition.is_selective();
-    let _turn = if costly { Some(caller.turn().await?) } else { None };
+    let _turn = if costly { Some(caller.places.turn().await?) } else { None };
     let (access, window) = (&caller.access, query.window());
     let page = gateway.ledger.find_groups(access, &condition, window, members).await?;
     let groups = page.items.into_iter();
-    let groups = groups.map(|group| Ok(show(caller, &query.projection, group)?.resource));
+    let groups = groups.map(|group| Ok(show(&caller, &query.projection, group)?.resource));
     Ok(List::new(page.total, query.start_index, groups.collect::<Result<_>>()?))
 }
 

@@ -1,15 +1,15 @@
 //! What comes in with a request beside its body: the id, and what is asked of a list.
 
 use axum::{
-    extract::{FromRequestParts, Path},
-    http::request::Parts,
+    extract::{FromRequest, FromRequestParts, Path, Request},
+    http::{Method, request::Parts},
 };
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    body::{Fields, Room},
+    body::{Body, Fields, Room, SMALL},
     error::{Error, Result},
     filter::{self, resource_id},
     projection::Projection,
@@ -81,7 +81,7 @@ impl Query {
     }
 
     /// The body of a search.
-    pub fn of_search(fields: Fields<'_>) -> Result<Self> {
+    fn of_search(fields: Fields<'_>) -> Result<Self> {
         let mut query = Self::default();
         for (name, value) in fields.object(&mut Room::new())? {
             let number = |value: &Value| {
@@ -130,6 +130,21 @@ impl<S: Sync> FromRequestParts<S> for Query {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
         Self::parse(parts.uri.query().unwrap_or_default())
+    }
+}
+
+/// What is asked of a list: by a GET in its query, by a search in its body (RFC 7644 section 3.4.3).
+pub(super) struct Asked(pub Query);
+
+impl<S: Send + Sync> FromRequest<S> for Asked {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
+        if request.method() != Method::POST {
+            return Query::parse(request.uri().query().unwrap_or_default()).map(Self);
+        }
+        let body = Body::<SMALL>::from_request(request, state).await?;
+        Query::of_search(body.fields()?).map(Self)
     }
 }
 

@@ -8,16 +8,18 @@ use axum::{
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{
     Json,
-    body::{Body, Room},
+    body::{Body, LARGE, Room},
+    deactivation,
     error::{Error, Result},
     guard::Caller,
     parse, patch,
     precondition::Precondition,
     projection::Projection,
-    request::{Id, Query},
+    request::{Asked, Id, Query},
     resource::{self, Object, USER},
     shown::{self, List, Resource, Shown},
 };
@@ -68,26 +70,13 @@ pub(super) async fn get(
 pub(super) async fn find(
     State(gateway): State<Gateway>,
     caller: Caller,
-    query: Query,
+    Asked(query): Asked,
 ) -> Result<Json<List<Resource>>> {
-    page(&gateway, &caller, &query).await
-}
-
-pub(super) async fn search(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    body: Body,
-) -> Result<Json<List<Resource>>> {
-    let query = Query::of_search(body.fields()?)?;
-    page(&gateway, &caller, &query).await
-}
-
-async fn page(gateway: &Gateway, caller: &Caller, query: &Query) -> Result<Json<List<Resource>>> {
     let condition = query.condition(&USER)?;
-    let _turn = if condition.is_selective() { None } else { Some(caller.turn().await?) };
+    let _turn = if condition.is_selective() { None } else { Some(caller.places.turn().await?) };
     let page = gateway.ledger.find_people(&caller.access, &condition, query.window()).await?;
     let people =
-        page.items.iter().map(|person| Ok(show(caller, &query.projection, person)?.resource));
+        page.items.iter().map(|person| Ok(show(&caller, &query.projection, person)?.resource));
     Ok(List::new(page.total, query.start_index, people.collect::<Result<_>>()?))
 }
 
@@ -96,38 +85,90 @@ pub(super) async fn replace(
     State(gateway): State<Gateway>,
     caller: Caller,
     Id(id): Id,
-    query: Query,
+    query: Result<Query>,
     precondition: Precondition,
-    body: Body,
+    body: Body<LARGE>,
 ) -> Result<Shown> {
-    let body = body.fields()?.object(&mut Room::new())?;
-    let change = |person: &StoredPerson| {
-        precondition.check(&tag(person))?;
-        changed(person, read(body.clone(), Some(person.active))?)
+    let change = Change { gateway: &gateway, caller: &caller, id, precondition };
+    let replaced = async {
+        let (query, body) = (query?, body.fields()?.object(&mut Room::new())?);
+        let becomes = |person: &StoredPerson| read(body.clone(), Some(person.active));
+        show(&caller, &query.projection, &change.make("user.replace", becomes).await?)
     };
-    let (now, access) = (Timestamp::now(), &caller.access);
-    let person = gateway.ledger.change_person(access, id, "user.replace", now, change).await?;
-    show(&caller, &query.projection, &person)
+    match replaced.await {
+        Err(refusal) => Err(change.refuse(refusal, deactivation::by_put(body.bytes())).await),
+        shown => shown,
+    }
 }
 
 pub(super) async fn patch(
     State(gateway): State<Gateway>,
     caller: Caller,
     Id(id): Id,
-    query: Query,
+    query: Result<Query>,
     precondition: Precondition,
-    body: Body,
+    body: Body<LARGE>,
 ) -> Result<Shown> {
-    let operations = patch::read(patch::operations(body.fields()?)?)?;
-    let change = |person: &StoredPerson| {
-        precondition.check(&tag(person))?;
-        let mut patched = parse(&person.attributes)?;
-        patch::apply(&USER, &mut patched, &operations)?;
-        changed(person, read(patched, None)?)
+    let change = Change { gateway: &gateway, caller: &caller, id, precondition };
+    let patched = async {
+        let (query, operations) = (query?, patch::read(patch::operations(body.fields()?)?)?);
+        let becomes = |person: &StoredPerson| {
+            let mut patched = parse(&person.attributes)?;
+            patch::apply(&USER, &mut patched, &operations)?;
+            read(patched, None)
+        };
+        show(&caller, &query.projection, &change.make("user.patch", becomes).await?)
     };
-    let (now, access) = (Timestamp::now(), &caller.access);
-    let person = gateway.ledger.change_person(access, id, "user.patch", now, change).await?;
-    show(&caller, &query.projection, &person)
+    match patched.await {
+        Err(refusal) => Err(change.refuse(refusal, deactivation::by_patch(body.bytes())).await),
+        shown => shown,
+    }
+}
+
+/// A PUT or PATCH of one person.
+struct Change<'a> {
+    gateway: &'a Gateway,
+    caller: &'a Caller,
+    id: Uuid,
+    precondition: Precondition,
+}
+
+impl Change<'_> {
+    /// Make the person what `becomes` says, if they aren't that already.
+    async fn make(
+        &self,
+        action: &'static str,
+        becomes: impl Fn(&StoredPerson) -> Result<(Object, PersonFields)>,
+    ) -> Result<StoredPerson> {
+        let change = |person: &StoredPerson| {
+            self.precondition.check(&tag(person))?;
+            let (resource, fields) = becomes(person)?;
+            Ok((resource != parse(&person.attributes)?).then_some(fields))
+        };
+        let (ledger, access, now) = (&self.gateway.ledger, &self.caller.access, Timestamp::now());
+        ledger.change_person(access, self.id, action, now, change).await
+    }
+
+    /// What is answered where the change is refused. If it `deactivates` the person, that alone is
+    /// made: whatever else is wrong with the request keeps nobody in. But a request for another
+    /// version of them isn't for who they are now, and changes nothing at all, as it asks.
+    async fn refuse(&self, refusal: Error, deactivates: bool) -> Error {
+        if !deactivates {
+            return refusal;
+        }
+        self.make("user.deactivate", deactivated).await.err().unwrap_or(refusal)
+    }
+}
+
+/// The person as they are, but not active.
+fn deactivated(person: &StoredPerson) -> Result<(Object, PersonFields)> {
+    let mut resource = parse(&person.attributes)?;
+    if person.active {
+        resource.insert("active".into(), false.into());
+    }
+    let attributes = resource::written(&resource)?; // one byte more is no reason to stay
+    let fields = fields(&resource, attributes)?;
+    Ok((resource, fields))
 }
 
 pub(super) async fn delete(
@@ -150,14 +191,6 @@ pub(super) async fn delete(
     }
 }
 
-/// What is to be written, if anything is.
-fn changed(
-    person: &StoredPerson,
-    (resource, fields): (Object, PersonFields),
-) -> Result<Option<PersonFields>> {
-    Ok((resource != parse(&person.attributes)?).then_some(fields))
-}
-
 /// What a client says of a person. Where it says nothing of `active`, it is `otherwise`; without
 /// that nobody is active of whom it isn't said.
 fn read(body: Object, otherwise: Option<bool>) -> Result<(Object, PersonFields)> {
@@ -165,15 +198,20 @@ fn read(body: Object, otherwise: Option<bool>) -> Result<(Object, PersonFields)>
     if let (None, Some(active)) = (resource.get("active"), otherwise) {
         resource.insert("active".into(), active.into());
     }
-    let fields = PersonFields {
-        user_name: resource::name_of(&resource, "userName")?
-            .ok_or_else(|| Error::value("userName is missing"))?,
-        external_id: resource::name_of(&resource, "externalId")?,
-        email: email(&resource),
-        active: resource.get("active").and_then(Value::as_bool).unwrap_or(false),
-        attributes: resource::kept(&resource)?,
-    };
+    let fields = fields(&resource, resource::kept(&resource)?)?;
     Ok((resource, fields))
+}
+
+/// What a tidied resource says; `attributes` is how it is written.
+fn fields(resource: &Object, attributes: String) -> Result<PersonFields> {
+    Ok(PersonFields {
+        user_name: resource::name_of(resource, "userName")?
+            .ok_or_else(|| Error::value("userName is missing"))?,
+        external_id: resource::name_of(resource, "externalId")?,
+        email: email(resource),
+        active: resource.get("active").and_then(Value::as_bool).unwrap_or(false),
+        attributes,
+    })
 }
 
 /// The primary address, or the only one; in the way of writing of asserted ones, where it is an
