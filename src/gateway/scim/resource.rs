@@ -214,6 +214,12 @@ impl Shape {
             (Self::Complex(_) | Self::Extension(_), Value::Object(object)) => {
                 self.tidy_object(object)
             }
+            // as Entra sends a reference
+            (Self::Complex(_), Value::Array(mut only))
+                if only.len() == 1 && only[0].is_object() =>
+            {
+                self.tidy_pruned(name, only.remove(0))
+            }
             // one value is taken for the whole
             (Self::Complex([value, ..]), text @ Value::String(_)) if *value == "value" => {
                 Ok(Value::Object([((*value).to_owned(), text)].into_iter().collect()))
@@ -400,6 +406,21 @@ mod tests {
             })
         );
         assert!(tidy(json!({"userName": "a", "username": "b"})).is_err());
+    }
+
+    #[test]
+    fn one_value_is_taken_in_a_list_of_one_too() {
+        let list = json!([{"$ref": null, "value": "False"}]);
+        assert_eq!(tidy(json!({"userName": "a", "active": list})).unwrap()["active"], false);
+        for manager in [json!("7"), json!({"value": "7"}), json!([{"value": "7"}])] {
+            let user = json!({"userName": "a", ENTERPRISE_USER: {"manager": manager}});
+            assert_eq!(tidy(user).unwrap()[ENTERPRISE_USER]["manager"], json!({"value": "7"}));
+        }
+        let two = json!([{"value": false}, {"value": false}]);
+        assert!(tidy(json!({"userName": "a", "active": two})).is_err());
+        assert!(tidy(json!({"userName": "a", "active": [[false]]})).is_err());
+        assert!(tidy(json!({"userName": "a", "name": [{"givenName": "A"}, {}]})).is_ok());
+        assert!(tidy(json!({"userName": "a", "name": [{"givenName": "A"}, {"x": 1}]})).is_err());
     }
 
     #[test]

@@ -213,7 +213,7 @@ async fn a_failed_operation_undoes_the_ones_before_it() {
         (json!({"op": "replace", "path": "userName", "value": ""}), "invalidValue"),
         (json!({"op": "remove", "path": "userName"}), "invalidValue"),
         (
-            json!({"op": "replace", "path": "emails[type eq \"work\"].value", "value": "x"}),
+            json!({"op": "replace", "path": "emails[value eq \"a@b\"].value", "value": "x"}),
             "noTarget",
         ),
         (json!({"op": "replace", "path": "id", "value": "x"}), "mutability"),
