@@ -88,14 +88,11 @@ pub(super) async fn replace(
     precondition: Precondition,
     body: Body<LARGE>,
 ) -> Result<Shown> {
-    let (Stated { ids, strangers }, fields) = read_body(body.fields()?)?;
+    let (Stated { ids, strangers }, becomes) = read_body(body.fields()?)?;
     let refusal = refusal(&gateway, &caller, &ids, strangers).await?;
     let members = Members { clear: true, add: ids, ..Members::default() };
-    let change = |group: &StoredGroup| {
-        precondition.check(&shown::tag(group.version))?;
-        changed(&precondition, group, fields.clone())
-    };
-    change_group(&gateway, &caller, id, "group.replace", members, refusal, change).await?;
+    let change = Change { gateway: &gateway, caller: &caller, id, precondition };
+    change.make("group.replace", members, refusal, |_| Ok(becomes.clone())).await?;
     one(&gateway, &caller, &query.projection, id).await
 }
 
@@ -109,17 +106,18 @@ pub(super) async fn patch(
     precondition: Precondition,
     body: Body<LARGE>,
 ) -> Result<Response> {
-    let operations = patch::operations(body.fields()?)?;
-    let Split { members, strangers, rest } = members::split(operations)?;
-    let refusal = refusal(&gateway, &caller, &members.add, strangers).await?;
-    let change = |group: &StoredGroup| {
-        precondition.check(&shown::tag(group.version))?;
+    let Split { members, strangers, rest } = members::split(patch::operations(body.fields()?)?);
+    let (rest, refusal) = match rest {
+        Ok(rest) => (rest, refusal(&gateway, &caller, &members.add, strangers).await?),
+        Err(refusal) => (Vec::new(), Some(refusal)),
+    };
+    let change = Change { gateway: &gateway, caller: &caller, id, precondition };
+    let becomes = |group: &StoredGroup| {
         let mut patched = parse(&group.attributes)?;
         patch::apply(&GROUP, &mut patched, &rest)?;
-        changed(&precondition, group, read(patched)?)
+        read(patched)
     };
-    let group =
-        change_group(&gateway, &caller, id, "group.patch", members, refusal, change).await?;
+    let group = change.make("group.patch", members, refusal, becomes).await?;
     if query.projection.asks() {
         return Ok(one(&gateway, &caller, &query.projection, id).await?.into_response());
     }
@@ -147,38 +145,48 @@ pub(super) async fn delete(
     }
 }
 
-/// Change a group. Where the change is refused for whom it adds, those whom it removes leave all the
-/// same: that somebody unknown shall come keeps nobody in.
-async fn change_group(
-    gateway: &Gateway,
-    caller: &Caller,
+/// A PUT or PATCH of one group.
+struct Change<'a> {
+    gateway: &'a Gateway,
+    caller: &'a Caller,
     id: Uuid,
-    action: &'static str,
-    members: Members,
-    refusal: Option<Error>,
-    change: impl Fn(&StoredGroup) -> Result<GroupChange>,
-) -> Result<StoredGroup> {
-    let (ledger, access, now) = (&gateway.ledger, &caller.access, Timestamp::now());
-    let Some(refusal) = refusal else {
-        return ledger.change_group(access, id, action, now, &members, change).await;
-    };
-    let leave =
-        |group: &StoredGroup| change(group).map(|change| GroupChange { fields: None, ..change });
-    let leaving = Members { leave_only: true, ..members };
-    ledger.change_group(access, id, action, now, &leaving, leave).await?;
-    Err(refusal)
+    precondition: Precondition,
 }
 
-/// What is to be written, if anything but members is.
-fn changed(
-    precondition: &Precondition,
-    group: &StoredGroup,
-    (resource, fields): (Object, GroupFields),
-) -> Result<GroupChange> {
-    Ok(GroupChange {
-        fields: (resource != parse(&group.attributes)?).then_some(fields),
-        exact: precondition.is_there(),
-    })
+impl Change<'_> {
+    /// Make the group what `becomes` says, with these members. Where that is refused, those whom it
+    /// removes leave all the same: that somebody unknown shall come, or a name is nonsense, keeps
+    /// nobody in. But a request for another version changes nothing at all, as it asks.
+    async fn make(
+        &self,
+        action: &'static str,
+        members: Members,
+        refusal: Option<Error>,
+        becomes: impl Fn(&StoredGroup) -> Result<(Object, GroupFields)>,
+    ) -> Result<StoredGroup> {
+        let (ledger, access, now) = (&self.gateway.ledger, &self.caller.access, Timestamp::now());
+        let change = |group: &StoredGroup| {
+            let change = self.of_members(group)?;
+            let (resource, fields) = becomes(group)?;
+            let changes = resource != parse(&group.attributes)?;
+            Ok(GroupChange { fields: changes.then_some(fields), ..change })
+        };
+        let made = match refusal {
+            None => ledger.change_group(access, self.id, action, now, &members, change).await,
+            Some(refusal) => Err(refusal),
+        };
+        let Err(refusal) = made else { return made };
+        let leaving = Members { leave_only: true, ..members };
+        let change = |group: &StoredGroup| self.of_members(group);
+        ledger.change_group(access, self.id, action, now, &leaving, change).await?;
+        Err(refusal)
+    }
+
+    /// A change of members alone.
+    fn of_members(&self, group: &StoredGroup) -> Result<GroupChange> {
+        self.precondition.check(&shown::tag(group.version))?;
+        Ok(GroupChange { fields: None, exact: self.precondition.is_there() })
+    }
 }
 
 /// What a POST or PUT says.
