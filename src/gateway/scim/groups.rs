@@ -18,9 +18,8 @@ use super::{
     guard::Caller,
     members::{self, NAMED, Split, Stated, Strangers},
     parse, patch,
-    precondition::Precondition,
     projection::Projection,
-    request::{Asked, Id, Query},
+    request::{About, Asked, Query},
     resource::{self, GROUP, Object},
     shown::{self, List, Resource, Shown},
 };
@@ -44,23 +43,18 @@ pub(super) async fn create(
     Ok(Shown { status: StatusCode::CREATED, ..shown })
 }
 
-pub(super) async fn get(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    Id(id): Id,
-    query: Query,
-    precondition: Precondition,
-) -> Result<Response> {
-    if precondition.is_there() {
-        let group = gateway.ledger.group(&caller.access, id, false).await?;
+pub(super) async fn get(about: About, query: Query) -> Result<Response> {
+    let (ledger, access) = about.ledger();
+    if about.precondition.is_there() {
+        let group = ledger.group(access, about.id, false).await?;
         let tag = shown::tag(group.ok_or_else(Error::not_found)?.version);
-        if precondition.has(&tag) {
+        if about.precondition.has(&tag) {
             return Ok(shown::not_modified(tag));
         }
     }
     let costly = query.projection.wants(&GROUP, "members");
-    let _turn = if costly { Some(caller.places.turn().await?) } else { None };
-    Ok(one(&gateway, &caller, &query.projection, id).await?.into_response())
+    let _turn = if costly { Some(about.caller.places.turn().await?) } else { None };
+    Ok(about.group(&query.projection).await?.into_response())
 }
 
 pub(super) async fn find(
@@ -80,91 +74,63 @@ pub(super) async fn find(
 }
 
 /// A PUT says all: where it has no members, nobody is in the group any more.
-pub(super) async fn replace(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    Id(id): Id,
-    query: Query,
-    precondition: Precondition,
-    body: Body<LARGE>,
-) -> Result<Shown> {
+pub(super) async fn replace(about: About, query: Query, body: Body<LARGE>) -> Result<Shown> {
     let (Stated { ids, strangers }, becomes) = read_body(body.fields()?)?;
-    let refusal = refusal(&gateway, &caller, &ids, strangers).await?;
+    let refusal = refusal(&about.gateway, &about.caller, &ids, strangers).await?;
     let members = Members { clear: true, add: ids, ..Members::default() };
-    let change = Change { gateway: &gateway, caller: &caller, id, precondition };
-    change.make("group.replace", members, refusal, |_| Ok(becomes.clone())).await?;
-    one(&gateway, &caller, &query.projection, id).await
+    about.change_group("group.replace", members, refusal, |_| Ok(becomes.clone())).await?;
+    about.group(&query.projection).await
 }
 
 /// Answers 204, so that nobody need read a large group, unless the client says what it wants to
 /// see (RFC 7644 section 3.5.2).
-pub(super) async fn patch(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    Id(id): Id,
-    query: Query,
-    precondition: Precondition,
-    body: Body<LARGE>,
-) -> Result<Response> {
+pub(super) async fn patch(about: About, query: Query, body: Body<LARGE>) -> Result<Response> {
     let Split { members, strangers, rest } = members::split(patch::operations(body.fields()?)?);
     let (rest, refusal) = match rest {
-        Ok(rest) => (rest, refusal(&gateway, &caller, &members.add, strangers).await?),
+        Ok(rest) => (rest, refusal(&about.gateway, &about.caller, &members.add, strangers).await?),
         Err(refusal) => (Vec::new(), Some(refusal)),
     };
-    let change = Change { gateway: &gateway, caller: &caller, id, precondition };
     let becomes = |group: &StoredGroup| {
         let mut patched = parse(&group.attributes)?;
         patch::apply(&GROUP, &mut patched, &rest)?;
         read(patched)
     };
-    let group = change.make("group.patch", members, refusal, becomes).await?;
+    let group = about.change_group("group.patch", members, refusal, becomes).await?;
     if query.projection.asks() {
-        return Ok(one(&gateway, &caller, &query.projection, id).await?.into_response());
+        return Ok(about.group(&query.projection).await?.into_response());
     }
     let headers = [(axum::http::header::ETAG, shown::tag(group.version))];
     Ok((StatusCode::NO_CONTENT, headers).into_response())
 }
 
-pub(super) async fn delete(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    Id(id): Id,
-    precondition: Precondition,
-) -> Result<StatusCode> {
-    let (ledger, access) = (&gateway.ledger, &caller.access);
+pub(super) async fn delete(about: About) -> Result<StatusCode> {
+    let (ledger, access) = about.ledger();
     loop {
         let mut version = None;
-        if precondition.is_there() {
-            let group = ledger.group(access, id, false).await?.ok_or_else(Error::not_found)?;
-            precondition.check(&shown::tag(group.version))?;
+        if about.precondition.is_there() {
+            let group =
+                ledger.group(access, about.id, false).await?.ok_or_else(Error::not_found)?;
+            about.precondition.check(&shown::tag(group.version))?;
             version = Some(group.version);
         }
-        if ledger.delete_group(access, id, version, Timestamp::now()).await? {
+        if ledger.delete_group(access, about.id, version, Timestamp::now()).await? {
             return Ok(StatusCode::NO_CONTENT);
         }
     }
 }
 
-/// A PUT or PATCH of one group.
-struct Change<'a> {
-    gateway: &'a Gateway,
-    caller: &'a Caller,
-    id: Uuid,
-    precondition: Precondition,
-}
-
-impl Change<'_> {
+impl About {
     /// Make the group what `becomes` says, with these members. Where that is refused, those whom it
     /// removes leave all the same: that somebody unknown shall come, or a name is nonsense, keeps
     /// nobody in. But a request for another version changes nothing at all, as it asks.
-    async fn make(
+    async fn change_group(
         &self,
         action: &'static str,
         members: Members,
         refusal: Option<Error>,
         becomes: impl Fn(&StoredGroup) -> Result<(Object, GroupFields)>,
     ) -> Result<StoredGroup> {
-        let (ledger, access, now) = (&self.gateway.ledger, &self.caller.access, Timestamp::now());
+        let ((ledger, access), now) = (self.ledger(), Timestamp::now());
         let change = |group: &StoredGroup| {
             let change = self.of_members(group)?;
             let (resource, fields) = becomes(group)?;
@@ -186,6 +152,11 @@ impl Change<'_> {
     fn of_members(&self, group: &StoredGroup) -> Result<GroupChange> {
         self.precondition.check(&shown::tag(group.version))?;
         Ok(GroupChange { fields: None, exact: self.precondition.is_there() })
+    }
+
+    /// The group as it is, with its members where they are wanted.
+    async fn group(&self, projection: &Projection) -> Result<Shown> {
+        one(&self.gateway, &self.caller, projection, self.id).await
     }
 }
 

@@ -8,7 +8,6 @@ use axum::{
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{
     Json,
@@ -17,9 +16,8 @@ use super::{
     error::{Error, Result},
     guard::Caller,
     parse, patch,
-    precondition::Precondition,
     projection::Projection,
-    request::{Asked, Id, Query},
+    request::{About, Asked, Query},
     resource::{self, Object, USER},
     shown::{self, List, Resource, Shown},
 };
@@ -52,19 +50,14 @@ pub(super) async fn create(
     Ok(Shown { status: StatusCode::CREATED, ..shown })
 }
 
-pub(super) async fn get(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    Id(id): Id,
-    query: Query,
-    precondition: Precondition,
-) -> Result<Response> {
-    let person = gateway.ledger.person(&caller.access, id).await?.ok_or_else(Error::not_found)?;
+pub(super) async fn get(about: About, query: Query) -> Result<Response> {
+    let (ledger, access) = about.ledger();
+    let person = ledger.person(access, about.id).await?.ok_or_else(Error::not_found)?;
     let tag = tag(&person);
-    if precondition.has(&tag) {
+    if about.precondition.has(&tag) {
         return Ok(shown::not_modified(tag));
     }
-    Ok(show(&caller, &query.projection, &person)?.into_response())
+    Ok(show(&about.caller, &query.projection, &person)?.into_response())
 }
 
 pub(super) async fn find(
@@ -82,34 +75,23 @@ pub(super) async fn find(
 
 /// What a PUT leaves out is unset, but for `active`: nobody comes back by omission.
 pub(super) async fn replace(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    Id(id): Id,
+    about: About,
     query: Result<Query>,
-    precondition: Precondition,
     body: Body<LARGE>,
 ) -> Result<Shown> {
-    let change = Change { gateway: &gateway, caller: &caller, id, precondition };
     let replaced = async {
         let (query, body) = (query?, body.fields()?.object(&mut Room::new())?);
         let becomes = |person: &StoredPerson| read(body.clone(), Some(person.active));
-        show(&caller, &query.projection, &change.make("user.replace", becomes).await?)
+        let person = about.change_person("user.replace", becomes).await?;
+        show(&about.caller, &query.projection, &person)
     };
     match replaced.await {
-        Err(refusal) => Err(change.refuse(refusal, deactivation::by_put(body.bytes())).await),
+        Err(refusal) => Err(about.refuse(refusal, deactivation::by_put(body.bytes())).await),
         shown => shown,
     }
 }
 
-pub(super) async fn patch(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    Id(id): Id,
-    query: Result<Query>,
-    precondition: Precondition,
-    body: Body<LARGE>,
-) -> Result<Shown> {
-    let change = Change { gateway: &gateway, caller: &caller, id, precondition };
+pub(super) async fn patch(about: About, query: Result<Query>, body: Body<LARGE>) -> Result<Shown> {
     let patched = async {
         let (query, operations) = (query?, patch::read(patch::operations(body.fields()?)?)?);
         let becomes = |person: &StoredPerson| {
@@ -117,25 +99,33 @@ pub(super) async fn patch(
             patch::apply(&USER, &mut patched, &operations)?;
             read(patched, None)
         };
-        show(&caller, &query.projection, &change.make("user.patch", becomes).await?)
+        let person = about.change_person("user.patch", becomes).await?;
+        show(&about.caller, &query.projection, &person)
     };
     match patched.await {
-        Err(refusal) => Err(change.refuse(refusal, deactivation::by_patch(body.bytes())).await),
+        Err(refusal) => Err(about.refuse(refusal, deactivation::by_patch(body.bytes())).await),
         shown => shown,
     }
 }
 
-/// A PUT or PATCH of one person.
-struct Change<'a> {
-    gateway: &'a Gateway,
-    caller: &'a Caller,
-    id: Uuid,
-    precondition: Precondition,
+pub(super) async fn delete(about: About) -> Result<StatusCode> {
+    let (ledger, access) = about.ledger();
+    loop {
+        let mut version = None;
+        if about.precondition.is_there() {
+            let person = ledger.person(access, about.id).await?.ok_or_else(Error::not_found)?;
+            about.precondition.check(&tag(&person))?;
+            version = Some(person.version);
+        }
+        if ledger.delete_person_at(access, about.id, version, Timestamp::now()).await? {
+            return Ok(StatusCode::NO_CONTENT);
+        }
+    }
 }
 
-impl Change<'_> {
+impl About {
     /// Make the person what `becomes` says, if they aren't that already.
-    async fn make(
+    async fn change_person(
         &self,
         action: &'static str,
         becomes: impl Fn(&StoredPerson) -> Result<(Object, PersonFields)>,
@@ -145,18 +135,18 @@ impl Change<'_> {
             let (resource, fields) = becomes(person)?;
             Ok((resource != parse(&person.attributes)?).then_some(fields))
         };
-        let (ledger, access, now) = (&self.gateway.ledger, &self.caller.access, Timestamp::now());
-        ledger.change_person(access, self.id, action, now, change).await
+        let (ledger, access) = self.ledger();
+        ledger.change_person(access, self.id, action, Timestamp::now(), change).await
     }
 
-    /// What is answered where the change is refused. If it `deactivates` the person, that alone is
-    /// made: whatever else is wrong with the request keeps nobody in. But a request for another
+    /// What is answered where a change of a person is refused. If it `deactivates` them, that alone
+    /// is made: whatever else is wrong with the request keeps nobody in. But a request for another
     /// version of them isn't for who they are now, and changes nothing at all, as it asks.
     async fn refuse(&self, refusal: Error, deactivates: bool) -> Error {
         if !deactivates {
             return refusal;
         }
-        self.make("user.deactivate", deactivated).await.err().unwrap_or(refusal)
+        self.change_person("user.deactivate", deactivated).await.err().unwrap_or(refusal)
     }
 }
 
@@ -169,26 +159,6 @@ fn deactivated(person: &StoredPerson) -> Result<(Object, PersonFields)> {
     let attributes = resource::written(&resource)?; // one byte more is no reason to stay
     let fields = fields(&resource, attributes)?;
     Ok((resource, fields))
-}
-
-pub(super) async fn delete(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    Id(id): Id,
-    precondition: Precondition,
-) -> Result<StatusCode> {
-    let (ledger, access) = (&gateway.ledger, &caller.access);
-    loop {
-        let mut version = None;
-        if precondition.is_there() {
-            let person = ledger.person(access, id).await?.ok_or_else(Error::not_found)?;
-            precondition.check(&tag(&person))?;
-            version = Some(person.version);
-        }
-        if ledger.delete_person_at(access, id, version, Timestamp::now()).await? {
-            return Ok(StatusCode::NO_CONTENT);
-        }
-    }
 }
 
 /// What a client says of a person. Where it says nothing of `active`, it is `otherwise`; without
