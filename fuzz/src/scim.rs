@@ -21,7 +21,7 @@ use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
 use uuid::Uuid;
 
-/// How many inputs a directory gets: no more than it may send at once.
+/// How many inputs an organization gets: no more than it may send at once.
 const INPUTS: u32 = 300;
 /// A token, and its SHA-256.
 const TOKEN: &str = "fuzz";
@@ -38,7 +38,7 @@ struct World {
     _folder: TempDir,
 }
 
-/// One with a user and a group, for some inputs.
+/// That of an organization, with a user and a group, for some inputs.
 #[derive(Clone, Default)]
 struct Directory {
     number: u32,
@@ -62,11 +62,7 @@ impl World {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let folder = tempfile::tempdir().expect("a folder");
         let ledger = runtime.block_on(async {
-            let ledger =
-                Ledger::open(&folder.path().join("ledger.db").into()).await.expect("a ledger");
-            let now = Timestamp::now();
-            ledger.name_organization("id-acme", "acme", now).await.expect("an organization");
-            ledger
+            Ledger::open(&folder.path().join("ledger.db").into()).await.expect("a ledger")
         });
         let url = "https://gateway.example".parse().expect("it is a URL");
         let fetchers = Fetchers::new().expect("trust roots");
@@ -125,7 +121,7 @@ impl World {
     ) -> Option<(StatusCode, HeaderMap, Value)> {
         let request = Request::builder()
             .method(method)
-            .uri(format!("/scim/v2/acme/d{}{path}", directory.number))
+            .uri(format!("/scim/v2/o{}/okta{path}", directory.number))
             .header(header::AUTHORIZATION, format!("Bearer {TOKEN}"))
             .body(Body::from(body))
             .ok()?;
@@ -155,8 +151,9 @@ impl World {
     }
 
     async fn make(&self, number: u32) -> Directory {
-        let (name, now) = (format!("d{number}"), Timestamp::now());
-        let made = self.ledger.make_directory("id-acme", &name, now).await.expect("a directory");
+        let (name, now) = (format!("o{number}"), Timestamp::now());
+        self.ledger.name_organization(&name, &name, now).await.expect("an organization");
+        let made = self.ledger.make_directory(&name, "okta", now).await.expect("a directory");
         let hash = HASH.map(u128::to_be_bytes).concat();
         self.ledger.replace_token(made.id, Uuid::now_v7(), &hash, now).await.expect("a token");
         let mut directory = Directory { number, inputs_left: INPUTS, ..Directory::default() };

@@ -105,7 +105,8 @@ async fn apply(sync: Arc<DirectorySync>, ctx: &Context) -> Result<Action> {
                 let namespace = organization.name.clone();
                 ctx.nudges.send(Nudge::Object { kind: DirectorySync::NAME, namespace });
             }
-            let secret = scim_token::keep(&sync, &mut directory, &facts.endpoint, now, ctx).await?;
+            let (id, endpoint) = (&organization.id, &facts.endpoint);
+            let secret = scim_token::keep(&sync, id, &mut directory, endpoint, now, ctx).await?;
             let in_the_way = matches!(secret, TokenSecret::Foreign(_)).then_some(now + IN_THE_WAY);
             facts.secret = Some(secret);
             if sync.spec.suspend != Some(true) {

@@ -18,7 +18,7 @@ use super::{Context, MANAGER, Result, namespace};
 use crate::{
     api::{DirectorySync, conditions::whole_seconds, meta, seconds},
     keys,
-    ledger::{Directory, Rotation, Token},
+    ledger::{AuditLine, Directory, Rotation, Token},
 };
 
 /// The type of the Secret that holds a token.
@@ -46,17 +46,32 @@ enum Need {
 /// See that the Secret holds a token that opens the directory, and the newest one.
 pub async fn keep(
     sync: &DirectorySync,
+    organization: &str,
     directory: &mut Directory,
     endpoint: &str,
     now: Timestamp,
     ctx: &Context,
 ) -> Result<TokenSecret> {
     let name = format!("{}-scim-token", sync.name_any());
+    let audit = async |action: &str, detail: Option<String>| {
+        let line = AuditLine {
+            at: now,
+            actor: MANAGER.into(),
+            action: action.into(),
+            subject: sync.name_any(),
+            detail,
+            reference: None,
+        };
+        ctx.ledger.audit(organization, &line).await
+    };
     let api = Api::<Secret>::namespaced(ctx.client.clone(), &namespace(sync));
     let found = api.get_metadata_opt(&name).await?;
     if found.as_ref().is_some_and(|secret| !is_ours(secret, sync)) {
         // ours was deleted before this one came, and its token went with it
-        ctx.ledger.delete_tokens(directory.id).await?;
+        if !directory.tokens.is_empty() {
+            ctx.ledger.delete_tokens(directory.id).await?;
+            audit("token.end", Some("somebody else's Secret has its name".into())).await?;
+        }
         return Ok(TokenSecret::Foreign(name));
     }
     let over = |token: &Token| token.ends_at.is_some_and(|at| at <= now);
@@ -79,7 +94,9 @@ pub async fn keep(
                 ctx.ledger.met_rotation(directory.id, request.map(String::as_str)).await?;
             }
             directory.first_request_at = None;
+            let ended = !directory.tokens.is_empty();
             directory.tokens.clear();
+            audit("token.create", ended.then(|| "the one before has ended".into())).await?;
         }
         Need::Beside(held) => {
             let request = request.map(String::as_str);
@@ -87,7 +104,11 @@ pub async fn keep(
             let ends_at = whole_seconds(now + overlap(sync)).0;
             let rotation = Rotation { held, ends_at, request };
             ctx.ledger.rotate_token(directory.id, id, hash.as_ref(), rotation, now).await?;
+            // none gets more time than it had
+            let had = directory.tokens.iter().find(|token| token.id == held);
+            let ends_at = had.and_then(|token| token.ends_at).map_or(ends_at, |at| at.min(ends_at));
             directory.tokens = vec![Token { id: held, ends_at: Some(ends_at) }];
+            audit("token.rotate", Some(format!("the one before ends at {ends_at}"))).await?;
         }
     }
     let secret = secret(sync, &name, id, endpoint, &token);

@@ -255,5 +255,16 @@ async fn tokens_end_with_their_secret_and_their_directory_and_people_are_taken_u
     world.make_one("DirectorySync", "tokens", "idp", "{source: {scim: {}}}").await?;
     let again = connect(world, "tokens").await?;
     ensure!(asks(&again).await? == 200);
+
+    // somebody else's Secret in the place of ours: the token went with it
+    world.kubectl("delete secret idp-scim-token -n tokens").await?;
+    world
+        .kubectl("create secret generic idp-scim-token -n tokens --from-literal=token=mine")
+        .await?;
+    world.nudge("tokens", "dsync/idp").await?;
+    world.reason("tokens", "dsync/idp", "Configured", "SecretConflict").await?;
+    ensure!(asks(&again).await? == 401);
+    let log = world.stage.rollcall(&["log", "-n", "tokens"])?;
+    ensure!(log.contains("token.create") && log.contains("token.end"), "{log}");
     Ok(())
 }

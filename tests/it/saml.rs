@@ -11,15 +11,33 @@ use std::{
     fs,
     path::PathBuf,
     process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context, ensure};
+use rollcall::saml::{DecryptionKey, Expected, ServiceProvider, TrustedIdp};
 use rollcall_kit::saml::{
     hostile::{self, Mode, Parties},
     styles,
 };
 use serde::Deserialize;
 use tempfile::TempDir;
+
+/// What the service provider that `parties` know takes from `idp`, unasked.
+fn expected<'a>(
+    parties: &'a Parties,
+    idp: &'a TrustedIdp,
+    decryption_keys: &'a [DecryptionKey],
+) -> Expected<'a> {
+    let Parties { sp, now, .. } = parties;
+    Expected {
+        idp,
+        sp: ServiceProvider { entity_id: &sp.entity_id, acs_url: &sp.acs, decryption_keys },
+        request: None,
+        now: *now,
+        skew: Duration::from_secs(60),
+    }
+}
 
 /// A line of the command's output.
 #[derive(Debug, Deserialize)]

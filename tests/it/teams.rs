@@ -431,6 +431,12 @@ async fn a_token_is_rotated_on_request_and_the_one_before_works_for_a_while() ->
     world.kubectl(&format!("patch dsync idp -n rotate --type merge -p {none}")).await?;
     let fourth = rotate("3").await?;
     ensure!(!opens(&second).await? && !opens(&third).await? && opens(&fourth).await?);
+    let log = world.stage.rollcall(&["log", "-n", "rotate"])?;
+    ensure!(
+        log.contains("token.create idp") && log.matches("token.rotate idp").count() >= 3,
+        "{log}"
+    );
+    ensure!(log.contains("the one before ends at"), "{log}");
     // and with its Secret all end
     world.kubectl("delete secret idp-scim-token -n rotate").await?;
     world.nudge("rotate", "dsync/idp").await?;

@@ -30,7 +30,8 @@ pub(super) struct Address {
     directorysync: String,
 }
 
-/// Let the request through with a [`Caller`], or answer 401; 429 where the directory asks too much.
+/// Let the request through with a [`Caller`], or answer 401; 429 where the directory, or its
+/// organization, asks too much.
 pub(super) async fn authenticate(
     State((gateway, guard)): State<(Gateway, Guard)>,
     address: Result<Path<Address>, PathRejection>,
@@ -43,8 +44,9 @@ pub(super) async fn authenticate(
         Ok(caller) => caller,
         Err(error) => return error.into_response(),
     };
-    let seat = match guard.count(caller.access.directory()) {
-        Ok(()) => caller.seat().await,
+    let (directory, organization) = (caller.access.directory(), caller.access.organization());
+    let seat = match guard.count(directory, organization) {
+        Ok(()) => caller.places.seat().await,
         Err(refused) => Err(refused),
     };
     let mut response = match seat {
@@ -56,7 +58,7 @@ pub(super) async fn authenticate(
             let refusal =
                 response.extensions().get::<Refusal>().filter(|refusal| refusal.is_news());
             if let Some(refusal) = refusal.cloned().filter(|_| writes)
-                && guard.notes_refusal(caller.access.directory())
+                && guard.notes_refusal(caller.access.organization())
             {
                 note(&gateway, &caller, &method, &path, refusal).await;
             }
@@ -87,12 +89,16 @@ async fn caller(
     let url = gateway.public_url.as_str().trim_end_matches('/');
     let base = format!("{url}/scim/v2/{organization}/{directorysync}");
     let key = Key { organization: organization.clone(), directory: directorysync.clone(), hash };
-    // a read has no commit that would look again
-    if writes && let Some(access) = guard.known(&key, Instant::now()) {
-        return Ok(guard.caller(access, base));
-    }
-    let looked = Instant::now();
-    let access = gateway.ledger.scim_access(organization, directorysync, &hash).await?;
+    let (looked, access) = {
+        let _turn = match guard.known(&key, Instant::now()) {
+            // a read has no commit that would look again
+            Some(access) if writes => return Ok(guard.caller(access, base)),
+            Some(_) => None,
+            None => Some(guard.stranger().await?),
+        };
+        let looked = Instant::now();
+        (looked, gateway.ledger.scim_access(organization, directorysync, &hash).await?)
+    };
     let mut access = access.ok_or_else(Error::unauthorized)?;
     gateway.ledger.note_first_request(&mut access, Timestamp::now()).await?;
     guard.remember(key, access.clone(), looked);

@@ -1,9 +1,12 @@
 //! Bodies, of which no more is made than they are worth: an object is split into its attributes,
 //! which are parsed one by one within a budget, and members, who may be 100,000, become ids at once.
+//! What no database of ours can hold is refused here, for all routes: U+0000, and numbers without
+//! bounds.
 
 use std::{fmt, time::Duration};
 
 use axum::{
+    body::HttpBody,
     extract::{FromRequest, Request},
     http::{StatusCode, header},
 };
@@ -16,22 +19,24 @@ use serde_json::{Value, error::Category, value::RawValue};
 
 use super::{
     error::{Error, Result},
-    guard::{Caller, Place},
+    guard::{Caller, Memory, Place},
     resource::{MAX_VALUES, Object},
 };
 
-/// The largest body, in bytes, but for that of a group; and how much of any body is attributes. In
-/// memory they take up to eighty times as much.
+/// How much of any body may be attributes, in bytes, and the largest body where no other bound is
+/// said. In memory they take up to eighty times as much.
 pub(super) const SMALL: usize = 128 << 10;
-/// The largest body of a group, in bytes: that of 100,000 members has about 10 MB.
+/// The largest body of a change, in bytes: that of a group of 100,000 members has about 10 MB. That
+/// of a person isn't kept beyond [`SMALL`], but read, since it may say that they are to leave.
 pub(super) const LARGE: usize = 16 << 20;
 /// How long a body may take to arrive.
 const TIME: Duration = Duration::from_secs(30);
 
-/// What a client sent, of at most so many bytes. It holds a place among the large ones if it is
-/// large.
+/// What a client sent, of at most so many bytes. As long as it is there it holds memory of its
+/// organization's share, and a place among the large ones if it is large.
 pub(super) struct Body<const LIMIT: usize = SMALL> {
     bytes: Vec<u8>,
+    _memory: Memory,
     place: Option<Place>,
 }
 
@@ -45,7 +50,14 @@ pub(super) struct Room(usize);
 impl<const LIMIT: usize> Body<LIMIT> {
     /// The body as one JSON object.
     pub fn fields(&self) -> Result<Fields<'_>> {
+        if has_nul(&self.bytes) {
+            return Err(Error::value("a string has a NUL character"));
+        }
         parse(|| serde_json::from_slice(&self.bytes))
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -77,8 +89,16 @@ impl<S: Send + Sync, const LIMIT: usize> FromRequest<S> for Body<LIMIT> {
 
 impl<const LIMIT: usize> Body<LIMIT> {
     async fn collect(request: Request, caller: &Caller) -> Result<Self> {
-        let mut body = Self { bytes: Vec::new(), place: None };
-        let mut chunks = request.into_body().into_data_stream();
+        let body = request.into_body();
+        // what isn't said beforehand may be as much as is let in
+        let said = body.size_hint().upper();
+        let said = said.map_or(SMALL, |said| usize::try_from(said).unwrap_or(usize::MAX));
+        if said > LIMIT {
+            return Err(too_large());
+        }
+        let memory = caller.places.memory(said.min(SMALL)).await?;
+        let mut chunks = body.into_data_stream();
+        let mut body = Self { bytes: Vec::new(), _memory: memory, place: None };
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_| Error::syntax("the body can't be read"))?;
             let length = body.bytes.len() + chunk.len();
@@ -86,7 +106,7 @@ impl<const LIMIT: usize> Body<LIMIT> {
                 return Err(too_large());
             }
             if length > SMALL && body.place.is_none() {
-                body.place = Some(caller.large().await?);
+                body.place = Some(caller.places.large().await?);
             }
             body.bytes.extend_from_slice(&chunk);
         }
@@ -96,8 +116,8 @@ impl<const LIMIT: usize> Body<LIMIT> {
 
 fn too_large() -> Error {
     let text = format!(
-        "a body may have {SMALL} bytes, that of a group {LARGE}, of which {SMALL} may be others than \
-         members"
+        "a body may have {SMALL} bytes, that of a change {LARGE}, of which {SMALL} may be others \
+         than members"
     );
     Error::new(StatusCode::PAYLOAD_TOO_LARGE, text)
 }
@@ -105,6 +125,10 @@ fn too_large() -> Error {
 /// Say in our own words what serde found wrong: it would repeat what was sent.
 fn parse<T>(read: impl FnOnce() -> serde_json::Result<T>) -> Result<T> {
     read().map_err(|error| match error.classify() {
+        // serde_json has no other word for it
+        Category::Syntax if error.to_string().starts_with("number out of range") => {
+            Error::value("a number is larger than any that is kept")
+        }
         Category::Data => Error::syntax(format!(
             "line {}, column {}: here must be a JSON object, with each attribute once whatever its \
              case, and at most {MAX_VALUES} of them",
@@ -117,6 +141,20 @@ fn parse<T>(read: impl FnOnce() -> serde_json::Result<T>) -> Result<T> {
             error.column()
         )),
     })
+}
+
+/// Whether a string of this JSON has U+0000, which PostgreSQL can't hold. In JSON it is always
+/// written like this (RFC 8259 section 7).
+pub(super) fn has_nul(json: &[u8]) -> bool {
+    let mut rest = json;
+    while let Some(at) = rest.iter().position(|&byte| byte == b'\\') {
+        rest = &rest[at + 1..];
+        if rest.starts_with(b"u0000") {
+            return true;
+        }
+        rest = rest.get(1..).unwrap_or_default(); // a backslash that is escaped itself begins nothing
+    }
+    false
 }
 
 impl<'a> Fields<'a> {
@@ -209,5 +247,33 @@ impl<'de: 'a, 'a> Deserialize<'de> for Listed<'a> {
             }
         }
         deserializer.deserialize_seq(Split)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_escape_is_taken_for_a_nul() {
+        for (json, has) in [
+            (r#""\u0000""#, true),
+            (r#""a\\\u0000b""#, true),
+            (r#"{"x\u0000": 1}"#, true),
+            (r#""\\u0000""#, false),
+            (r#""\u0001\\""#, false),
+            (r#""u0000""#, false),
+            ("\\", false),
+            ("", false),
+        ] {
+            assert_eq!(has_nul(json.as_bytes()), has, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_number_beyond_all_that_is_kept_is_an_invalid_value_and_no_syntax_error() {
+        let body: Fields<'_> = serde_json::from_str(r#"{"x": [1e308, -1e400]}"#).unwrap();
+        let refused = body.object(&mut Room::new()).unwrap_err();
+        assert_eq!(refused, Error::value("a number is larger than any that is kept"));
     }
 }

@@ -76,10 +76,10 @@ impl Error {
         Self::bad(ScimType::Mutability, format!("{attribute} can't be changed"))
     }
 
-    /// The directory asks for more than it may; again in so many seconds.
+    /// The directory or its organization asks for more than it may; again in so many seconds.
     pub fn too_many(seconds: u64) -> Self {
-        let refusal =
-            Self::new(StatusCode::TOO_MANY_REQUESTS, "too many requests of this directory");
+        let text = "too many requests of this directory, or of its organization";
+        let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, text);
         Self { retry_after: Some(seconds), ..refusal }
     }
 

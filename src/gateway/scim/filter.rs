@@ -8,6 +8,7 @@ use scim_v2::filter::{AttrExp, AttrPath, CompValue, CompareOp, Filter, ValFilter
 use uuid::Uuid;
 
 use super::{
+    body::has_nul,
     error::{Error, Result},
     resource::{self, ENTERPRISE_USER, GROUP, Kind, Shape},
 };
@@ -22,6 +23,9 @@ const MAX_TERMS: usize = 100;
 pub(super) fn compile(kind: &Kind, text: &str) -> Result<Condition> {
     if text.len() > MAX_FILTER {
         return Err(Error::filter(format!("a filter may have {MAX_FILTER} bytes")));
+    }
+    if text.contains('\0') || has_nul(text.as_bytes()) {
+        return Err(Error::filter("the filter has a NUL character"));
     }
     let filter = rewrite(text).parse();
     let filter: Filter =
@@ -321,9 +325,6 @@ fn test(field: &Field, of: Type, expression: &AttrExp) -> Result<Condition> {
     };
     let condition = match (of, value) {
         (_, CompValue::Null) if op == Op::Eq => Condition::Not(Box::new(present())),
-        (_, CompValue::Str(text)) if text.contains('\0') => {
-            return Err(Error::filter("the filter has a NUL character"));
-        }
         (Type::Text, CompValue::Str(text)) => Condition::Text(field.clone(), op, text.clone()),
         (Type::Id, CompValue::Str(text)) if op == Op::Eq => {
             Condition::IsId(field.clone(), resource_id(text))

@@ -18,9 +18,8 @@ use super::{
     guard::Caller,
     members::{self, NAMED, Split, Stated, Strangers},
     parse, patch,
-    precondition::Precondition,
     projection::Projection,
-    request::{Id, Query},
+    request::{About, Asked, Query},
     resource::{self, GROUP, Object},
     shown::{self, List, Resource, Shown},
 };
@@ -44,154 +43,121 @@ pub(super) async fn create(
     Ok(Shown { status: StatusCode::CREATED, ..shown })
 }
 
-pub(super) async fn get(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    Id(id): Id,
-    query: Query,
-    precondition: Precondition,
-) -> Result<Response> {
-    if precondition.is_there() {
-        let group = gateway.ledger.group(&caller.access, id, false).await?;
+pub(super) async fn get(about: About, query: Query) -> Result<Response> {
+    let (ledger, access) = about.ledger();
+    if about.precondition.is_there() {
+        let group = ledger.group(access, about.id, false).await?;
         let tag = shown::tag(group.ok_or_else(Error::not_found)?.version);
-        if precondition.has(&tag) {
+        if about.precondition.has(&tag) {
             return Ok(shown::not_modified(tag));
         }
     }
     let costly = query.projection.wants(&GROUP, "members");
-    let _turn = if costly { Some(caller.turn().await?) } else { None };
-    Ok(one(&gateway, &caller, &query.projection, id).await?.into_response())
+    let _turn = if costly { Some(about.caller.places.turn().await?) } else { None };
+    Ok(about.group(&query.projection).await?.into_response())
 }
 
 pub(super) async fn find(
     State(gateway): State<Gateway>,
     caller: Caller,
-    query: Query,
+    Asked(query): Asked,
 ) -> Result<Json<List<Resource>>> {
-    page(&gateway, &caller, &query).await
-}
-
-pub(super) async fn search(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    body: Body,
-) -> Result<Json<List<Resource>>> {
-    let query = Query::of_search(body.fields()?)?;
-    page(&gateway, &caller, &query).await
-}
-
-async fn page(gateway: &Gateway, caller: &Caller, query: &Query) -> Result<Json<List<Resource>>> {
     let condition = query.condition(&GROUP)?;
     let members = query.projection.wants(&GROUP, "members");
     let costly = members || !condition.is_selective();
-    let _turn = if costly { Some(caller.turn().await?) } else { None };
+    let _turn = if costly { Some(caller.places.turn().await?) } else { None };
     let (access, window) = (&caller.access, query.window());
     let page = gateway.ledger.find_groups(access, &condition, window, members).await?;
     let groups = page.items.into_iter();
-    let groups = groups.map(|group| Ok(show(caller, &query.projection, group)?.resource));
+    let groups = groups.map(|group| Ok(show(&caller, &query.projection, group)?.resource));
     Ok(List::new(page.total, query.start_index, groups.collect::<Result<_>>()?))
 }
 
 /// A PUT says all: where it has no members, nobody is in the group any more.
-pub(super) async fn replace(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    Id(id): Id,
-    query: Query,
-    precondition: Precondition,
-    body: Body<LARGE>,
-) -> Result<Shown> {
-    let (Stated { ids, strangers }, fields) = read_body(body.fields()?)?;
-    let refusal = refusal(&gateway, &caller, &ids, strangers).await?;
+pub(super) async fn replace(about: About, query: Query, body: Body<LARGE>) -> Result<Shown> {
+    let (Stated { ids, strangers }, becomes) = read_body(body.fields()?)?;
+    let refusal = refusal(&about.gateway, &about.caller, &ids, strangers).await?;
     let members = Members { clear: true, add: ids, ..Members::default() };
-    let change = |group: &StoredGroup| {
-        precondition.check(&shown::tag(group.version))?;
-        changed(&precondition, group, fields.clone())
-    };
-    change_group(&gateway, &caller, id, "group.replace", members, refusal, change).await?;
-    one(&gateway, &caller, &query.projection, id).await
+    about.change_group("group.replace", members, refusal, |_| Ok(becomes.clone())).await?;
+    about.group(&query.projection).await
 }
 
 /// Answers 204, so that nobody need read a large group, unless the client says what it wants to
 /// see (RFC 7644 section 3.5.2).
-pub(super) async fn patch(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    Id(id): Id,
-    query: Query,
-    precondition: Precondition,
-    body: Body<LARGE>,
-) -> Result<Response> {
-    let operations = patch::operations(body.fields()?)?;
-    let Split { members, strangers, rest } = members::split(operations)?;
-    let refusal = refusal(&gateway, &caller, &members.add, strangers).await?;
-    let change = |group: &StoredGroup| {
-        precondition.check(&shown::tag(group.version))?;
+pub(super) async fn patch(about: About, query: Query, body: Body<LARGE>) -> Result<Response> {
+    let Split { members, strangers, rest } = members::split(patch::operations(body.fields()?)?);
+    let (rest, refusal) = match rest {
+        Ok(rest) => (rest, refusal(&about.gateway, &about.caller, &members.add, strangers).await?),
+        Err(refusal) => (Vec::new(), Some(refusal)),
+    };
+    let becomes = |group: &StoredGroup| {
         let mut patched = parse(&group.attributes)?;
         patch::apply(&GROUP, &mut patched, &rest)?;
-        changed(&precondition, group, read(patched)?)
+        read(patched)
     };
-    let group =
-        change_group(&gateway, &caller, id, "group.patch", members, refusal, change).await?;
+    let group = about.change_group("group.patch", members, refusal, becomes).await?;
     if query.projection.asks() {
-        return Ok(one(&gateway, &caller, &query.projection, id).await?.into_response());
+        return Ok(about.group(&query.projection).await?.into_response());
     }
     let headers = [(axum::http::header::ETAG, shown::tag(group.version))];
     Ok((StatusCode::NO_CONTENT, headers).into_response())
 }
 
-pub(super) async fn delete(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    Id(id): Id,
-    precondition: Precondition,
-) -> Result<StatusCode> {
-    let (ledger, access) = (&gateway.ledger, &caller.access);
+pub(super) async fn delete(about: About) -> Result<StatusCode> {
+    let (ledger, access) = about.ledger();
     loop {
         let mut version = None;
-        if precondition.is_there() {
-            let group = ledger.group(access, id, false).await?.ok_or_else(Error::not_found)?;
-            precondition.check(&shown::tag(group.version))?;
+        if about.precondition.is_there() {
+            let group =
+                ledger.group(access, about.id, false).await?.ok_or_else(Error::not_found)?;
+            about.precondition.check(&shown::tag(group.version))?;
             version = Some(group.version);
         }
-        if ledger.delete_group(access, id, version, Timestamp::now()).await? {
+        if ledger.delete_group(access, about.id, version, Timestamp::now()).await? {
             return Ok(StatusCode::NO_CONTENT);
         }
     }
 }
 
-/// Change a group. Where the change is refused for whom it adds, those whom it removes leave all the
-/// same: that somebody unknown shall come keeps nobody in.
-async fn change_group(
-    gateway: &Gateway,
-    caller: &Caller,
-    id: Uuid,
-    action: &'static str,
-    members: Members,
-    refusal: Option<Error>,
-    change: impl Fn(&StoredGroup) -> Result<GroupChange>,
-) -> Result<StoredGroup> {
-    let (ledger, access, now) = (&gateway.ledger, &caller.access, Timestamp::now());
-    let Some(refusal) = refusal else {
-        return ledger.change_group(access, id, action, now, &members, change).await;
-    };
-    let leave =
-        |group: &StoredGroup| change(group).map(|change| GroupChange { fields: None, ..change });
-    let leaving = Members { leave_only: true, ..members };
-    ledger.change_group(access, id, action, now, &leaving, leave).await?;
-    Err(refusal)
-}
+impl About {
+    /// Make the group what `becomes` says, with these members. Where that is refused, those whom it
+    /// removes leave all the same: that somebody unknown shall come, or a name is nonsense, keeps
+    /// nobody in. But a request for another version changes nothing at all, as it asks.
+    async fn change_group(
+        &self,
+        action: &'static str,
+        members: Members,
+        refusal: Option<Error>,
+        becomes: impl Fn(&StoredGroup) -> Result<(Object, GroupFields)>,
+    ) -> Result<StoredGroup> {
+        let ((ledger, access), now) = (self.ledger(), Timestamp::now());
+        let change = |group: &StoredGroup| {
+            let change = self.of_members(group)?;
+            let (resource, fields) = becomes(group)?;
+            let changes = resource != parse(&group.attributes)?;
+            Ok(GroupChange { fields: changes.then_some(fields), ..change })
+        };
+        let made = match refusal {
+            None => ledger.change_group(access, self.id, action, now, &members, change).await,
+            Some(refusal) => Err(refusal),
+        };
+        let Err(refusal) = made else { return made };
+        let leaving = Members { leave_only: true, ..members };
+        let change = |group: &StoredGroup| self.of_members(group);
+        ledger.change_group(access, self.id, action, now, &leaving, change).await?;
+        Err(refusal)
+    }
 
-/// What is to be written, if anything but members is.
-fn changed(
-    precondition: &Precondition,
-    group: &StoredGroup,
-    (resource, fields): (Object, GroupFields),
-) -> Result<GroupChange> {
-    Ok(GroupChange {
-        fields: (resource != parse(&group.attributes)?).then_some(fields),
-        exact: precondition.is_there(),
-    })
+    /// A change of members alone.
+    fn of_members(&self, group: &StoredGroup) -> Result<GroupChange> {
+        self.precondition.check(&shown::tag(group.version))?;
+        Ok(GroupChange { fields: None, exact: self.precondition.is_there() })
+    }
+
+    /// The group as it is, with its members where they are wanted.
+    async fn group(&self, projection: &Projection) -> Result<Shown> {
+        one(&self.gateway, &self.caller, projection, self.id).await
+    }
 }
 
 /// What a POST or PUT says.

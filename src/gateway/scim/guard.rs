@@ -1,8 +1,10 @@
-//! What each directory may take of this server: how many requests a second, how many at once, and
-//! only one of them a costly one. And who was let in just now, for writes.
+//! What each organization may take of this server, however many directories it has: how many
+//! requests a second, how many at once, how much memory, and only one of them a costly one. And who
+//! was let in just now.
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
@@ -20,17 +22,26 @@ use super::error::{Error, Result};
 use crate::ledger::scim::Access;
 
 /// Requests of a directory, per second and at once. Entra sends 25 a second.
-const REQUESTS: (u32, u32) = (500, 1000);
-/// Requests of a directory that are under way at once; the others wait.
-const AT_ONCE: usize = 32;
-/// Refusals of a directory that are written down, per minute and at once.
+const OF_DIRECTORY: (u32, u32) = (500, 1000);
+/// The same of all directories of an organization: two at their limit, or forty that Entra fills.
+const OF_ORGANIZATION: (u32, u32) = (1000, 2000);
+/// Requests of an organization that are under way at once; the others wait.
+const AT_ONCE: usize = 64;
+/// Refusals of an organization that are written down, per minute and at once.
 const REFUSALS: (u32, u32) = (60, 60);
-/// How many large bodies are in memory at once, of all directories.
+/// How many large bodies are in memory at once, of all organizations.
 const LARGE: usize = 4;
+/// How many bytes of other bodies are in memory at once, of all organizations and of one. Parsed,
+/// they may take eighty times as much.
+const MEMORY: (usize, usize) = (4 << 20, 512 << 10);
 /// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a token is taken for good without another look, by a write: its commit looks again.
 const TRUST: Duration = Duration::from_secs(1);
+/// How many tokens that nobody was let in with just now are looked up at once. So whoever sends
+/// wrong ones, as many as they like, leaves the ledger's readers to the others, and whoever comes
+/// with a right one waits no longer than a queue of short looks takes.
+const STRANGERS: usize = 2;
 
 /// Who calls, once the token was found right.
 #[derive(Clone)]
@@ -38,22 +49,27 @@ pub(super) struct Caller {
     pub access: Access,
     /// The directory's own base URL, without a slash at the end.
     pub base: String,
-    seats: Arc<Seats>,
-    large: Arc<Semaphore>,
+    pub places: Arc<Places>,
 }
 
 /// The right to be costly, until it is dropped.
 pub(super) type Place = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
+/// A share of the memory, of the organization's and of all, until it is dropped.
+pub(super) type Memory = [OwnedSemaphorePermit; 2];
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Guard(Arc<Inner>);
 
 struct Inner {
-    requests: DefaultKeyedRateLimiter<Uuid>,
-    refusals: DefaultKeyedRateLimiter<Uuid>,
-    seats: Mutex<HashMap<Uuid, Weak<Seats>>>,
+    of_directory: DefaultKeyedRateLimiter<Uuid>,
+    of_organization: DefaultKeyedRateLimiter<String>,
+    refusals: DefaultKeyedRateLimiter<String>,
+    /// By organization.
+    places: Mutex<HashMap<String, Weak<Places>>>,
     large: Arc<Semaphore>,
+    memory: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
     known: Mutex<Known>,
 }
 
@@ -63,10 +79,13 @@ struct Known {
     swept: Instant,
 }
 
-/// The places of one directory.
-struct Seats {
+/// The places of one organization, and the ways to those of all.
+pub(super) struct Places {
     any: Arc<Semaphore>,
     costly: Arc<Semaphore>,
+    memory: Arc<Semaphore>,
+    large_of_all: Arc<Semaphore>,
+    memory_of_all: Arc<Semaphore>,
 }
 
 /// Whose token it is said to be, and its hash.
@@ -80,33 +99,34 @@ pub(super) struct Key {
 impl Guard {
     pub fn new() -> Self {
         let nonzero = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
-        let requests = Quota::per_second(nonzero(REQUESTS.0)).allow_burst(nonzero(REQUESTS.1));
-        let refusals = Quota::per_minute(nonzero(REFUSALS.0)).allow_burst(nonzero(REFUSALS.1));
+        let a_second = |(n, burst)| Quota::per_second(nonzero(n)).allow_burst(nonzero(burst));
+        let a_minute = |(n, burst)| Quota::per_minute(nonzero(n)).allow_burst(nonzero(burst));
         Self(Arc::new(Inner {
-            requests: DefaultKeyedRateLimiter::keyed(requests),
-            refusals: DefaultKeyedRateLimiter::keyed(refusals),
-            seats: Mutex::default(),
-            large: Arc::new(Semaphore::new(LARGE)),
+            of_directory: DefaultKeyedRateLimiter::keyed(a_second(OF_DIRECTORY)),
+            of_organization: DefaultKeyedRateLimiter::keyed(a_second(OF_ORGANIZATION)),
+            refusals: DefaultKeyedRateLimiter::keyed(a_minute(REFUSALS)),
+            places: Mutex::default(),
+            large: places(LARGE),
+            memory: places(MEMORY.0),
+            strangers: places(STRANGERS),
             known: Mutex::new(Known { held: HashMap::new(), swept: Instant::now() }),
         }))
     }
 
     /// Count a request of this directory.
-    pub fn count(&self, directory: Uuid) -> Result<()> {
-        let requests = &self.0.requests;
-        requests.check_key(&directory).map_err(|until| {
-            Error::too_many(until.wait_time_from(requests.clock().now()).as_secs() + 1)
-        })
+    pub fn count(&self, directory: Uuid, organization: &str) -> Result<()> {
+        count(&self.0.of_directory, &directory)?;
+        count(&self.0.of_organization, &organization.to_owned())
     }
 
-    /// Whether one more refusal of this directory is to be written down.
-    pub fn notes_refusal(&self, directory: Uuid) -> bool {
-        self.0.refusals.check_key(&directory).is_ok()
+    /// Whether one more refusal of this organization is to be written down.
+    pub fn notes_refusal(&self, organization: &str) -> bool {
+        self.0.refusals.check_key(&organization.to_owned()).is_ok()
     }
 
     pub fn caller(&self, access: Access, base: String) -> Caller {
-        let seats = self.seats(access.directory());
-        Caller { access, base, seats, large: self.0.large.clone() }
+        let places = self.places(access.organization());
+        Caller { access, base, places }
     }
 
     /// Who holds this token, if they were let in just now.
@@ -114,6 +134,11 @@ impl Guard {
         let known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, access) = known.held.get(key)?;
         (now.duration_since(*since) < TRUST).then(|| access.clone())
+    }
+
+    /// Wait until a token that isn't known may be looked up.
+    pub async fn stranger(&self) -> Result<OwnedSemaphorePermit> {
+        acquire(&self.0.strangers, 1).await
     }
 
     pub fn remember(&self, key: Key, access: Access, now: Instant) {
@@ -125,41 +150,62 @@ impl Guard {
         known.held.insert(key, (now, access));
     }
 
-    fn seats(&self, directory: Uuid) -> Arc<Seats> {
-        let mut all = self.0.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(seats) = all.get(&directory).and_then(Weak::upgrade) {
-            return seats;
+    fn places(&self, organization: &str) -> Arc<Places> {
+        let mut all = self.0.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.get(organization).and_then(Weak::upgrade) {
+            return known;
         }
-        all.retain(|_, seats| seats.strong_count() > 0);
-        let seats = Arc::new(Seats {
-            any: Arc::new(Semaphore::new(AT_ONCE)),
-            costly: Arc::new(Semaphore::new(1)),
+        all.retain(|_, known| known.strong_count() > 0);
+        let made = Arc::new(Places {
+            any: places(AT_ONCE),
+            costly: places(1),
+            memory: places(MEMORY.1),
+            large_of_all: self.0.large.clone(),
+            memory_of_all: self.0.memory.clone(),
         });
-        all.insert(directory, Arc::downgrade(&seats));
-        seats
+        all.insert(organization.to_owned(), Arc::downgrade(&made));
+        made
     }
 }
 
-impl Caller {
-    /// Wait for one of the directory's places.
+impl Places {
+    /// Wait for one of the organization's places.
     pub async fn seat(&self) -> Result<OwnedSemaphorePermit> {
-        acquire(&self.seats.any).await
+        acquire(&self.any, 1).await
     }
 
-    /// Wait for the directory's turn to do something costly.
+    /// Wait for the organization's turn to do something costly.
     pub async fn turn(&self) -> Result<Place> {
-        Ok((acquire(&self.seats.costly).await?, None))
+        Ok((acquire(&self.costly, 1).await?, None))
     }
 
-    /// Wait for the directory's turn, and for a place for a large body.
+    /// Wait for the organization's turn, and for a place for a large body.
     pub async fn large(&self) -> Result<Place> {
         let (turn, _) = self.turn().await?;
-        Ok((turn, Some(acquire(&self.large).await?)))
+        Ok((turn, Some(acquire(&self.large_of_all, 1).await?)))
+    }
+
+    /// Wait for memory for so many bytes. Nobody holds a part of it while they wait for the rest: two
+    /// could wait for each other.
+    pub async fn memory(&self, bytes: usize) -> Result<Memory> {
+        let own = acquire(&self.memory, bytes).await?;
+        Ok([own, acquire(&self.memory_of_all, bytes).await?])
     }
 }
 
-async fn acquire(semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
-    match timeout(PATIENCE, semaphore.clone().acquire_owned()).await {
+fn places(n: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(n))
+}
+
+fn count<K: Clone + Eq + Hash>(limiter: &DefaultKeyedRateLimiter<K>, key: &K) -> Result<()> {
+    limiter
+        .check_key(key)
+        .map_err(|until| Error::too_many(until.wait_time_from(limiter.clock().now()).as_secs() + 1))
+}
+
+async fn acquire(semaphore: &Arc<Semaphore>, permits: usize) -> Result<OwnedSemaphorePermit> {
+    let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+    match timeout(PATIENCE, semaphore.clone().acquire_many_owned(permits)).await {
         Ok(Ok(permit)) => Ok(permit),
         _ => Err(Error::too_many(PATIENCE.as_secs())),
     }
@@ -175,27 +221,57 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
+
+    fn refused_after(most: u32, count: impl Fn() -> Result<()>) -> u32 {
+        let (n, refused) = (0..=2 * most).find_map(|n| count().err().map(|e| (n, e))).unwrap();
+        assert_eq!((refused.status.as_u16(), refused.retry_after), (429, Some(1)));
+        n
+    }
 
     #[test]
     fn a_directory_that_asks_too_much_is_told_when_to_come_back_and_others_are_not() {
         let (guard, [busy, other]) = (Guard::new(), [Uuid::now_v7(), Uuid::now_v7()]);
-        let refused = (0..=2 * REQUESTS.1).find_map(|_| guard.count(busy).err()).unwrap();
-        assert_eq!((refused.status.as_u16(), refused.retry_after), (429, Some(1)));
-        guard.count(other).unwrap();
+        refused_after(OF_DIRECTORY.1, || guard.count(busy, "acme"));
+        guard.count(other, "acme").unwrap();
+    }
+
+    #[test]
+    fn an_organization_gets_no_more_by_having_more_directories() {
+        let guard = Guard::new();
+        // a new directory at each request
+        let n = refused_after(OF_ORGANIZATION.1, || guard.count(Uuid::now_v7(), "acme"));
+        assert!(n >= OF_ORGANIZATION.1, "{n}");
+        guard.count(Uuid::now_v7(), "globex").unwrap();
+        let noted = (0..10 * REFUSALS.1).filter(|_| guard.notes_refusal("acme")).count();
+        assert!(noted < 2 * REFUSALS.1 as usize && guard.notes_refusal("globex"), "{noted}");
     }
 
     #[tokio::test]
-    async fn a_directory_has_one_turn_at_a_time_and_keeps_no_other_waiting() {
-        let (guard, [busy, other]) = (Guard::new(), [Uuid::now_v7(), Uuid::now_v7()]);
-        let (first, second) = (guard.seats(busy), guard.seats(busy));
-        let turn = acquire(&first.costly).await.unwrap();
-        assert!(second.costly.try_acquire().is_err());
-        drop(acquire(&guard.seats(other).costly).await.unwrap());
+    async fn an_organization_has_one_turn_at_a_time_and_keeps_no_other_waiting() {
+        let guard = Guard::new();
+        let (first, second) = (guard.places("acme"), guard.places("acme"));
+        let turn = first.turn().await.unwrap();
+        assert!(second.turn().now_or_never().is_none());
+        drop(guard.places("globex").turn().await.unwrap());
         drop(turn);
-        drop(acquire(&second.costly).await.unwrap());
-        let seats = acquire(&first.any).await.unwrap();
-        assert_eq!(second.any.available_permits(), AT_ONCE - 1);
+        drop(second.turn().await.unwrap());
+        let seats = acquire(&first.any, AT_ONCE).await.unwrap();
+        assert!(second.seat().now_or_never().is_none());
         drop(seats);
+    }
+
+    #[tokio::test]
+    async fn what_one_organization_sends_leaves_memory_to_the_others() {
+        let guard = Guard::new();
+        let (acme, globex) = (guard.places("acme"), guard.places("globex"));
+        let all = acme.memory(MEMORY.1).await.unwrap();
+        assert!(acme.memory(1).now_or_never().is_none());
+        drop(globex.memory(MEMORY.1).await.unwrap());
+        drop(all);
+        drop(acme.memory(1).await.unwrap());
+        assert_eq!(guard.0.memory.available_permits(), MEMORY.0);
     }
 }

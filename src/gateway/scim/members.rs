@@ -143,51 +143,27 @@ fn member_id<'de, A: MapAccess<'de>>(mut map: A) -> Result<String, A::Error> {
     id.ok_or_else(|| A::Error::missing_field("value"))
 }
 
-/// What a PATCH of a group says: what becomes of its members, who can't be one, and the rest.
+/// What a PATCH of a group says: what becomes of its members, who can't be one, and the rest, which
+/// is refused where one operation of all is.
 pub(super) struct Split {
     pub members: Members,
     pub strangers: Strangers,
-    pub rest: Vec<Operation>,
+    pub rest: Result<Vec<Operation>>,
 }
 
 /// Take what concerns members out of `operations`, in order, as one change.
-pub(super) fn split(operations: Vec<Unread<'_>>) -> Result<Split> {
+pub(super) fn split(operations: Vec<Result<Unread<'_>>>) -> Split {
     let mut change = Change::default();
-    let mut rest = Vec::new();
+    let mut rest = Ok(Vec::new());
     let mut room = Room::new();
     for operation in operations {
-        match &operation.path {
-            Some(path) => match &path.parsed {
-                PatchPath::Attr(path) if is_members(path) => {
-                    if path.sub_attr.is_some() {
-                        return Err(Error::path("members are named as members[value eq \"id\"]"));
-                    }
-                    change.on_all(operation.op, operation.value)?;
-                }
-                PatchPath::Value(path) if is_members(&path.attr) => {
-                    if operation.op != Op::Remove || path.sub_attr.is_some() {
-                        return Err(Error::mutability("a member"));
-                    }
-                    let mut chosen = Stated::default();
-                    chosen_ids(&path.filter, &mut chosen)?;
-                    change.remove(chosen.ids);
-                }
-                _ => rest.push(operation.read(&mut room)?),
-            },
-            None => {
-                let mut attributes = operation.attributes()?;
-                for name in ["members", MEMBERS_BY_URN] {
-                    if let Some(members) = attributes.take(name) {
-                        change.on_all(operation.op, Some(members))?;
-                    }
-                }
-                let value = Some(Value::Object(attributes.object(&mut room)?));
-                rest.push(Operation { op: operation.op, path: None, value });
-            }
+        match operation.and_then(|operation| change.take(operation, &mut room)) {
+            Ok(others) => drop(rest.as_mut().map(|rest: &mut Vec<_>| rest.extend(others))),
+            Err(refusal) => rest = rest.and(Err(refusal)),
         }
     }
     let Change { clear, add, remove, strangers } = change;
-    Ok(Split { members: Members { clear, add, remove, leave_only: false }, strangers, rest })
+    Split { members: Members { clear, add, remove, leave_only: false }, strangers, rest }
 }
 
 /// The net effect of the operations so far.
@@ -200,6 +176,38 @@ struct Change {
 }
 
 impl Change {
+    /// Take what concerns members; what else the operation does is returned.
+    fn take(&mut self, operation: Unread<'_>, room: &mut Room) -> Result<Option<Operation>> {
+        let Some(path) = &operation.path else {
+            let mut attributes = operation.attributes()?;
+            for name in ["members", MEMBERS_BY_URN] {
+                if let Some(members) = attributes.take(name) {
+                    self.on_all(operation.op, Some(members))?;
+                }
+            }
+            let value = Some(Value::Object(attributes.object(room)?));
+            return Ok(Some(Operation { op: operation.op, path: None, value }));
+        };
+        match &path.parsed {
+            PatchPath::Attr(path) if is_members(path) => {
+                if path.sub_attr.is_some() {
+                    return Err(Error::path("members are named as members[value eq \"id\"]"));
+                }
+                self.on_all(operation.op, operation.value)?;
+            }
+            PatchPath::Value(path) if is_members(&path.attr) => {
+                if operation.op != Op::Remove || path.sub_attr.is_some() {
+                    return Err(Error::mutability("a member"));
+                }
+                let mut chosen = Stated::default();
+                chosen_ids(&path.filter, &mut chosen)?;
+                self.remove(chosen.ids);
+            }
+            _ => return operation.read(room).map(Some),
+        }
+        Ok(None)
+    }
+
     /// An operation on `members`, without a choice among them.
     fn on_all(&mut self, op: Op, value: Option<&RawValue>) -> Result<()> {
         let Stated { ids, strangers } = stated(value)?;
@@ -257,9 +265,9 @@ mod tests {
     const ANN: &str = "01890000-0000-7000-8000-00000000000a";
     const BOB: &str = "01890000-0000-7000-8000-00000000000b";
 
-    fn split_up(operations: Value) -> Result<Split> {
+    fn split_up(operations: Value) -> Split {
         let body = json!({"Operations": operations}).to_string();
-        split(patch::operations(serde_json::from_str(&body).unwrap())?)
+        split(patch::operations(serde_json::from_str(&body).unwrap()).unwrap())
     }
 
     fn uuids(ids: &[&str]) -> BTreeSet<Uuid> {
@@ -294,7 +302,7 @@ mod tests {
             ),
             (json!([{"op": "replace", "path": "members", "value": []}]), true, vec![], vec![]),
         ] {
-            let Split { members, strangers, .. } = split_up(operations.clone()).unwrap();
+            let Split { members, strangers, .. } = split_up(operations.clone());
             let (add, remove) = (uuids(&added), uuids(&removed));
             let wanted = Members { clear, add, remove, leave_only: false };
             assert_eq!((members, strangers), (wanted, Strangers::default()), "{operations}");
@@ -305,7 +313,7 @@ mod tests {
     fn what_is_not_an_id_is_named_and_cut_short() {
         let long = "x".repeat(1_000);
         let operations = json!([{"op": "add", "path": "members", "value": [{"value": long}]}]);
-        let strangers = split_up(operations).unwrap().strangers;
+        let strangers = split_up(operations).strangers;
         assert_eq!((strangers.named, strangers.all), (vec!["x".repeat(40)], 1));
     }
 
@@ -315,7 +323,7 @@ mod tests {
             {"op": "replace", "value": {"displayName": "x", "members": [{"value": ANN}]}},
             {"op": "replace", "path": "displayName", "value": "y"},
         ]);
-        assert_eq!(split_up(operations).unwrap().rest.len(), 2);
+        assert_eq!(split_up(operations).rest.unwrap().len(), 2);
     }
 
     #[test]
@@ -333,7 +341,7 @@ mod tests {
             json!({"op": "remove", "path": "members[not (value eq \"x\")]"}),
             json!({"op": "remove", "path": "members[value eq \"x\"].value"}),
         ] {
-            assert!(split_up(json!([operation])).is_err(), "{operation}");
+            assert!(split_up(json!([operation])).rest.is_err(), "{operation}");
         }
     }
 }

@@ -3,12 +3,13 @@
 //!
 //! A request goes through `auth` (whose is it) and `guard` (how much may it take), `request`,
 //! `precondition` and `body` (what does it say), `users`, `groups` or `search` (the routes), which
-//! lean on pure parts: `resource` (shapes), `patch` and `members`, `filter`, `projection`; `shown`
-//! writes the answer. What is kept is the client's own JSON, in one written form.
+//! lean on pure parts: `resource` (shapes), `patch` and `members`, `filter`, `projection`,
+//! `deactivation`; `shown` writes the answer. What is kept is the client's own JSON, in one written form.
 
 mod auth;
 mod body;
 mod choose;
+mod deactivation;
 mod discovery;
 mod error;
 mod filter;
@@ -57,8 +58,8 @@ pub(super) fn routes(gateway: Gateway) -> Router<Gateway> {
         .route(&at("/Groups"), groups)
         .route(&at("/Groups/{id}"), group)
         .route(&at("/.search"), post(search::everywhere))
-        .route(&at("/Users/.search"), post(users::search))
-        .route(&at("/Groups/.search"), post(groups::search))
+        .route(&at("/Users/.search"), post(users::find))
+        .route(&at("/Groups/.search"), post(groups::find))
         .route(&at("/ServiceProviderConfig"), get(discovery::service_provider_config))
         .route(&at("/ResourceTypes"), get(discovery::resource_types))
         .route(&at("/ResourceTypes/{id}"), get(discovery::one_resource_type))

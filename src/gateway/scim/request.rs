@@ -1,21 +1,30 @@
-//! What comes in with a request beside its body: the id, and what is asked of a list.
+//! What comes in with a request beside its body: which resource it is about, and what is asked of a
+//! list.
 
 use axum::{
-    extract::{FromRequestParts, Path},
-    http::request::Parts,
+    extract::{FromRequest, FromRequestParts, Path, Request},
+    http::{Method, request::Parts},
 };
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    body::{Fields, Room},
+    body::{Body, Fields, Room, SMALL},
     error::{Error, Result},
     filter::{self, resource_id},
+    guard::Caller,
+    precondition::Precondition,
     projection::Projection,
     resource::Kind,
 };
-use crate::ledger::scim::{Condition, Window};
+use crate::{
+    gateway::Gateway,
+    ledger::{
+        Ledger,
+        scim::{Access, Condition, Window},
+    },
+};
 
 /// How many resources a page has, unless the client says, and at most.
 pub(super) const PAGE: i64 = 100;
@@ -23,20 +32,35 @@ pub(super) const MAX_PAGE: i64 = 200;
 /// How many bytes of resources a page has, roughly and at most.
 const PAGE_BYTES: usize = 4 << 20;
 
-/// The id in the path.
-pub(super) struct Id(pub Uuid);
+/// Which resource a request is about, of whose directory, and which version of it.
+pub(super) struct About {
+    pub gateway: Gateway,
+    pub caller: Caller,
+    pub id: Uuid,
+    pub precondition: Precondition,
+}
 
 #[derive(Deserialize)]
-struct IdInPath {
+struct InPath {
     id: String,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Id {
+impl FromRequestParts<Gateway> for About {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let path = Path::<IdInPath>::from_request_parts(parts, state).await;
-        path.ok().and_then(|path| resource_id(&path.0.id)).map(Self).ok_or_else(Error::not_found)
+    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self> {
+        let caller = Caller::from_request_parts(parts, gateway).await?;
+        let path = Path::<InPath>::from_request_parts(parts, gateway).await.ok();
+        let id = path.and_then(|path| resource_id(&path.0.id)).ok_or_else(Error::not_found)?;
+        let precondition = Precondition::from_request_parts(parts, gateway).await?;
+        Ok(Self { gateway: gateway.clone(), caller, id, precondition })
+    }
+}
+
+impl About {
+    /// The ledger, and the right to see this directory in it.
+    pub fn ledger(&self) -> (&Ledger, &Access) {
+        (&self.gateway.ledger, &self.caller.access)
     }
 }
 
@@ -81,7 +105,7 @@ impl Query {
     }
 
     /// The body of a search.
-    pub fn of_search(fields: Fields<'_>) -> Result<Self> {
+    fn of_search(fields: Fields<'_>) -> Result<Self> {
         let mut query = Self::default();
         for (name, value) in fields.object(&mut Room::new())? {
             let number = |value: &Value| {
@@ -130,6 +154,21 @@ impl<S: Sync> FromRequestParts<S> for Query {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
         Self::parse(parts.uri.query().unwrap_or_default())
+    }
+}
+
+/// What is asked of a list: by a GET in its query, by a search in its body (RFC 7644 section 3.4.3).
+pub(super) struct Asked(pub Query);
+
+impl<S: Send + Sync> FromRequest<S> for Asked {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
+        if request.method() != Method::POST {
+            return Query::parse(request.uri().query().unwrap_or_default()).map(Self);
+        }
+        let body = Body::<SMALL>::from_request(request, state).await?;
+        Query::of_search(body.fields()?).map(Self)
     }
 }
 

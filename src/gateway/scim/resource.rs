@@ -158,7 +158,6 @@ impl Kind {
                 )));
             }
             let name = self.known(&name).map_or(name, |(known, _)| known.to_owned());
-            refuse_nul(&name)?;
             let value = self.shape(&name).tidy(&name, value)?;
             put_once(&mut tidied, name, value)?;
         }
@@ -214,6 +213,12 @@ impl Shape {
             },
             (Self::Complex(_) | Self::Extension(_), Value::Object(object)) => {
                 self.tidy_object(object)
+            }
+            // as Entra sends a reference
+            (Self::Complex(_), Value::Array(mut only))
+                if only.len() == 1 && only[0].is_object() =>
+            {
+                self.tidy_pruned(name, only.remove(0))
             }
             // one value is taken for the whole
             (Self::Complex([value, ..]), text @ Value::String(_)) if *value == "value" => {
@@ -281,10 +286,6 @@ fn prune(value: Value, depth: usize) -> Result<Value> {
         None => Err(Error::value(format!("a value nests deeper than {MAX_DEPTH}"))),
     };
     Ok(match value {
-        Value::String(text) => {
-            refuse_nul(&text)?;
-            Value::String(text)
-        }
         Value::Array(values) => {
             if values.len() > MAX_VALUES {
                 return Err(Error::value(format!("a list has more than {MAX_VALUES} values")));
@@ -296,7 +297,6 @@ fn prune(value: Value, depth: usize) -> Result<Value> {
         Value::Object(object) => {
             let mut pruned = Object::new();
             for (name, value) in object {
-                refuse_nul(&name)?;
                 match deeper(value)? {
                     Value::Null => {}
                     value => drop(pruned.insert(name, value)),
@@ -308,14 +308,13 @@ fn prune(value: Value, depth: usize) -> Result<Value> {
     })
 }
 
-/// Databases disagree about U+0000, so nobody gets it in.
-fn refuse_nul(text: &str) -> Result<()> {
-    if text.contains('\0') { Err(Error::value("a string has a NUL character")) } else { Ok(()) }
-}
-
-/// A boolean, as Entra may send it too.
+/// A boolean; as Entra may send it, too, and as older clients do, in a list of one value.
 pub(super) fn flag(value: &Value) -> Option<bool> {
     match value {
+        Value::Array(values) => match &values[..] {
+            [Value::Object(only)] => get(only, "value").filter(|v| !v.is_array()).and_then(flag),
+            _ => None,
+        },
         Value::Bool(flag) => Some(*flag),
         Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
         Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
@@ -345,14 +344,18 @@ pub(super) fn get<'a>(object: &'a Object, name: &str) -> Option<&'a Value> {
         .or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v))
 }
 
-/// A tidied resource as it is kept.
+/// A tidied resource as it is kept, within bounds.
 pub(super) fn kept(resource: &Object) -> Result<String> {
-    let text = serde_json::to_string(resource)
-        .map_err(|_| Error::value("the resource can't be written as JSON"))?;
+    let text = written(resource)?;
     if text.len() > MAX_RESOURCE {
         return Err(Error::value(format!("the resource has more than {MAX_RESOURCE} bytes")));
     }
     Ok(text)
+}
+
+pub(super) fn written(resource: &Object) -> Result<String> {
+    serde_json::to_string(resource)
+        .map_err(|_| Error::value("the resource can't be written as JSON"))
 }
 
 /// How much a value weighs: roughly its bytes as JSON.
@@ -406,6 +409,21 @@ mod tests {
     }
 
     #[test]
+    fn one_value_is_taken_in_a_list_of_one_too() {
+        let list = json!([{"$ref": null, "value": "False"}]);
+        assert_eq!(tidy(json!({"userName": "a", "active": list})).unwrap()["active"], false);
+        for manager in [json!("7"), json!({"value": "7"}), json!([{"value": "7"}])] {
+            let user = json!({"userName": "a", ENTERPRISE_USER: {"manager": manager}});
+            assert_eq!(tidy(user).unwrap()[ENTERPRISE_USER]["manager"], json!({"value": "7"}));
+        }
+        let two = json!([{"value": false}, {"value": false}]);
+        assert!(tidy(json!({"userName": "a", "active": two})).is_err());
+        assert!(tidy(json!({"userName": "a", "active": [[false]]})).is_err());
+        assert!(tidy(json!({"userName": "a", "name": [{"givenName": "A"}, {}]})).is_ok());
+        assert!(tidy(json!({"userName": "a", "name": [{"givenName": "A"}, {"x": 1}]})).is_err());
+    }
+
+    #[test]
     fn core_attributes_under_their_schema_are_refused_not_passed_over() {
         for urn in [
             "urn:ietf:params:scim:schemas:core:2.0:User",
@@ -448,8 +466,6 @@ mod tests {
                 "only one of emails can be primary",
             ),
             (json!({"schemas": "x"}), "schemas must be a list of strings"),
-            (json!({"userName": "a\0b"}), "a string has a NUL character"),
-            (json!({"x": {"y\0": 1}}), "a string has a NUL character"),
         ] {
             assert_eq!(tidy(body).unwrap_err().detail, said);
         }

@@ -4,11 +4,10 @@ use axum::extract::State;
 
 use super::{
     Json,
-    body::Body,
     error::Result,
     groups,
     guard::Caller,
-    request::Query,
+    request::Asked,
     resource::{GROUP, USER},
     shown::{List, Resource},
     users,
@@ -23,9 +22,8 @@ use crate::{
 pub(super) async fn everywhere(
     State(gateway): State<Gateway>,
     caller: Caller,
-    body: Body,
+    Asked(query): Asked,
 ) -> Result<Json<List<Resource>>> {
-    let query = Query::of_search(body.fields()?)?;
     let (people, groups) = match (query.condition(&USER), query.condition(&GROUP)) {
         (Err(refused), Err(_)) => return Err(refused),
         (people, groups) => {
@@ -33,7 +31,7 @@ pub(super) async fn everywhere(
             (people.unwrap_or_else(none), groups.unwrap_or_else(none))
         }
     };
-    let _turn = caller.turn().await?;
+    let _turn = caller.places.turn().await?;
     let (ledger, access, projection) = (&gateway.ledger, &caller.access, &query.projection);
     let window = query.window();
     let users = ledger.find_people(access, &people, window).await?;

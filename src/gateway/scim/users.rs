@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 
 use super::{
     Json,
-    body::{Body, Room},
+    body::{Body, LARGE, Room},
+    deactivation,
     error::{Error, Result},
     guard::Caller,
     parse, patch,
-    precondition::Precondition,
     projection::Projection,
-    request::{Id, Query},
+    request::{About, Asked, Query},
     resource::{self, Object, USER},
     shown::{self, List, Resource, Shown},
 };
@@ -50,112 +50,115 @@ pub(super) async fn create(
     Ok(Shown { status: StatusCode::CREATED, ..shown })
 }
 
-pub(super) async fn get(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    Id(id): Id,
-    query: Query,
-    precondition: Precondition,
-) -> Result<Response> {
-    let person = gateway.ledger.person(&caller.access, id).await?.ok_or_else(Error::not_found)?;
+pub(super) async fn get(about: About, query: Query) -> Result<Response> {
+    let (ledger, access) = about.ledger();
+    let person = ledger.person(access, about.id).await?.ok_or_else(Error::not_found)?;
     let tag = tag(&person);
-    if precondition.has(&tag) {
+    if about.precondition.has(&tag) {
         return Ok(shown::not_modified(tag));
     }
-    Ok(show(&caller, &query.projection, &person)?.into_response())
+    Ok(show(&about.caller, &query.projection, &person)?.into_response())
 }
 
 pub(super) async fn find(
     State(gateway): State<Gateway>,
     caller: Caller,
-    query: Query,
+    Asked(query): Asked,
 ) -> Result<Json<List<Resource>>> {
-    page(&gateway, &caller, &query).await
-}
-
-pub(super) async fn search(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    body: Body,
-) -> Result<Json<List<Resource>>> {
-    let query = Query::of_search(body.fields()?)?;
-    page(&gateway, &caller, &query).await
-}
-
-async fn page(gateway: &Gateway, caller: &Caller, query: &Query) -> Result<Json<List<Resource>>> {
     let condition = query.condition(&USER)?;
-    let _turn = if condition.is_selective() { None } else { Some(caller.turn().await?) };
+    let _turn = if condition.is_selective() { None } else { Some(caller.places.turn().await?) };
     let page = gateway.ledger.find_people(&caller.access, &condition, query.window()).await?;
     let people =
-        page.items.iter().map(|person| Ok(show(caller, &query.projection, person)?.resource));
+        page.items.iter().map(|person| Ok(show(&caller, &query.projection, person)?.resource));
     Ok(List::new(page.total, query.start_index, people.collect::<Result<_>>()?))
 }
 
 /// What a PUT leaves out is unset, but for `active`: nobody comes back by omission.
 pub(super) async fn replace(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    Id(id): Id,
-    query: Query,
-    precondition: Precondition,
-    body: Body,
+    about: About,
+    query: Result<Query>,
+    body: Body<LARGE>,
 ) -> Result<Shown> {
-    let body = body.fields()?.object(&mut Room::new())?;
-    let change = |person: &StoredPerson| {
-        precondition.check(&tag(person))?;
-        changed(person, read(body.clone(), Some(person.active))?)
+    let replaced = async {
+        let (query, body) = (query?, body.fields()?.object(&mut Room::new())?);
+        let becomes = |person: &StoredPerson| read(body.clone(), Some(person.active));
+        let person = about.change_person("user.replace", becomes).await?;
+        show(&about.caller, &query.projection, &person)
     };
-    let (now, access) = (Timestamp::now(), &caller.access);
-    let person = gateway.ledger.change_person(access, id, "user.replace", now, change).await?;
-    show(&caller, &query.projection, &person)
+    match replaced.await {
+        Err(refusal) => Err(about.refuse(refusal, deactivation::by_put(body.bytes())).await),
+        shown => shown,
+    }
 }
 
-pub(super) async fn patch(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    Id(id): Id,
-    query: Query,
-    precondition: Precondition,
-    body: Body,
-) -> Result<Shown> {
-    let operations = patch::read(patch::operations(body.fields()?)?)?;
-    let change = |person: &StoredPerson| {
-        precondition.check(&tag(person))?;
-        let mut patched = parse(&person.attributes)?;
-        patch::apply(&USER, &mut patched, &operations)?;
-        changed(person, read(patched, None)?)
+pub(super) async fn patch(about: About, query: Result<Query>, body: Body<LARGE>) -> Result<Shown> {
+    let patched = async {
+        let (query, operations) = (query?, patch::read(patch::operations(body.fields()?)?)?);
+        let becomes = |person: &StoredPerson| {
+            let mut patched = parse(&person.attributes)?;
+            patch::apply(&USER, &mut patched, &operations)?;
+            read(patched, None)
+        };
+        let person = about.change_person("user.patch", becomes).await?;
+        show(&about.caller, &query.projection, &person)
     };
-    let (now, access) = (Timestamp::now(), &caller.access);
-    let person = gateway.ledger.change_person(access, id, "user.patch", now, change).await?;
-    show(&caller, &query.projection, &person)
+    match patched.await {
+        Err(refusal) => Err(about.refuse(refusal, deactivation::by_patch(body.bytes())).await),
+        shown => shown,
+    }
 }
 
-pub(super) async fn delete(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    Id(id): Id,
-    precondition: Precondition,
-) -> Result<StatusCode> {
-    let (ledger, access) = (&gateway.ledger, &caller.access);
+pub(super) async fn delete(about: About) -> Result<StatusCode> {
+    let (ledger, access) = about.ledger();
     loop {
         let mut version = None;
-        if precondition.is_there() {
-            let person = ledger.person(access, id).await?.ok_or_else(Error::not_found)?;
-            precondition.check(&tag(&person))?;
+        if about.precondition.is_there() {
+            let person = ledger.person(access, about.id).await?.ok_or_else(Error::not_found)?;
+            about.precondition.check(&tag(&person))?;
             version = Some(person.version);
         }
-        if ledger.delete_person_at(access, id, version, Timestamp::now()).await? {
+        if ledger.delete_person_at(access, about.id, version, Timestamp::now()).await? {
             return Ok(StatusCode::NO_CONTENT);
         }
     }
 }
 
-/// What is to be written, if anything is.
-fn changed(
-    person: &StoredPerson,
-    (resource, fields): (Object, PersonFields),
-) -> Result<Option<PersonFields>> {
-    Ok((resource != parse(&person.attributes)?).then_some(fields))
+impl About {
+    /// Make the person what `becomes` says, if they aren't that already.
+    async fn change_person(
+        &self,
+        action: &'static str,
+        becomes: impl Fn(&StoredPerson) -> Result<(Object, PersonFields)>,
+    ) -> Result<StoredPerson> {
+        let change = |person: &StoredPerson| {
+            self.precondition.check(&tag(person))?;
+            let (resource, fields) = becomes(person)?;
+            Ok((resource != parse(&person.attributes)?).then_some(fields))
+        };
+        let (ledger, access) = self.ledger();
+        ledger.change_person(access, self.id, action, Timestamp::now(), change).await
+    }
+
+    /// What is answered where a change of a person is refused. If it `deactivates` them, that alone
+    /// is made: whatever else is wrong with the request keeps nobody in. But a request for another
+    /// version of them isn't for who they are now, and changes nothing at all, as it asks.
+    async fn refuse(&self, refusal: Error, deactivates: bool) -> Error {
+        if !deactivates {
+            return refusal;
+        }
+        self.change_person("user.deactivate", deactivated).await.err().unwrap_or(refusal)
+    }
+}
+
+/// The person as they are, but not active.
+fn deactivated(person: &StoredPerson) -> Result<(Object, PersonFields)> {
+    let mut resource = parse(&person.attributes)?;
+    if person.active {
+        resource.insert("active".into(), false.into());
+    }
+    let attributes = resource::written(&resource)?; // one byte more is no reason to stay
+    let fields = fields(&resource, attributes)?;
+    Ok((resource, fields))
 }
 
 /// What a client says of a person. Where it says nothing of `active`, it is `otherwise`; without
@@ -165,15 +168,20 @@ fn read(body: Object, otherwise: Option<bool>) -> Result<(Object, PersonFields)>
     if let (None, Some(active)) = (resource.get("active"), otherwise) {
         resource.insert("active".into(), active.into());
     }
-    let fields = PersonFields {
-        user_name: resource::name_of(&resource, "userName")?
-            .ok_or_else(|| Error::value("userName is missing"))?,
-        external_id: resource::name_of(&resource, "externalId")?,
-        email: email(&resource),
-        active: resource.get("active").and_then(Value::as_bool).unwrap_or(false),
-        attributes: resource::kept(&resource)?,
-    };
+    let fields = fields(&resource, resource::kept(&resource)?)?;
     Ok((resource, fields))
+}
+
+/// What a tidied resource says; `attributes` is how it is written.
+fn fields(resource: &Object, attributes: String) -> Result<PersonFields> {
+    Ok(PersonFields {
+        user_name: resource::name_of(resource, "userName")?
+            .ok_or_else(|| Error::value("userName is missing"))?,
+        external_id: resource::name_of(resource, "externalId")?,
+        email: email(resource),
+        active: resource.get("active").and_then(Value::as_bool).unwrap_or(false),
+        attributes,
+    })
 }
 
 /// The primary address, or the only one; in the way of writing of asserted ones, where it is an

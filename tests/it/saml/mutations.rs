@@ -1,6 +1,6 @@
 //! However good responses are changed and mixed, what is accepted is what was signed.
 
-use std::{thread, time::Duration};
+use std::thread;
 
 use anyhow::{Context, anyhow, ensure};
 use fastrand::Rng;
@@ -11,6 +11,8 @@ use rollcall_kit::saml::{
     mutation::Subject,
 };
 
+use super::expected;
+
 const MUTATIONS: usize = 100_000;
 const THREADS: usize = 2;
 const OTHER: &str = "mallory@acme.example";
@@ -20,17 +22,7 @@ fn after_100_000_random_changes_nothing_is_accepted_but_what_was_signed() -> any
     let parties = Parties::new()?;
     let idp = TrustedIdp::new(&metadata::parse(parties.metadata().as_bytes(), parties.now)?);
     let keys = [DecryptionKey::new(&parties.recipient.key_der())?];
-    let expected = Expected {
-        idp: &idp,
-        sp: saml::ServiceProvider {
-            entity_id: &parties.sp.entity_id,
-            acs_url: &parties.sp.acs,
-            decryption_keys: &keys,
-        },
-        request: None,
-        now: parties.now,
-        skew: Duration::from_secs(60),
-    };
+    let expected = expected(&parties, &idp, &keys);
     let seed = Rng::new().get_seed(); // told by what fails, so that it can be played again
     thread::scope(|scope| {
         let played: Vec<_> = (0..THREADS)

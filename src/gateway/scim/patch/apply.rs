@@ -206,8 +206,10 @@ fn chosen(
         }
         (Op::Add | Op::Replace, _) => {
             if touched.is_empty() {
-                // RFC 7644 section 3.5.2.3 refuses a replace; an add makes the value it describes
-                let made = if op == Op::Add { described(choice) } else { None };
+                // RFC 7644 section 3.5.2.3 refuses a replace; an add makes the value it describes.
+                // Entra says replace where it means the one value of a type, there or not
+                let made = described(choice)
+                    .filter(|made| op == Op::Add || (sub.is_some() && is_slot(made)));
                 let made = made.ok_or_else(|| Error::no_target(format!("no {key} is so")))?;
                 touched.push(values.len());
                 values.push(Value::Object(made));
@@ -258,6 +260,12 @@ fn described(choice: &ValFilter) -> Option<Object> {
         described.insert(path.name.clone(), value);
     }
     Some(described)
+}
+
+/// Whether this names a place for a value, and nothing of the value itself.
+fn is_slot(described: &Object) -> bool {
+    let names = |name: &String| ["type", "primary"].iter().any(|n| n.eq_ignore_ascii_case(name));
+    described.keys().all(names)
 }
 
 /// Append those of `more` that aren't there yet.

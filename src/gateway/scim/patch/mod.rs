@@ -83,8 +83,9 @@ impl<'a> Unread<'a> {
     }
 }
 
-/// Read the body of a PATCH request, but for the values.
-pub(super) fn operations(mut body: Fields<'_>) -> Result<Vec<Unread<'_>>> {
+/// Read the body of a PATCH request, but for the values. An operation that can't be read is one that
+/// is refused.
+pub(super) fn operations(mut body: Fields<'_>) -> Result<Vec<Result<Unread<'_>>>> {
     if let Some(schemas) = body.take("schemas") {
         let schemas = Room::new().parse(schemas)?;
         let patch =
@@ -102,13 +103,13 @@ pub(super) fn operations(mut body: Fields<'_>) -> Result<Vec<Unread<'_>>> {
     if listed.is_empty() {
         return Err(Error::syntax("Operations must not be empty"));
     }
-    listed.into_iter().map(operation).collect()
+    Ok(listed.into_iter().map(operation).collect())
 }
 
 /// Read all values, too.
-pub(super) fn read(operations: Vec<Unread<'_>>) -> Result<Vec<Operation>> {
+pub(super) fn read(operations: Vec<Result<Unread<'_>>>) -> Result<Vec<Operation>> {
     let mut room = Room::new();
-    operations.into_iter().map(|operation| operation.read(&mut room)).collect()
+    operations.into_iter().map(|operation| operation?.read(&mut room)).collect()
 }
 
 fn operation(mut fields: Fields<'_>) -> Result<Unread<'_>> {

@@ -154,6 +154,39 @@ fn one_value_is_changed_by_a_choice() {
 }
 
 #[test]
+fn a_type_that_nobody_had_is_added_where_entra_says_replace() {
+    for (path, wanted) in [
+        ("emails[type eq \"work\"].value", json!({"emails": [{"type": "work", "value": "x"}]})),
+        (
+            "addresses[type eq \"work\"].country",
+            json!({"addresses": [{"type": "work", "country": "x"}]}),
+        ),
+        ("roles[primary eq \"True\"].value", json!({"roles": [{"primary": true, "value": "x"}]})),
+    ] {
+        is(json!({}), json!([{"op": "Replace", "path": path, "value": "x"}]), wanted);
+    }
+    let home = json!({"type": "home", "value": "h"});
+    is(
+        json!({"emails": [home]}),
+        json!([{"op": "Replace", "path": "emails[type eq \"work\"].value", "value": "x"}]),
+        json!({"emails": [home, {"type": "work", "value": "x"}]}),
+    );
+    // what speaks of a value that isn't there, or of more than an attribute of it, names none
+    for (path, value) in [
+        ("emails[value eq \"old\"].value", json!("x")),
+        ("emails[type eq \"work\" and value eq \"old\"].value", json!("x")),
+        ("emails[type ne \"home\"].value", json!("x")),
+        ("emails[type eq \"work\"]", json!({"value": "x"})),
+    ] {
+        let refused = patch(
+            json!({"emails": [home]}),
+            json!([{"op": "replace", "path": path, "value": value}]),
+        );
+        assert_eq!(refused.unwrap_err(), Error::no_target("no emails is so"), "{path}");
+    }
+}
+
+#[test]
 fn a_new_primary_value_is_the_only_one() {
     let old = json!({"value": "o", "primary": true});
     let no_more = json!({"value": "o", "primary": false});
@@ -185,7 +218,7 @@ fn what_only_the_server_sets_is_passed_over_or_refused() {
 fn what_leads_nowhere_is_refused() {
     let user = json!({"title": "x", "emails": [{"value": "a"}]});
     for operation in [
-        json!({"op": "replace", "path": "emails[type eq \"work\"].value", "value": "x"}),
+        json!({"op": "replace", "path": "emails[value eq \"b\"].value", "value": "x"}),
         json!({"op": "add", "path": "emails[type sw \"work\"].value", "value": "x"}),
         json!({"op": "add", "path": "emails.value", "value": "x"}),
         json!({"op": "add", "path": "title.x", "value": "x"}),

@@ -1,4 +1,8 @@
+use futures::future::join_all;
+use jiff::SignedDuration;
+
 use super::*;
+use crate::ledger::Rotation;
 
 /// Every route, with a body that it would take.
 fn routes(user: &str, group: &str) -> Vec<(Method, String, Option<Value>)> {
@@ -133,6 +137,64 @@ async fn the_first_request_is_noted_once() {
     assert!(noted.0.is_some() && noted.1 > before.1);
     server.client("acme", "okta").get("/Users").await.ok();
     assert_eq!(first().await, noted);
+}
+
+#[tokio::test]
+async fn while_a_token_is_rotated_both_open_and_then_the_old_one_does_not() {
+    let server = Server::start().await;
+    let old = server.client("acme", "okta");
+    old.user("ann").await;
+    let [second, third] = ["second", "third"]
+        .map(|token| Client { token: token.into(), ..server.client("acme", "okta") });
+    let rotate = async |to: &Client<'_>, ends_at| {
+        let directory = server.ledger.directory("id-acme", "okta").await.unwrap().unwrap();
+        let held = directory.tokens.iter().max_by_key(|token| token.id).unwrap().id;
+        let (hash, rotation) =
+            (digest(&SHA256, to.token.as_bytes()), Rotation { held, ends_at, request: None });
+        let (id, now) = (Uuid::now_v7(), Timestamp::now());
+        server.ledger.rotate_token(directory.id, id, hash.as_ref(), rotation, now).await.unwrap();
+    };
+    let opens = async |client: &Client<'_>, name: &str| {
+        let written = client.post("/Users", json!({"userName": name})).await.status == 201;
+        assert_eq!(client.get("/Users").await.status == 200, written, "{name}");
+        written
+    };
+    let tomorrow = Timestamp::now() + SignedDuration::from_hours(24);
+    rotate(&second, tomorrow).await;
+    assert!(opens(&old, "a").await && opens(&second, "b").await && !opens(&third, "c").await);
+    // the first one ends however much time it had left, the second one at once: neither writes,
+    // though both did just now
+    rotate(&third, Timestamp::now()).await;
+    assert!(!opens(&old, "d").await && !opens(&second, "e").await && opens(&third, "f").await);
+    let names = third.get("/Users?attributes=userName").await.ok();
+    assert_eq!(names["totalResults"], 4, "{names}");
+}
+
+#[tokio::test]
+async fn any_number_of_wrong_tokens_leaves_the_right_one_open() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    okta.user("ann").await;
+    let before = server.changes().await;
+    let wrong: Vec<_> = (0..300)
+        .map(|i| Client { token: i.to_string(), ..server.client("acme", "okta") })
+        .collect();
+    let refused = join_all(wrong.iter().map(|client| async {
+        client.post("/Users", json!({"userName": "eve"})).await.error(401);
+    }));
+    let right = async {
+        for i in 0..20 {
+            okta.get("/Users").await.ok();
+            okta.post("/Users", json!({"userName": format!("user{i}")})).await.made();
+        }
+    };
+    // one that nobody was let in with yet, too
+    let new = async { server.client("acme", "entra").get("/Users").await.ok() };
+    tokio::join!(refused, right, new);
+    // and they leave nothing
+    let lines = server.ledger.audit_log("acme", None, 400).await.unwrap();
+    assert!(lines.iter().all(|line| line.action == "user.create") && lines.len() == 21);
+    assert!(server.changes().await > before);
 }
 
 #[tokio::test]

@@ -154,6 +154,33 @@ async fn somebody_unknown_who_shall_come_keeps_nobody_in() {
 }
 
 #[tokio::test]
+async fn whoever_is_removed_leaves_even_if_the_rest_of_the_request_is_refused() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let (ann, bob, eve) = (okta.user("a").await, okta.user("b").await, okta.user("e").await);
+    for (rest, keyword) in [
+        (json!({"op": "replace", "path": "displayName", "value": ""}), "invalidValue"),
+        (json!({"op": "replace", "path": "externalId", "value": 7}), "invalidValue"),
+        (json!({"op": "add", "path": "x", "value": "y".repeat(70_000)}), "invalidValue"),
+        (json!({"op": "add", "path": "id", "value": "x"}), "mutability"),
+        (json!({"op": "add", "path": "a b", "value": "x"}), "invalidPath"),
+        (json!({"op": "add", "path": "members[x eq 1]", "value": "x"}), "mutability"),
+        (json!({"op": "move", "path": "members"}), "invalidSyntax"),
+    ] {
+        let group = okta.group("ops", &[&ann, &bob]).await;
+        let path = format!("/Groups/{group}");
+        let operations = json!([
+            {"op": "remove", "path": format!("members[value eq \"{ann}\"]")},
+            rest,
+            {"op": "add", "path": "members", "value": [{"value": eve}]},
+        ]);
+        assert_eq!(okta.patch(&path, operations).await.error(400).0, keyword, "{rest}");
+        assert_eq!(okta.members(&group).await, std::slice::from_ref(&bob), "{rest}");
+        assert_eq!(okta.get(&path).await.ok()["displayName"], "ops");
+    }
+}
+
+#[tokio::test]
 async fn a_patch_made_twice_is_made_once() {
     let server = Server::start().await;
     let okta = server.client("acme", "okta");

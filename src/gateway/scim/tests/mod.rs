@@ -2,6 +2,7 @@
 
 mod access;
 mod corpus;
+mod deactivation;
 mod filters;
 mod groups;
 mod limits;

@@ -116,6 +116,28 @@ async fn what_is_too_large_is_refused() {
 }
 
 #[tokio::test]
+async fn a_body_whose_length_is_not_said_is_bounded_as_it_comes() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let ann = okta.user("ann").await;
+    let streamed = |body: Value| {
+        let chunks: Vec<_> = body.to_string().into_bytes().chunks(1 << 14).map(Vec::from).collect();
+        Body::from_stream(futures::stream::iter(chunks.into_iter().map(Ok::<_, std::io::Error>)))
+    };
+    let members = vec![json!({"value": ann}); 10_000];
+    let long = "x".repeat(200_000);
+    for (path, body, status) in [
+        ("/Users", json!({"userName": "bob"}), 201),
+        ("/Users", json!({"userName": "eve", "title": long}), 413),
+        ("/Groups", json!({"displayName": "ops", "members": members}), 201),
+        ("/Groups", json!({"displayName": "dev", "x": "y".repeat(17 << 20)}), 413),
+    ] {
+        let answer = okta.raw(Method::POST, path, "application/json", streamed(body)).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn a_value_that_nests_too_deep_to_be_read_again_is_refused() {
     let server = Server::start().await;
     let okta = server.client("acme", "okta");
