@@ -14,41 +14,46 @@ use tokio::{
 };
 
 use super::*;
-use crate::ledger::tests::ledger;
+use crate::{
+    api::meta,
+    ledger::{
+        Selector,
+        fixture::{ACME, Acme},
+        scim::GroupFields,
+        tests::ledger,
+    },
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Controllers in front of an API server that has one VerifiedDomain, and answers no write.
+/// Controllers in front of an API server that leaves questions unanswered.
 struct Stuck {
     running: JoinHandle<Result<()>>,
     stop: CancellationToken,
-    /// Tells when a pass writes, and when it no longer waits for the answer.
-    passes: UnboundedReceiver<&'static str>,
-    _folder: tempfile::TempDir,
+    /// What is asked that has no answer: the last part of its path. Then, who waits no longer.
+    asked: UnboundedReceiver<String>,
 }
 
 impl Stuck {
-    /// `silent`: a kind that it doesn't list either.
-    async fn start(silent: &'static str) -> Self {
-        let (tell, passes) = mpsc::unbounded_channel();
+    /// On this ledger. No write is answered, nor who asks for something of the name `silent`.
+    fn start(ledger: &Ledger, silent: &'static str) -> Self {
+        let (tell, asked) = mpsc::unbounded_channel();
         let service = tower::service_fn(move |request: Request<Body>| {
             let tell = tell.clone();
             async move {
-                if request.method() != Method::GET {
-                    let _told = Waits::new(tell);
+                let name = request.uri().path().rsplit('/').next().unwrap_or_default();
+                if request.uri().query().is_some_and(|query| query.contains("watch=")) {
                     return pending().await;
                 }
-                let path = request.uri().path().rsplit('/').next().unwrap_or_default();
-                let watch = request.uri().query().is_some_and(|query| query.contains("watch="));
-                if watch || path == silent {
+                if request.method() != Method::GET || name == silent {
+                    let _waits = Waits::new(name, tell);
                     return pending().await;
                 }
-                let body = serde_json::to_vec(&answer(path)).unwrap();
+                let body = serde_json::to_vec(&answer(name)).unwrap();
                 Ok::<_, Infallible>(Response::new(Body::from(body)))
             }
         });
         let client = Client::new(service, "rollcall");
-        let (folder, ledger) = ledger().await;
         let settings = Settings {
             public_url: "https://login.example".into(),
             namespace: "rollcall".into(),
@@ -59,44 +64,78 @@ impl Stuck {
             key: KeySlot::default(),
         };
         let stop = CancellationToken::new();
-        let running = tokio::spawn({
-            let stop = stop.clone();
-            async move { run(client, ledger, settings, Metrics::new(), &Ready::default(), stop).await }
+        let (ledger, until) = (ledger.clone(), stop.clone());
+        let running = tokio::spawn(async move {
+            run(client, ledger, settings, Metrics::new(), &Ready::default(), until).await
         });
-        Self { running, stop, passes, _folder: folder }
+        Self { running, stop, asked }
     }
 
-    async fn told(&mut self) -> &'static str {
-        timeout(PATIENCE, self.passes.recv()).await.expect("no pass").expect("no API server")
+    /// Returns once this was asked.
+    async fn hears(&mut self, what: &str) {
+        let heard =
+            async { while self.asked.recv().await.expect("the API server is gone") != what {} };
+        timeout(PATIENCE, heard).await.unwrap_or_else(|_| panic!("{what} wasn't asked"));
     }
 }
 
-/// A write that waits for its answer.
-struct Waits(mpsc::UnboundedSender<&'static str>);
+/// Somebody who waits for an answer.
+struct Waits(mpsc::UnboundedSender<String>);
 
 impl Waits {
-    fn new(tell: mpsc::UnboundedSender<&'static str>) -> Self {
-        let _ = tell.send("waits");
+    fn new(name: &str, tell: mpsc::UnboundedSender<String>) -> Self {
+        let _ = tell.send(name.to_owned()); // the test may be over
         Self(tell)
     }
 }
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        let _ = self.0.send("gone");
+        let _ = self.0.send(GONE.to_owned());
     }
 }
 
-fn answer(path: &str) -> Value {
-    let key = BASE64_STANDARD.encode([7; 32]);
-    let items = match path {
-        "namespaces" => json!([{ "metadata": { "name": "acme", "uid": "n" } }]),
+/// What is told of who waits no longer.
+const GONE: &str = "gone";
+
+fn answer(name: &str) -> Value {
+    let items = match name {
+        "namespaces" => json!([{
+            "metadata": {
+                "name": "acme", "uid": "n", "annotations": { meta::ORGANIZATION_ID: ACME },
+            },
+        }, {
+            "metadata": {
+                "name": "acme-web", "uid": "w", "labels": { meta::ORGANIZATION: "acme" },
+            },
+        }]),
+        "identityclasses" => json!([{
+            "metadata": { "name": "c", "annotations": { meta::DEFAULT_CLASS: "true" } },
+            "spec": {
+                "provider": { "builtin": {} }, "namespaceSelector": {},
+                "grantableClusterRoles": ["view"],
+            },
+        }]),
         "verifieddomains" => json!([{
-            "metadata": { "name": "d", "namespace": "acme", "uid": "d", "generation": 1 },
+            "metadata": { "name": "domain", "namespace": "acme", "uid": "d", "generation": 1 },
             "spec": { "domain": "acme.com" },
         }]),
+        "directoryteams" => json!([{
+            "metadata": {
+                "name": "staff", "namespace": "acme", "uid": "t", "generation": 1,
+                "finalizers": [FINALIZER],
+            },
+            "spec": {
+                "directorySyncRef": { "name": "okta" }, "group": { "displayName": "Staff" },
+                "permissions": [
+                    { "name": "a", "clusterRole": "view", "cluster": true },
+                    { "name": "b", "clusterRole": "view" },
+                ],
+            },
+        }]),
         "rollcall-installation-key" => {
-            return json!({ "metadata": { "name": path }, "data": { "key": key } });
+            let key = BASE64_STANDARD.encode([7; 32]);
+            return json!({ "metadata": { "name": name }, "data": { "key": key } });
         }
         _ => json!([]),
     };
@@ -105,18 +144,19 @@ fn answer(path: &str) -> Value {
 
 #[tokio::test]
 async fn a_pass_that_hangs_does_not_hold_the_stop() {
-    let mut stuck = Stuck::start("").await;
-    assert_eq!(stuck.told().await, "waits");
+    let (_folder, ledger) = ledger().await;
+    let mut stuck = Stuck::start(&ledger, "");
+    stuck.hears("domain").await;
     stuck.stop.cancel();
     let stopped = timeout(GRACE * 2, stuck.running).await.expect("the stop is held");
     stopped.unwrap().unwrap();
-    assert_eq!(stuck.passes.recv().await, Some("gone"));
 }
 
 #[tokio::test]
 async fn a_cache_that_is_not_filled_yet_does_not_hold_the_stop_at_all() {
-    let mut stuck = Stuck::start("rolebindings").await;
-    assert_eq!(stuck.told().await, "waits");
+    let (_folder, ledger) = ledger().await;
+    let mut stuck = Stuck::start(&ledger, "rolebindings");
+    stuck.hears("domain").await;
     stuck.stop.cancel();
     let stopped = timeout(GRACE / 2, stuck.running).await.expect("the stop is held");
     stopped.unwrap().unwrap();
@@ -124,11 +164,26 @@ async fn a_cache_that_is_not_filled_yet_does_not_hold_the_stop_at_all() {
 
 #[tokio::test]
 async fn controllers_that_are_dropped_leave_no_pass_behind() {
-    let mut stuck = Stuck::start("").await;
-    assert_eq!(stuck.told().await, "waits");
+    let (_folder, ledger) = ledger().await;
+    let mut stuck = Stuck::start(&ledger, "");
+    stuck.hears("domain").await;
     stuck.running.abort();
-    assert_eq!(stuck.told().await, "gone");
+    stuck.hears(GONE).await;
     assert!(stuck.running.await.unwrap_err().is_cancelled());
+}
+
+#[tokio::test]
+async fn nobody_stays_in_a_team_while_the_api_server_is_asked_for_its_roles() {
+    let acme = Acme::new().await;
+    let group =
+        GroupFields { display_name: "Staff".into(), external_id: None, attributes: "{}".into() };
+    acme.ledger.create_group(&acme.scim, &group, &[acme.ada], acme.now).await.unwrap();
+    let staff = Selector::DisplayName("Staff".into());
+    acme.ledger.put_team(ACME, "staff", acme.directory, &staff, true).await.unwrap();
+    assert_eq!(acme.ledger.teams_of_person(acme.ada).await.unwrap(), ["acme:staff"]);
+    let mut stuck = Stuck::start(&acme.ledger, "view");
+    stuck.hears("view").await;
+    assert!(acme.ledger.teams_of_person(acme.ada).await.unwrap().is_empty());
 }
 
 #[test]
