@@ -62,7 +62,8 @@ impl World {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let folder = tempfile::tempdir().expect("a folder");
         let ledger = runtime.block_on(async {
-            let ledger = Ledger::open(&folder.path().join("ledger.db")).await.expect("a ledger");
+            let ledger =
+                Ledger::open(&folder.path().join("ledger.db").into()).await.expect("a ledger");
             let now = Timestamp::now();
             ledger.name_organization("id-acme", "acme", now).await.expect("an organization");
             ledger
