@@ -78,10 +78,13 @@ fn concerned(
         Nudge::All => store.state(),
         Nudge::Namespace { name, .. } => store.state_filter(|d| *name == namespace(d)),
         // the others who claim the name that changed hands; its owner knows already
-        Nudge::Ledger(change) if change.topic == Topic::Domain => {
-            let mut others = claimants.of(&change.name);
-            others.retain(|d| change.organization.as_deref() != Some(&namespace(d.as_ref())));
-            others
+        Nudge::Ledger { topic: Topic::Domain, changes } => {
+            let others = changes.iter().flat_map(|change| {
+                let mut others = claimants.of(&change.name);
+                others.retain(|d| change.organization.as_deref() != Some(&namespace(d.as_ref())));
+                others
+            });
+            others.collect()
         }
         // the younger of two for one name, when the older goes
         Nudge::Object { kind: of, namespace: at } if *of == VerifiedDomain::NAME => store
@@ -89,7 +92,7 @@ fn concerned(
                 let conditions = d.status.as_ref().map_or(&[][..], |s| &s.conditions);
                 *at == namespace(d) && reason_of(conditions, kind::ACCEPTED) == reason::DUPLICATE
             }),
-        Nudge::Ledger(_) | Nudge::Object { .. } => Vec::new(),
+        Nudge::Ledger { .. } | Nudge::Object { .. } => Vec::new(),
     }
 }
 

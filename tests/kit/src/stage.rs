@@ -29,6 +29,8 @@ pub const NAMESPACE: &str = "rollcall";
 /// The chart's folder.
 pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/rollcall");
 const READY: Duration = Duration::from_secs(60);
+/// What the chart has Kubernetes give the pod.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// How the two sides run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +167,8 @@ impl Stage {
         };
         for (subcommand, health) in subcommands.iter().zip(&self.health) {
             let log = self.folder.join(format!("{subcommand}.log"));
-            let process = Process::spawn(&self.command(subcommand, health), &log)?;
+            let mut process = Process::spawn(&self.command(subcommand, health), &log)?;
+            process.set_grace(GRACE);
             let ready = until("Rollcall to be ready", READY, async || {
                 let response = reqwest::get(format!("{health}/readyz")).await?;
                 ensure!(response.status().is_success(), response.text().await?);
