@@ -27,10 +27,9 @@ const STALE: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(40);
 
 /// What the server ends by itself, on connections that read and on those that write.
-const READ: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '10s';
+const READ: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '5s';
     SET default_transaction_read_only = on";
-const WRITE: &str =
-    "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '10s';
+const WRITE: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '5s';
     SET lock_timeout = '10s'";
 
 /// `LOCK` is the installation's: a database serves one.

@@ -232,7 +232,8 @@ fn text(query: &mut Builder, row: &'static str, field: &Field, op: Op, value: &s
         Op::StartsWith => {
             query.push("substr(");
             folded(query);
-            query.push(", 1, ").push_bind(length(&wanted)).push(") = ").push_bind(wanted);
+            query.push(", 1, ").push_bind(length(&wanted)).push_each("", "::int");
+            query.push(") = ").push_bind(wanted);
         }
         Op::EndsWith => {
             query.push_each("substr(", "right(");
