@@ -86,6 +86,10 @@ async fn caller(
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
     let Address { organization, directorysync } = address;
+    // nothing is called so, and PostgreSQL can't even be asked
+    if organization.contains('\0') || directorysync.contains('\0') {
+        return Err(Error::unauthorized());
+    }
     let url = gateway.public_url.as_str().trim_end_matches('/');
     let base = format!("{url}/scim/v2/{organization}/{directorysync}");
     let key = Key { organization: organization.clone(), directory: directorysync.clone(), hash };

@@ -9,7 +9,8 @@ pub(super) type Object = Map<String, Value>;
 
 pub(super) const ENTERPRISE_USER: &str = scim_v2::schema_urns::ENTERPRISE_USER;
 
-/// The longest userName, displayName and externalId, in characters.
+/// The longest userName, displayName, externalId and e-mail address, in characters: what is looked
+/// up by an index must fit into one (PostgreSQL: 2,704 bytes).
 pub(super) const MAX_NAME: usize = 256;
 /// The most values of one attribute, members apart, and the most attributes of one object.
 pub(super) const MAX_VALUES: usize = 1_000;

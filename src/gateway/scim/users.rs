@@ -18,7 +18,7 @@ use super::{
     parse, patch,
     projection::Projection,
     request::{About, Asked, Query},
-    resource::{self, Object, USER},
+    resource::{self, MAX_NAME, Object, USER},
     shown::{self, List, Resource, Shown},
 };
 use crate::{
@@ -168,8 +168,20 @@ fn read(body: Object, otherwise: Option<bool>) -> Result<(Object, PersonFields)>
     if let (None, Some(active)) = (resource.get("active"), otherwise) {
         resource.insert("active".into(), active.into());
     }
+    let long = |address: &str| address.chars().count() > MAX_NAME;
+    if addresses(&resource).any(long) {
+        return Err(Error::value(format!(
+            "a value of emails is longer than {MAX_NAME} characters"
+        )));
+    }
     let fields = fields(&resource, resource::kept(&resource)?)?;
     Ok((resource, fields))
+}
+
+/// Where a person may be written to; they are found by it.
+fn addresses(resource: &Object) -> impl Iterator<Item = &str> {
+    let emails = resource.get("emails").and_then(Value::as_array).into_iter().flatten();
+    emails.filter_map(|email| email.get("value")?.as_str())
 }
 
 /// What a tidied resource says; `attributes` is how it is written.

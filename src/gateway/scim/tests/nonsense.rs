@@ -116,6 +116,25 @@ async fn what_is_too_large_is_refused() {
 }
 
 #[tokio::test]
+async fn what_people_are_found_by_is_not_boundless() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let long = |n: usize| "\u{10ffff}".repeat(n);
+    let all = |n: usize| {
+        let emails = json!([{"value": long(n), "primary": true}, {"value": "a@acme.example"}]);
+        json!({"userName": long(n), "externalId": long(n), "emails": emails})
+    };
+    let path = format!("/Users/{}", okta.post("/Users", all(256)).await.made());
+    for attribute in ["userName", "externalId", "emails"] {
+        let value = &all(257)[attribute];
+        let replace = json!([{"op": "replace", "path": attribute, "value": value}]);
+        let refused = okta.patch(&path, replace).await;
+        assert_eq!(refused.error(400).0, "invalidValue", "{attribute}");
+        assert!(refused.error(400).1.contains(attribute), "{attribute}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_whose_length_is_not_said_is_bounded_as_it_comes() {
     let server = Server::start().await;
     let okta = server.client("acme", "okta");
