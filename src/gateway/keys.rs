@@ -190,9 +190,9 @@ impl Keys {
                 }
             }
             if purged.is_none_or(|at| at.elapsed() >= PURGE) {
-                match self.0.ledger.purge_expired(Timestamp::now()).await {
-                    Ok(()) => purged = Some(Instant::now()),
-                    Err(error) => problem = error.to_string(),
+                purged = Some(Instant::now());
+                if let Err(error) = self.0.ledger.purge_expired(Timestamp::now()).await {
+                    problem = error.to_string();
                 }
             }
             if !problem.is_empty() && problem != told {

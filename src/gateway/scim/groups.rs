@@ -34,12 +34,20 @@ pub(super) async fn create(
     query: Query,
     body: Body<LARGE>,
 ) -> Result<Shown> {
-    let (Stated { ids, strangers }, (_, fields)) = read_body(body.fields()?)?;
-    if let Some(refusal) = refusal(&gateway, &caller, &ids, strangers).await? {
-        return Err(refusal);
-    }
-    let id = gateway.ledger.create_group(&caller.access, &fields, &ids, Timestamp::now()).await?;
-    let shown = one(&gateway, &caller, &query.projection, id).await?;
+    let (stated, becomes) = read_body(body.fields()?)?;
+    let (Stated { ids, strangers }, (_, fields)) = (stated.unwrap_or_default(), becomes?);
+    known(&gateway, &caller, &ids, strangers).await?;
+    let now = Timestamp::now();
+    let (id, members) = gateway.ledger.create_group(&caller.access, &fields, &ids, now).await?;
+    let group = StoredGroup {
+        id,
+        attributes: fields.attributes,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+        members: Some(members),
+    };
+    let shown = show(&caller, &query.projection, group)?;
     Ok(Shown { status: StatusCode::CREATED, ..shown })
 }
 
@@ -64,7 +72,7 @@ pub(super) async fn find(
 ) -> Result<Json<List<Resource>>> {
     let condition = query.condition(&GROUP)?;
     let members = query.projection.wants(&GROUP, "members");
-    let costly = members || !condition.is_selective();
+    let costly = members || !condition.names_one();
     let _turn = if costly { Some(caller.places.turn().await?) } else { None };
     let (access, window) = (&caller.access, query.window());
     let page = gateway.ledger.find_groups(access, &condition, window, members).await?;
@@ -74,28 +82,53 @@ pub(super) async fn find(
 }
 
 /// A PUT says all: where it has no members, nobody is in the group any more.
-pub(super) async fn replace(about: About, query: Query, body: Body<LARGE>) -> Result<Shown> {
-    let (Stated { ids, strangers }, becomes) = read_body(body.fields()?)?;
-    let refusal = refusal(&about.gateway, &about.caller, &ids, strangers).await?;
+pub(super) async fn replace(
+    about: About,
+    query: Result<Query>,
+    body: Body<LARGE>,
+) -> Result<Shown> {
+    const ACTION: &str = "group.replace";
+    let (stated, becomes) = read_body(body.fields()?)?;
+    let says_who_stays = stated.is_some();
+    let Stated { ids, strangers } = stated.unwrap_or_default();
     let members = Members { clear: true, add: ids, ..Members::default() };
-    about.change_group("group.replace", members, refusal, |_| Ok(becomes.clone())).await?;
-    about.group(&query.projection).await
+    let replaced = async {
+        let (query, becomes) = (query?, becomes?);
+        known(&about.gateway, &about.caller, &members.add, strangers).await?;
+        about.change_group(ACTION, &members, |_| Ok(becomes.clone())).await?;
+        Ok(query)
+    };
+    match replaced.await {
+        // what can't be taken empties no group by what it leaves out
+        Err(refusal) if !says_who_stays => Err(refusal),
+        Err(refusal) => Err(about.refuse_group(refusal, ACTION, members).await),
+        Ok(query) => about.group(&query.projection).await,
+    }
 }
 
 /// Answers 204, so that nobody need read a large group, unless the client says what it wants to
 /// see (RFC 7644 section 3.5.2).
-pub(super) async fn patch(about: About, query: Query, body: Body<LARGE>) -> Result<Response> {
+pub(super) async fn patch(
+    about: About,
+    query: Result<Query>,
+    body: Body<LARGE>,
+) -> Result<Response> {
+    const ACTION: &str = "group.patch";
     let Split { members, strangers, rest } = members::split(patch::operations(body.fields()?)?);
-    let (rest, refusal) = match rest {
-        Ok(rest) => (rest, refusal(&about.gateway, &about.caller, &members.add, strangers).await?),
-        Err(refusal) => (Vec::new(), Some(refusal)),
+    let patched = async {
+        let (query, rest) = (query?, rest?);
+        known(&about.gateway, &about.caller, &members.add, strangers).await?;
+        let becomes = |group: &StoredGroup| {
+            let mut patched = parse(&group.attributes)?;
+            patch::apply(&GROUP, &mut patched, &rest)?;
+            read(patched)
+        };
+        Ok((query, about.change_group(ACTION, &members, becomes).await?))
     };
-    let becomes = |group: &StoredGroup| {
-        let mut patched = parse(&group.attributes)?;
-        patch::apply(&GROUP, &mut patched, &rest)?;
-        read(patched)
+    let (query, group) = match patched.await {
+        Err(refusal) => return Err(about.refuse_group(refusal, ACTION, members).await),
+        Ok(patched) => patched,
     };
-    let group = about.change_group("group.patch", members, refusal, becomes).await?;
     if query.projection.asks() {
         return Ok(about.group(&query.projection).await?.into_response());
     }
@@ -120,32 +153,32 @@ pub(super) async fn delete(about: About) -> Result<StatusCode> {
 }
 
 impl About {
-    /// Make the group what `becomes` says, with these members. Where that is refused, those whom it
-    /// removes leave all the same: that somebody unknown shall come, or a name is nonsense, keeps
-    /// nobody in. But a request for another version changes nothing at all, as it asks.
+    /// Make the group what `becomes` says, with these members.
     async fn change_group(
         &self,
         action: &'static str,
-        members: Members,
-        refusal: Option<Error>,
+        members: &Members,
         becomes: impl Fn(&StoredGroup) -> Result<(Object, GroupFields)>,
     ) -> Result<StoredGroup> {
-        let ((ledger, access), now) = (self.ledger(), Timestamp::now());
         let change = |group: &StoredGroup| {
             let change = self.of_members(group)?;
             let (resource, fields) = becomes(group)?;
             let changes = resource != parse(&group.attributes)?;
             Ok(GroupChange { fields: changes.then_some(fields), ..change })
         };
-        let made = match refusal {
-            None => ledger.change_group(access, self.id, action, now, &members, change).await,
-            Some(refusal) => Err(refusal),
-        };
-        let Err(refusal) = made else { return made };
+        let (ledger, access) = self.ledger();
+        ledger.change_group(access, self.id, action, Timestamp::now(), members, change).await
+    }
+
+    /// What is answered where a change of a group is refused. Those whom it removes leave all the
+    /// same: that somebody unknown shall come, or a name is nonsense, keeps nobody in. But a request
+    /// for another version changes nothing at all, as it asks.
+    async fn refuse_group(&self, refusal: Error, action: &'static str, members: Members) -> Error {
         let leaving = Members { leave_only: true, ..members };
         let change = |group: &StoredGroup| self.of_members(group);
-        ledger.change_group(access, self.id, action, now, &leaving, change).await?;
-        Err(refusal)
+        let ((ledger, access), now) = (self.ledger(), Timestamp::now());
+        let left = ledger.change_group(access, self.id, action, now, &leaving, change).await;
+        left.err().unwrap_or(refusal)
     }
 
     /// A change of members alone.
@@ -156,14 +189,16 @@ impl About {
 
     /// The group as it is, with its members where they are wanted.
     async fn group(&self, projection: &Projection) -> Result<Shown> {
-        one(&self.gateway, &self.caller, projection, self.id).await
+        let ((ledger, access), wanted) = (self.ledger(), projection.wants(&GROUP, "members"));
+        let group = ledger.group(access, self.id, wanted).await?;
+        show(&self.caller, projection, group.ok_or_else(Error::not_found)?)
     }
 }
 
-/// What a POST or PUT says.
-fn read_body(mut body: Fields<'_>) -> Result<(Stated, (Object, GroupFields))> {
-    let stated = members::stated(body.take("members"))?;
-    Ok((stated, read(body.object(&mut Room::new())?)?))
+/// What a POST or PUT says: of the members, if it speaks of them, and of the group itself.
+fn read_body(mut body: Fields<'_>) -> Result<(Option<Stated>, Result<(Object, GroupFields)>)> {
+    let stated = body.take("members").map(members::stated).transpose()?;
+    Ok((stated, body.object(&mut Room::new()).and_then(read)))
 }
 
 fn read(body: Object) -> Result<(Object, GroupFields)> {
@@ -177,39 +212,27 @@ fn read(body: Object) -> Result<(Object, GroupFields)> {
     Ok((resource, fields))
 }
 
-/// Name those who can't be members: other directories' people, people who were deleted.
-async fn refusal(
+/// Refuse those who can't be members, by name: other directories' people, people who were deleted.
+async fn known(
     gateway: &Gateway,
     caller: &Caller,
     ids: &BTreeSet<Uuid>,
     mut strangers: Strangers,
-) -> Result<Option<Error>> {
+) -> Result<()> {
     if !ids.is_empty() {
         let (named, all) = gateway.ledger.strangers(&caller.access, ids, NAMED).await?;
         named.iter().for_each(|id| strangers.name(&id.to_string()));
         strangers.all += all;
     }
     if strangers.all == 0 {
-        return Ok(None);
+        return Ok(());
     }
     let more = match strangers.all - strangers.named.len() {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
     let named = strangers.named.join(", ");
-    Ok(Some(Error::value(format!("members: nobody of this directory: {named}{more}"))))
-}
-
-/// One group, with its members where they are wanted.
-async fn one(
-    gateway: &Gateway,
-    caller: &Caller,
-    projection: &Projection,
-    id: Uuid,
-) -> Result<Shown> {
-    let members = projection.wants(&GROUP, "members");
-    let group = gateway.ledger.group(&caller.access, id, members).await?;
-    show(caller, projection, group.ok_or_else(Error::not_found)?)
+    Err(Error::value(format!("members: nobody of this directory: {named}{more}")))
 }
 
 pub(super) fn show(caller: &Caller, projection: &Projection, group: StoredGroup) -> Result<Shown> {

@@ -62,8 +62,7 @@ impl Strangers {
 }
 
 /// Read a value of `members`: a list of objects, or one.
-pub(super) fn stated(value: Option<&RawValue>) -> Result<Stated> {
-    let Some(value) = value else { return Ok(Stated::default()) };
+pub(super) fn stated(value: &RawValue) -> Result<Stated> {
     serde_json::from_str(value.get()).map_err(|_| {
         Error::value("members must be a list of objects, each with a value, which is a string")
     })
@@ -157,7 +156,11 @@ pub(super) fn split(operations: Vec<Result<Unread<'_>>>) -> Split {
     let mut rest = Ok(Vec::new());
     let mut room = Room::new();
     for operation in operations {
-        match operation.and_then(|operation| change.take(operation, &mut room)) {
+        let taken = match operation {
+            Ok(operation) => change.take(operation, &mut room),
+            Err(refusal) => Err(change.unread(refusal)),
+        };
+        match taken {
             Ok(others) => drop(rest.as_mut().map(|rest: &mut Vec<_>| rest.extend(others))),
             Err(refusal) => rest = rest.and(Err(refusal)),
         }
@@ -179,7 +182,7 @@ impl Change {
     /// Take what concerns members; what else the operation does is returned.
     fn take(&mut self, operation: Unread<'_>, room: &mut Room) -> Result<Option<Operation>> {
         let Some(path) = &operation.path else {
-            let mut attributes = operation.attributes()?;
+            let mut attributes = operation.attributes().map_err(|refusal| self.unread(refusal))?;
             for name in ["members", MEMBERS_BY_URN] {
                 if let Some(members) = attributes.take(name) {
                     self.on_all(operation.op, Some(members))?;
@@ -210,7 +213,8 @@ impl Change {
 
     /// An operation on `members`, without a choice among them.
     fn on_all(&mut self, op: Op, value: Option<&RawValue>) -> Result<()> {
-        let Stated { ids, strangers } = stated(value)?;
+        let stated = value.map(stated).transpose().map_err(|refusal| self.unread(refusal))?;
+        let Stated { ids, strangers } = stated.unwrap_or_default();
         match op {
             Op::Remove if value.is_none_or(|value| value.get() == "null") => self.clear(),
             // Entra says here which ones
@@ -225,6 +229,13 @@ impl Change {
             }
         }
         Ok(())
+    }
+
+    /// An operation that can't be read may say who comes back after all were removed: then nobody
+    /// is removed but by name.
+    fn unread(&mut self, refusal: Error) -> Error {
+        self.clear = false;
+        refusal
     }
 
     fn clear(&mut self) {

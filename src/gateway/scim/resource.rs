@@ -3,7 +3,10 @@
 
 use serde_json::{Map, Value};
 
-use super::error::{Error, Result};
+use super::{
+    body::has_nul,
+    error::{Error, Result},
+};
 
 pub(super) type Object = Map<String, Value>;
 
@@ -354,9 +357,14 @@ pub(super) fn kept(resource: &Object) -> Result<String> {
     Ok(text)
 }
 
+/// The JSON of a resource. Whichever way a string came into it, none has what no database holds.
 pub(super) fn written(resource: &Object) -> Result<String> {
-    serde_json::to_string(resource)
-        .map_err(|_| Error::value("the resource can't be written as JSON"))
+    let text = serde_json::to_string(resource)
+        .map_err(|_| Error::value("the resource can't be written as JSON"))?;
+    if has_nul(text.as_bytes()) {
+        return Err(Error::value("a string has a NUL character"));
+    }
+    Ok(text)
 }
 
 /// How much a value weighs: roughly its bytes as JSON.

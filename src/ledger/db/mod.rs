@@ -136,6 +136,18 @@ pub enum On<'c> {
     Postgres(&'c mut PgConnection),
 }
 
+impl On<'_> {
+    /// For one query of several.
+    pub fn again(&mut self) -> On<'_> {
+        match self {
+            Self::SqlitePool(pool) => On::SqlitePool(pool),
+            Self::Sqlite(connection) => On::Sqlite(connection),
+            Self::PostgresPool(pool) => On::PostgresPool(pool),
+            Self::Postgres(connection) => On::Postgres(connection),
+        }
+    }
+}
+
 impl<'c> From<&'c Pool> for On<'c> {
     fn from(pool: &'c Pool) -> Self {
         match pool {

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Ledger, domains::proof_of, seconds};
+use super::{Ledger, domains::proof_of, seconds, teams::teams_of_person};
 use crate::ledger::{
     Grant, Hash, Result, Session, Standing,
-    db::{query, query_as, query_scalar},
+    db::{On, QueryAs, query, query_as, query_scalar},
 };
 
 /// How long tokens live where the class says nothing, in seconds.
@@ -63,7 +63,7 @@ impl Ledger {
     /// Who holds the session of this cookie, if they still have access.
     pub async fn standing_of_cookie(&self, hash: Hash, now: Timestamp) -> Result<Option<Standing>> {
         let row = query_as(standing!("s.hash = $1")).bind(&hash[..]).bind(now.as_second());
-        self.standing(row.fetch_optional(&self.db.read).await?).await
+        standing((&self.db.read).into(), row).await
     }
 
     /// Who holds this session, if they still have access.
@@ -72,30 +72,7 @@ impl Ledger {
         session: Uuid,
         now: Timestamp,
     ) -> Result<Option<Standing>> {
-        let row = query_as(standing!("s.id = $1")).bind(session).bind(now.as_second());
-        self.standing(row.fetch_optional(&self.db.read).await?).await
-    }
-
-    async fn standing(&self, row: Option<Row>) -> Result<Option<Standing>> {
-        let Some(row) = row else { return Ok(None) };
-        let teams = match row.person {
-            Some(person) => self.teams_of_person(person).await?,
-            None => vec![],
-        };
-        Ok(Some(Standing {
-            session: row.session,
-            subject: row.subject,
-            organization: row.organization,
-            namespace: row.namespace,
-            connection: row.connection,
-            class: row.class,
-            email: row.email,
-            display_name: row.display_name,
-            authenticated_at: seconds(row.authenticated_at)?,
-            expires_at: seconds(row.expires_at)?,
-            token_seconds: row.token_seconds.unwrap_or(TOKEN_SECONDS),
-            teams,
-        }))
+        standing_of_session((&self.db.read).into(), session, now).await
     }
 
     /// The sessions of whoever holds this one, the newest first.
@@ -210,6 +187,37 @@ impl Ledger {
         };
         Ok(grants.into_iter().map(grant).collect())
     }
+}
+
+/// Who holds this session, if they still have access.
+pub(super) async fn standing_of_session(
+    on: On<'_>,
+    session: Uuid,
+    now: Timestamp,
+) -> Result<Option<Standing>> {
+    standing(on, query_as(standing!("s.id = $1")).bind(session).bind(now.as_second())).await
+}
+
+async fn standing(mut on: On<'_>, row: QueryAs<Row>) -> Result<Option<Standing>> {
+    let Some(row) = row.fetch_optional(on.again()).await? else { return Ok(None) };
+    let teams = match row.person {
+        Some(person) => teams_of_person(on, person).await?,
+        None => vec![],
+    };
+    Ok(Some(Standing {
+        session: row.session,
+        subject: row.subject,
+        organization: row.organization,
+        namespace: row.namespace,
+        connection: row.connection,
+        class: row.class,
+        email: row.email,
+        display_name: row.display_name,
+        authenticated_at: seconds(row.authenticated_at)?,
+        expires_at: seconds(row.expires_at)?,
+        token_seconds: row.token_seconds.unwrap_or(TOKEN_SECONDS),
+        teams,
+    }))
 }
 
 #[cfg(test)]
@@ -337,7 +345,8 @@ mod tests {
             attributes: "{}".into(),
         };
         let members = [acme.ada];
-        let group = acme.ledger.create_group(&acme.scim, &group, &members, acme.now).await.unwrap();
+        let made = acme.ledger.create_group(&acme.scim, &group, &members, acme.now).await;
+        let (group, _) = made.unwrap();
         let selector = Selector::Id(group.to_string());
         let (team, id) = ("engineering", acme.directory);
         acme.ledger.put_team(ACME, team, id, &selector, true).await.unwrap();

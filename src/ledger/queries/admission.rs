@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     Ledger,
-    connections::note_sign_in,
+    connections::{note_sign_in, open_connection},
     domains::{proof_of, registrable},
     email_owner,
 };
@@ -43,9 +43,8 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Result<Uuid, NotAdmitted>> {
         let mut tx = self.begin().await?;
-        // nobody else writes now, so what the readers see is how it is
         let Asserted { organization, connection, .. } = asserted;
-        let Some(open) = self.open_connection_of(organization, connection).await? else {
+        let Some(open) = open_connection(&mut tx, organization, connection).await? else {
             return Ok(Err(NotAdmitted::ConnectionClosed));
         };
         let admitted = admit(&mut tx, &open, asserted, session, now).await?;

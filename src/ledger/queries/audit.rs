@@ -61,9 +61,12 @@ impl Ledger {
             query(AssertSqlSafe(delete)).bind(now.as_second()).write(&self.db.write).await?;
         }
         let before = now.checked_sub(AUDIT).unwrap_or(Timestamp::MIN);
-        // a few at a time, so that others get to write in between
-        let purge = "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < $1 ORDER BY seq LIMIT 10000)";
-        query(purge).bind(before.as_second()).write(&self.db.write).await?;
+        // The oldest few at a time, so that others get to write in between, and none of what stays
+        // is looked through.
+        let purge = "DELETE FROM audit WHERE seq IN (
+             SELECT seq FROM (SELECT seq, at FROM audit ORDER BY seq LIMIT 10000) oldest
+             WHERE at < $1)";
+        while query(purge).bind(before.as_second()).write(&self.db.write).await? > 0 {}
         Ok(())
     }
 }
@@ -91,4 +94,37 @@ fn written(organization: &str, line: &AuditLine) -> Query {
 
 fn line((at, actor, action, subject, detail, reference): Row) -> Result<AuditLine> {
     Ok(AuditLine { at: seconds(at)?, actor, action, subject, detail, reference })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::fixture::{ACME, Acme};
+
+    #[tokio::test]
+    async fn old_lines_are_forgotten_however_many_they_are_and_the_others_stay() {
+        let acme = Acme::new().await;
+        let lines = async || acme.ledger.audit_log("acme", None, u32::MAX).await.unwrap().len();
+        let stay = lines().await;
+        let old = (acme.now - AUDIT).as_second() - 1;
+        query(
+            "INSERT INTO audit (at, organization_id, actor, action, subject)
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000)
+             SELECT CAST($1 AS BIGINT), $2, 'scim:okta', 'user.create', 'x' FROM n",
+        )
+        .bind(old)
+        .bind(ACME)
+        .write(&acme.ledger.db.write)
+        .await
+        .unwrap();
+        // they come first in a ledger that has grown
+        query("UPDATE audit SET seq = -seq WHERE at = $1")
+            .bind(old)
+            .write(&acme.ledger.db.write)
+            .await
+            .unwrap();
+        assert_eq!(lines().await, stay + 25_000);
+        acme.ledger.purge_expired(acme.now).await.unwrap();
+        assert_eq!(lines().await, stay);
+    }
 }

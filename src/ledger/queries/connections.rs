@@ -11,7 +11,7 @@ use super::{
 };
 use crate::ledger::{
     Admit, Connection, Error, Matching, OpenConnection, Protocol, Result, Route, Rules, Topic,
-    db::{Tx, can_hold, query, query_as, query_scalar},
+    db::{On, Tx, can_hold, query, query_as, query_scalar},
 };
 
 #[derive(FromRow)]
@@ -244,22 +244,7 @@ impl Ledger {
         organization: &str,
         name: &str,
     ) -> Result<Option<OpenConnection>> {
-        if !can_hold(name) {
-            return Ok(None);
-        }
-        let row: Option<OpenRow> = query_as(
-            "SELECT c.organization_id, o.name AS namespace, c.name, c.issuer, c.metadata, c.class,
-                 c.admit, c.directory_id, c.match, c.email_attribute, c.name_attribute,
-                 c.idp_initiated, c.session_seconds, c.private_endpoints, c.client_id, c.client_secret, c.scopes
-             FROM connections c
-             JOIN organizations o ON o.id = c.organization_id AND o.name IS NOT NULL
-             WHERE c.organization_id = $1 AND c.name = $2 AND NOT c.withdrawn",
-        )
-        .bind(organization)
-        .bind(name)
-        .fetch_optional(&self.db.read)
-        .await?;
-        row.map(TryInto::try_into).transpose()
+        open_connection(&self.db.read, organization, name).await
     }
 
     /// Midnight UTC of the day of the last sign-in.
@@ -273,6 +258,31 @@ impl Ledger {
         .await?;
         day.flatten().map(|day| seconds(day.saturating_mul(86_400))).transpose()
     }
+}
+
+/// The connection of the organization with this id, if people may sign in by it now.
+pub(super) async fn open_connection(
+    on: impl Into<On<'_>>,
+    organization: &str,
+    name: &str,
+) -> Result<Option<OpenConnection>> {
+    if !can_hold(name) {
+        return Ok(None);
+    }
+    let row: Option<OpenRow> = query_as(
+        "SELECT c.organization_id, o.name AS namespace, c.name, c.issuer, c.metadata, c.class,
+             c.admit, c.directory_id, c.match, c.email_attribute, c.name_attribute,
+             c.idp_initiated, c.session_seconds, c.private_endpoints, c.client_id, c.client_secret,
+             c.scopes
+         FROM connections c
+         JOIN organizations o ON o.id = c.organization_id AND o.name IS NOT NULL
+         WHERE c.organization_id = $1 AND c.name = $2 AND NOT c.withdrawn",
+    )
+    .bind(organization)
+    .bind(name)
+    .fetch_optional(on)
+    .await?;
+    row.map(TryInto::try_into).transpose()
 }
 
 /// Keep the day of the last sign-in, and tell the other side of the first of a day.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::Ledger;
 use crate::ledger::{
     Error, Globs, Group, Match, Result, Selector,
-    db::{QueryAs, Tx, query, query_as, query_scalar},
+    db::{On, QueryAs, Tx, query, query_as, query_scalar},
 };
 
 impl Ledger {
@@ -118,22 +118,26 @@ impl Ledger {
     /// groups, the groups those are in, and so on. Empty for who is not active, or whose directory
     /// is deleted.
     pub async fn teams_of_person(&self, person: Uuid) -> Result<Vec<String>> {
-        let teams = query_scalar(
-            "WITH RECURSIVE mine (id) AS (
-                 SELECT group_id FROM memberships WHERE person_id = $1
-                 UNION SELECT s.group_id FROM mine JOIN subgroups s ON s.member_id = mine.id)
-             SELECT DISTINCT o.name || ':' || t.name
-             FROM people p
-             JOIN directories d ON d.id = p.directory_id AND d.deleted_at IS NULL
-             JOIN organizations o ON o.id = d.organization_id AND o.name IS NOT NULL
-             CROSS JOIN mine
-             JOIN teams t ON t.group_id = mine.id AND t.accepted
-                 AND t.organization_id = o.id AND t.directory_id = d.id
-             WHERE p.id = $1 AND p.active
-             ORDER BY 1",
-        );
-        Ok(teams.bind(person).fetch_all(&self.db.read).await?)
+        teams_of_person(&self.db.read, person).await
     }
+}
+
+pub(super) async fn teams_of_person(on: impl Into<On<'_>>, person: Uuid) -> Result<Vec<String>> {
+    let teams = query_scalar(
+        "WITH RECURSIVE mine (id) AS (
+             SELECT group_id FROM memberships WHERE person_id = $1
+             UNION SELECT s.group_id FROM mine JOIN subgroups s ON s.member_id = mine.id)
+         SELECT DISTINCT o.name || ':' || t.name
+         FROM people p
+         JOIN directories d ON d.id = p.directory_id AND d.deleted_at IS NULL
+         JOIN organizations o ON o.id = d.organization_id AND o.name IS NOT NULL
+         CROSS JOIN mine
+         JOIN teams t ON t.group_id = mine.id AND t.accepted
+             AND t.organization_id = o.id AND t.directory_id = d.id
+         WHERE p.id = $1 AND p.active
+         ORDER BY 1",
+    );
+    teams.bind(person).fetch_all(on).await
 }
 
 fn selector_text(selector: &Selector) -> String {
@@ -227,7 +231,7 @@ mod tests {
                 attributes: "{}".into(),
             };
             let made = acme.ledger.create_group(&acme.scim, &fields, &members, acme.now).await;
-            ids.push(made.unwrap().simple().to_string());
+            ids.push(made.unwrap().0.simple().to_string());
         }
         let sorted = |mut names: Vec<String>| {
             names.sort();
@@ -253,7 +257,7 @@ mod tests {
         };
         let within = [Uuid::parse_str(&ids[1]).unwrap()];
         let made = acme.ledger.create_group(&acme.scim, &fields, &within, acme.now).await;
-        ids.push(made.unwrap().simple().to_string());
+        ids.push(made.unwrap().0.simple().to_string());
         assert_eq!(heard().await, ids[2..]);
         acme.set_active(acme.grace, "grace", false).await;
         assert_eq!(sorted(heard().await), ids[1..]);

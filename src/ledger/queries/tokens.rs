@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::Ledger;
+use super::{Ledger, access::standing_of_session};
 use crate::ledger::{
     Code, Hash, Once, RefreshToken, Result, Standing,
     db::{Tx, query, query_as},
@@ -63,8 +63,7 @@ impl Ledger {
             .bind(&hash[..])
             .execute(&mut tx)
             .await?;
-        // nobody else writes now, so what the readers see is how it is
-        let standing = self.standing_of_session(session, now).await?;
+        let standing = standing_of_session((&mut tx).into(), session, now).await?;
         let outcome = match standing.filter(|_| expires_at > now.as_second()) {
             None => Once::Unknown,
             Some(standing) => {
@@ -109,8 +108,7 @@ impl Ledger {
             tx.commit().await?;
             return Ok(ended);
         }
-        // nobody else writes now, so what the readers see is how it is
-        let Some(standing) = self.standing_of_session(session, now).await? else {
+        let Some(standing) = standing_of_session((&mut tx).into(), session, now).await? else {
             return Ok(Once::Unknown);
         };
         let token = RefreshToken { session, client: client.to_owned(), scope };

@@ -156,7 +156,7 @@ mod tests {
             };
             let members = [acme.ada];
             let made = acme.ledger.create_group(&acme.scim, &fields, &members, acme.now);
-            ids.push(made.await.unwrap());
+            ids.push(made.await.unwrap().0);
         }
         let umbrella = GroupFields {
             display_name: "Umbrella".into(),
@@ -164,7 +164,7 @@ mod tests {
             attributes: "{}".into(),
         };
         let made = acme.ledger.create_group(&acme.scim, &umbrella, &ids[..1], acme.now);
-        ids.push(made.await.unwrap());
+        ids.push(made.await.unwrap().0);
         let put = async |name: &str, group: usize, accepted| {
             let selector = Selector::Id(ids[group].to_string());
             let put = acme.ledger.put_team(ACME, name, acme.directory, &selector, accepted);

@@ -178,6 +178,52 @@ async fn whoever_is_removed_leaves_even_if_the_rest_of_the_request_is_refused() 
         assert_eq!(okta.members(&group).await, std::slice::from_ref(&bob), "{rest}");
         assert_eq!(okta.get(&path).await.ok()["displayName"], "ops");
     }
+    for (body, query) in [
+        (json!({"displayName": "", "members": [{"value": bob}]}), ""),
+        (json!({"displayName": "ops", "schemas": ["y"], "members": [{"value": bob}]}), ""),
+        (json!({"displayName": "ops\0", "members": [{"value": bob}, {"value": eve}]}), ""),
+        (json!({"displayName": "ops", "members": [{"value": bob}]}), "?count=ten"),
+    ] {
+        let group = okta.group("ops", &[&ann, &bob]).await;
+        okta.put(&format!("/Groups/{group}{query}"), body.clone()).await.error(400);
+        assert_eq!(okta.members(&group).await, std::slice::from_ref(&bob), "{body}");
+        let nothing = json!({"displayName": "", "externalId": "x"});
+        okta.put(&format!("/Groups/{group}"), nothing).await.error(400);
+        assert_eq!(okta.members(&group).await, std::slice::from_ref(&bob), "nobody was named");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_request_that_empties_a_group_and_fills_it_again_takes_nobody_out() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let (ann, bob) = (okta.user("a").await, okta.user("b").await);
+    let all = json!({"op": "remove", "path": "members"});
+    for comes in [
+        json!({"op": "add", "path": "members", "value": [{"value": ann}, {}]}),
+        json!({"op": "add", "value": {"members": [{"value": ann}], "Members": []}}),
+        json!({"op": "put", "path": "members", "value": [{"value": ann}]}),
+    ] {
+        let group = okta.group("ops", &[&ann, &bob]).await;
+        okta.patch(&format!("/Groups/{group}"), json!([all, comes])).await.error(400);
+        assert_eq!(okta.members(&group).await.len(), 2, "{comes}");
+    }
+    let group = okta.group("ops", &[&ann, &bob]).await;
+    let rest = json!({"op": "replace", "path": "displayName", "value": ""});
+    okta.patch(&format!("/Groups/{group}"), json!([all, rest])).await.error(400);
+    assert!(okta.members(&group).await.is_empty(), "that nobody stays was said");
+}
+
+#[tokio::test]
+async fn a_group_is_shown_as_it_was_made() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let (ann, inner) = (okta.user("a").await, okta.group("inner", &[]).await);
+    let members = json!([{"value": ann}, {"value": inner}, {"value": ann}]);
+    let made = okta.post("/Groups", json!({"displayName": "ops", "members": members})).await;
+    let path = format!("/Groups/{}", made.body["id"].as_str().unwrap());
+    assert_eq!((made.status, &made.body), (StatusCode::CREATED, &okta.get(&path).await.body));
+    assert_eq!(made.body["members"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -89,6 +89,10 @@ async fn nonsense_operations_are_refused() {
         json!([{"op": "replace", "path": "schemas", "value": ["x"]}]),
         json!([{"op": "replace", "path": "schemas.x", "value": "x"}]),
         json!([{"op": "add", "path": "title", "value": "\0"}]),
+        // JSON in JSON
+        json!([{"op": "add", "path": r#"emails[value eq "\u0000"]"#, "value": {"type": "work"}}]),
+        json!([{"op": "replace", "path": r#"emails[type eq "\u0000"].value"#, "value": "a@acme.com"}]),
+        json!([{"op": "add", "value": {r#"emails[type eq "\u0000"].value"#: "a@acme.com"}}]),
         json!([{"op": "add", "path": "x", "value": vec![1; 1_001]}]),
         Value::Array(vec![add; 1_001]),
     ] {

@@ -94,7 +94,7 @@ impl Condition {
 
     /// Whether at most one fulfils it, whatever the directory holds: what is looked for so may be
     /// read where everybody reads.
-    pub(super) fn names_one(&self) -> bool {
+    pub fn names_one(&self) -> bool {
         match self {
             Self::All(all) => all.iter().any(Self::names_one),
             Self::IsId(Field::Id, _)

@@ -105,15 +105,15 @@ const GROUPS: &str = "SELECT g.id, g.attributes, g.version, g.created_at, g.upda
      FROM directory_groups g WHERE g.directory_id = ";
 
 impl Ledger {
-    /// Add a group with these members to the directory. Whoever isn't of the directory is left out:
-    /// see [`Ledger::strangers`].
+    /// Add a group with these members to the directory; its id, and who is in it. Whoever isn't of
+    /// the directory is left out: see [`Ledger::strangers`].
     pub async fn create_group(
         &self,
         access: &Access,
         fields: &GroupFields,
         members: impl IntoIterator<Item = &Uuid>,
         now: Timestamp,
-    ) -> Result<Uuid, Refused> {
+    ) -> Result<(Uuid, MembersOfGroup), Refused> {
         let (id, fields) = (Uuid::now_v7(), fields.clone());
         let members = Members { add: members.into_iter().copied().collect(), ..Members::default() };
         self.writer
@@ -123,7 +123,7 @@ impl Ledger {
                     let moved = change_members(tx, access, id, &members).await?;
                     let detail = format!("{}{}", fields.display_name, moved.tell(&members));
                     finish(tx, access, "group.create", id, &detail, now).await?;
-                    Ok((id, true))
+                    Ok(((id, members_of(tx, id).await?), true))
                 }
                 .boxed()
             })
@@ -641,7 +641,7 @@ mod tests {
             };
             people.push(ledger.create_person(&access, &person, NOW).await.unwrap());
         }
-        let group = ledger.create_group(&access, &fields("all"), &[], NOW).await.unwrap();
+        let (group, _) = ledger.create_group(&access, &fields("all"), &[], NOW).await.unwrap();
         let add = async |ledger: &Ledger, people: &[Uuid]| {
             for (number, person) in people.iter().enumerate() {
                 let members = Members { add: BTreeSet::from([*person]), ..Members::default() };
@@ -686,7 +686,7 @@ mod tests {
     async fn a_page_of_groups_with_members_ends_where_there_is_no_more_room() {
         let (_place, ledger, access) = directory().await;
         for name in ["a", "b", "c"] {
-            let inner = ledger.create_group(&access, &fields(name), &[], NOW).await.unwrap();
+            let (inner, _) = ledger.create_group(&access, &fields(name), &[], NOW).await.unwrap();
             let outer = fields(&format!("{name}{name}"));
             ledger.create_group(&access, &outer, &[inner], NOW).await.unwrap();
         }

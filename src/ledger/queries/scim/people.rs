@@ -37,7 +37,7 @@ pub struct StoredPerson {
     pub version: i64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
-    /// In the order of their names.
+    /// In the order of their names; the 1,000 oldest of them, so that nobody is too costly to show.
     pub groups: Vec<GroupOfPerson>,
 }
 
@@ -75,7 +75,8 @@ impl TryFrom<Row> for StoredPerson {
     }
 }
 
-/// SQL: people, with their groups as JSON; in SQLite's words, and PostgreSQL's.
+/// SQL: people, with their groups as JSON, the oldest of them where they are in very many; in
+/// SQLite's words, and PostgreSQL's.
 macro_rules! select {
     (sqlite $rest:literal) => {
         concat!(
@@ -83,8 +84,9 @@ macro_rules! select {
                  (SELECT json_group_array(json_object(
                       'id', lower(hex(g.id)), 'display_name', g.display_name)
                       ORDER BY g.display_name, g.id)
-                  FROM memberships m JOIN directory_groups g ON g.id = m.group_id
-                  WHERE m.person_id = p.id) AS groups
+                  FROM (SELECT group_id FROM memberships WHERE person_id = p.id
+                      ORDER BY group_id LIMIT 1000) m
+                  JOIN directory_groups g ON g.id = m.group_id) AS groups
              FROM people p WHERE ",
             $rest
         )
@@ -95,8 +97,9 @@ macro_rules! select {
                  (SELECT coalesce(json_agg(json_build_object(
                       'id', g.id, 'display_name', g.display_name)
                       ORDER BY g.display_name, g.id)::text, '[]')
-                  FROM memberships m JOIN directory_groups g ON g.id = m.group_id
-                  WHERE m.person_id = p.id) AS groups
+                  FROM (SELECT group_id FROM memberships WHERE person_id = p.id
+                      ORDER BY group_id LIMIT 1000) m
+                  JOIN directory_groups g ON g.id = m.group_id) AS groups
              FROM people p WHERE ",
             $rest
         )
