@@ -208,11 +208,10 @@ pub fn keep_relevant(mut message: Message, question: &Query) -> Result<Message, 
     let (name, kind) = (question.name(), question.query_type());
     message.answers.retain(|record| {
         let of = signed_type(&record.data);
-        let wanted = match of {
-            RecordType::DNAME => record.name.zone_of(name) && record.name != *name,
-            of => record.name == *name && (of == kind || of == RecordType::CNAME),
-        };
-        record.dns_class == DNSClass::IN && wanted
+        let asked_for = [of, record.record_type()].contains(&kind);
+        let own = record.name == *name && (asked_for || of == RecordType::CNAME);
+        let above = record.name != *name && record.name.zone_of(name);
+        record.dns_class == DNSClass::IN && (own || above && of == RecordType::DNAME)
     });
     // A server goes on to where an alias leads, and may end by denying that. Of the alias itself only
     // a wildcard's needs a denial, that nothing else has its name.
