@@ -208,12 +208,19 @@ pub fn keep_relevant(mut message: Message, question: &Query) -> Result<Message, 
     let (name, kind) = (question.name(), question.query_type());
     message.answers.retain(|record| {
         let of = signed_type(&record.data);
-        let wanted = match of {
-            RecordType::DNAME => record.name.zone_of(name) && record.name != *name,
-            of => record.name == *name && (of == kind || of == RecordType::CNAME),
-        };
-        record.dns_class == DNSClass::IN && wanted
+        let asked_for = [of, record.record_type()].contains(&kind);
+        let own = record.name == *name && (asked_for || of == RecordType::CNAME);
+        let above = record.name != *name && record.name.zone_of(name);
+        record.dns_class == DNSClass::IN && (own || above && of == RecordType::DNAME)
     });
+    // A server goes on to where an alias leads, and may end by denying that. Of the alias itself only
+    // a wildcard's needs a denial, that nothing else has its name.
+    if message.answers.iter().any(|record| record.record_type() == RecordType::CNAME) {
+        message.metadata.response_code = ResponseCode::NoError;
+        if !message.answers.iter().any(is_expanded) {
+            message.authorities.clear();
+        }
+    }
     // A denial by another zone is none, whether that zone is signed or not. hickory believes
     // either, and its search for the name that encloses the one in question counts on never being
     // shown one.
@@ -251,6 +258,16 @@ pub(super) fn signed_type(data: &RData) -> RecordType {
     match data {
         RData::DNSSEC(DNSSECRData::RRSIG(signature)) => signature.input().type_covered,
         data => data.record_type(),
+    }
+}
+
+/// Whether it is the signature of a wildcard's records, which other names have then (RFC 4035, 5.3.4).
+fn is_expanded(record: &Record) -> bool {
+    match &record.data {
+        RData::DNSSEC(DNSSECRData::RRSIG(signature)) => {
+            signature.input().num_labels < record.name.num_labels()
+        }
+        _ => false,
     }
 }
 

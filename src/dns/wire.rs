@@ -157,3 +157,35 @@ fn failure(error: &NetError) -> Failure {
         _ => Failure::Malformed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hickory_net::proto::rr::{Name, RecordType};
+    use rollcall_kit::dns::Dns;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_server_is_asked_only_so_much_and_others_meanwhile() {
+        let servers = Dns::start_many(2).unwrap();
+        let wire = Wire { per_server: Pace::new(1, 1), ..Wire::new(false, None) };
+        let (trip, root) = (Trip::new(true), Name::root());
+        let question = Query::query(root.clone(), RecordType::TXT);
+        let ask = async |server: &Dns| {
+            let server = Server::given(server.address());
+            wire.ask(&trip, &server, &question, Role::ServerOf(&root)).await
+        };
+        let begun = Instant::now();
+        ask(&servers[0]).await.unwrap();
+        let mut again = Box::pin(ask(&servers[0]));
+        tokio::select! {
+            biased;
+            _ = &mut again => panic!("it doesn't wait"),
+            said = ask(&servers[1]) => said.unwrap(),
+        };
+        assert_eq!(servers[0].queries(), 1);
+        again.await.unwrap();
+        assert_eq!(servers[0].queries(), 2);
+        assert!(begun.elapsed() >= Duration::from_secs(1), "after {:?}", begun.elapsed());
+    }
+}

@@ -37,7 +37,7 @@ fn is_past(claim: &Claim, now: Timestamp) -> bool {
 pub fn judge(claim: &Claim, answer: Answer, seeking: bool, now: Timestamp) -> Option<Proof> {
     let proved = claim.proved_at.is_some();
     match answer {
-        Answer::Match => (seeking || claim.owns).then_some(Proof::Seen),
+        Answer::Match if seeking || claim.owns => Some(Proof::Seen),
         absent if absent.is_definite_absence() && proved => {
             // looks in quick succession are one absence
             if claim.missed_at.is_some_and(|missed| missed + MISSED > now) {

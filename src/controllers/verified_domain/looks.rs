@@ -82,7 +82,8 @@ struct State {
 
 #[derive(Default)]
 struct Known {
-    look: Option<Look>,
+    /// On the heap: of most there is none, and there are as many as claims.
+    look: Option<Box<Look>>,
     last: Option<Last>,
     /// Whether a look was asked for that couldn't be begun yet.
     asked: bool,
@@ -121,7 +122,7 @@ impl Looks {
             let known = state.subjects.entry(subject.clone()).or_default();
             known.asked = false;
             let (value, begun) = (value.to_owned(), Instant::now());
-            known.look = Some(Look { number, begun, value, found: None });
+            known.look = Some(Box::new(Look { number, begun, value, found: None }));
             Turn { looks: self.0.clone(), subject: subject.clone(), number }
         };
         let stop = self.0.stop.clone();
@@ -152,8 +153,10 @@ impl Looks {
         let look = state.subjects.get(subject).and_then(|known| known.look.as_ref());
         match look.filter(|look| look.value == value) {
             None => Standing::Idle,
-            Some(Look { found: None, begun, .. }) => Standing::UnderWay(begun.elapsed()),
-            Some(Look { found: Some(found), .. }) => Standing::Found(found.clone()),
+            Some(look) => match &look.found {
+                None => Standing::UnderWay(look.begun.elapsed()),
+                Some(found) => Standing::Found(found.clone()),
+            },
         }
     }
 

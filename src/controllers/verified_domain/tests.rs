@@ -137,6 +137,8 @@ fn where_no_proof_is_sought_a_standing_one_ages_and_none_is_made() {
     assert_eq!(judge(&owned(), Answer::NoData, false, now), Some(Proof::Missing));
     let rival = Claim { owns: false, ..owned() };
     assert_eq!(judge(&rival, Answer::Match, false, now), None);
+    let expired = Some(Proof::Lost(Loss::ProofExpired));
+    assert_eq!(judge(&rival, Answer::Match, false, at(10 + 30 * DAY)), expired);
     assert_eq!(judge(&claim(), Answer::Match, false, now), None);
 }
 

@@ -120,7 +120,7 @@ async fn a_zones_servers_are_asked_so_much_and_a_crowd_of_looks_delays_no_other_
     let begun = Instant::now();
     let crowd = join_all((0..8).map(async |member| {
         let mut looks = 0;
-        while servers[1].queries() < 300 {
+        while servers[1].queries() < 350 {
             looks += 1;
             examine(&format!("x{member}-{looks}.acme.example")).await;
         }
@@ -132,7 +132,7 @@ async fn a_zones_servers_are_asked_so_much_and_a_crowd_of_looks_delays_no_other_
         }
         let beside = examine("other.example").await;
         assert_eq!(beside.answer, Answer::Match);
-        assert!(servers[1].queries() < 300, "it waited for the crowd");
+        assert!(servers[1].queries() < 350, "it waited for the crowd");
         // who looks for something in the crowded zone has its turn among them
         let among = examine("acme.example").await;
         assert_eq!(among.answer, Answer::Match, "{among:?}");
@@ -140,7 +140,7 @@ async fn a_zones_servers_are_asked_so_much_and_a_crowd_of_looks_delays_no_other_
     tokio::join!(crowd, others);
     // 200 at once, then 50 a second; a question that is lost is repeated without a turn
     let took = begun.elapsed();
-    assert!(took >= Duration::from_millis(1500), "300 questions within {took:?}");
+    assert!(took >= Duration::from_millis(2500), "350 questions within {took:?}");
 }
 
 #[tokio::test]

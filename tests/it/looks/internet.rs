@@ -18,6 +18,7 @@ async fn a_really_signed_internet_is_walked_and_validated() -> anyhow::Result<()
         "{challenge}_rollcall-challenge.other TXT \"something else\"\n\
          _rollcall-challenge.empty CAA 0 issue \";\"\n\
          _rollcall-challenge.alias CNAME proof.plain.example.\n\
+         _rollcall-challenge.dangling CNAME nothing.acme.example.\n\
          _rollcall-challenge.astray CNAME proof.late.example.\n\
          *.wild TXT \"{VALUE}\"\n*.named TXT \"{VALUE}\"\n\
          _rollcall-challenge.named TXT \"{VALUE}\"\n\
@@ -53,6 +54,7 @@ async fn a_really_signed_internet_is_walked_and_validated() -> anyhow::Result<()
         ("alias.acme.example", Answer::Match),
         ("wild.acme.example", Answer::Wildcard),
         ("named.acme.example", Answer::Wildcard),
+        ("dangling.acme.example", Answer::NxDomain),
         ("branched.acme.example", Answer::Match),
         ("lost.acme.example", Answer::NxDomain),
         // whatever is beside the challenge name has moved, too

@@ -86,6 +86,8 @@ pub async fn measure(program: &Path, size: usize, table: &mut Table) -> anyhow::
     let (now, most) = machine::memory(setting.controller())?;
     table.row("controller, resident memory", now, "MiB", Aim::AtMost(64.0));
     table.row("controller, resident memory at its peak", most, "MiB", Aim::AtMost(64.0));
+    let program = machine::program_memory(setting.controller())?;
+    table.row("of that the program itself", program, "MiB", Aim::None);
 
     renewals(&setting, &api, size, table).await?;
 

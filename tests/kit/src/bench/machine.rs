@@ -37,6 +37,15 @@ pub fn memory(process: u32) -> anyhow::Result<(f64, f64)> {
     Ok((field(&status, "VmRSS:")?, field(&status, "VmHWM:")?))
 }
 
+/// How much of that is a process's program, in MiB: pages of files, which the kernel drops if memory is
+/// short.
+///
+/// # Errors
+/// If it has ended.
+pub fn program_memory(process: u32) -> anyhow::Result<f64> {
+    field(&format!("/proc/{process}/status"), "RssFile:")
+}
+
 /// The processor time that a process has used, in seconds.
 ///
 /// # Errors
