@@ -20,24 +20,35 @@ use super::chain;
 
 /// The Lease's name, in the operator's namespace. The chart makes it.
 const NAME: &str = "rollcall-controller";
-/// For how long it is another's since it was last seen to change.
-const DURATION: Duration = Duration::from_secs(15);
-/// For how long it is ours since the start of the last renewal that succeeded: shorter by what may
-/// be under way when it ends.
-const OURS: Duration = Duration::from_secs(10);
-/// How often it is renewed.
-const RENEW: Duration = Duration::from_secs(2);
-/// How often whoever stands by looks at it, and a renewal that failed is tried again.
-const LOOK: Duration = Duration::from_secs(1);
-/// How long the API server may take for an answer.
-const ANSWER: Duration = Duration::from_secs(5);
+const PERIODS: Periods = Periods {
+    theirs: Duration::from_secs(15),
+    ours: Duration::from_secs(10),
+    renew: Duration::from_secs(2),
+    look: Duration::from_secs(1),
+    answer: Duration::from_secs(5),
+};
+
+#[derive(Clone, Copy)]
+struct Periods {
+    /// For how long it is another's since it was last seen to change.
+    theirs: Duration,
+    /// For how long it is ours since the start of the last renewal that succeeded: shorter by what
+    /// may be under way when it ends.
+    ours: Duration,
+    /// How often it is renewed.
+    renew: Duration,
+    /// How often whoever stands by looks at it, and a renewal that failed is tried again.
+    look: Duration,
+    /// How long the API server may take for an answer.
+    answer: Duration,
+}
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("kubernetes: {0}")]
     Kube(#[from] kube::Error),
-    #[error("no answer within {} s", ANSWER.as_secs())]
-    Silent,
+    #[error("no answer within {} s", .0.as_secs())]
+    Silent(Duration),
 }
 
 type Result<T> = std::result::Result<T, Error>;
@@ -47,6 +58,7 @@ pub struct Lease {
     api: Api<v1::Lease>,
     /// Never used before: who restarts doesn't take what it held for its own.
     me: String,
+    periods: Periods,
 }
 
 /// The Lease, while it is ours.
@@ -64,7 +76,8 @@ struct Seen {
 impl Lease {
     /// For the process called `name`, such as its pod.
     pub fn new(client: Client, namespace: &str, name: &str) -> Self {
-        Self { api: Api::namespaced(client, namespace), me: format!("{name}_{}", Uuid::new_v4()) }
+        let me = format!("{name}_{}", Uuid::new_v4());
+        Self { api: Api::namespaced(client, namespace), me, periods: PERIODS }
     }
 
     /// Do `work` while the Lease is ours, until `stop`, or until the work ends by itself. Whenever
@@ -93,7 +106,9 @@ impl Lease {
                     warn!(lease = NAME, "lost the lease: the controllers stopped, and this one stands by");
                 }
                 ended = work() => {
-                    self.give_up(held).await;
+                    if let Err(error) = self.give_up().await {
+                        warn!(error = %chain(&error), lease = NAME, "lease not given up: others wait");
+                    }
                     return ended;
                 }
             }
@@ -109,21 +124,21 @@ impl Lease {
                 Ok(None) => {}
                 Err(error) => warn!(error = %chain(&error), lease = NAME, "lease not read"),
             }
-            sleep(LOOK).await;
+            sleep(self.periods.look).await;
         }
     }
 
     async fn try_acquire(&self, seen: &mut Option<Seen>) -> Result<Option<Held>> {
         let mut lease = self.get().await?;
         // one that still says it is ours was taken by nobody since we lost it
-        if holder(&lease) != Some(&self.me) && !is_free(&lease, seen, Instant::now()) {
+        if holder(&lease) != Some(&self.me) && !self.is_free(&lease, seen, Instant::now()) {
             return Ok(None);
         }
         let now = MicroTime(Timestamp::now());
         let spec = lease.spec.get_or_insert_default();
         spec.holder_identity = Some(self.me.clone());
         spec.acquire_time = Some(now);
-        spec.lease_duration_seconds = i32::try_from(DURATION.as_secs()).ok();
+        spec.lease_duration_seconds = i32::try_from(self.periods.theirs.as_secs()).ok();
         spec.lease_transitions = Some(spec.lease_transitions.unwrap_or(0).saturating_add(1));
         self.put(lease).await
     }
@@ -132,7 +147,7 @@ impl Lease {
     async fn keep(&self, held: &mut Held) {
         loop {
             // cut off in the middle, it may have been renewed: we give it up all the same
-            let renewed = timeout_at(held.renewed + OURS, self.renew(held)).await;
+            let renewed = timeout_at(held.renewed + self.periods.ours, self.renew(held)).await;
             match renewed {
                 Ok(Some(again)) => *held = again,
                 Ok(None) | Err(_) => return,
@@ -142,7 +157,7 @@ impl Lease {
 
     /// Renew the Lease when it is time, however often that takes. `None`: it is another's.
     async fn renew(&self, held: &Held) -> Option<Held> {
-        sleep(RENEW).await;
+        sleep(self.periods.renew).await;
         let mut lease = held.lease.clone();
         loop {
             let error = match self.put(lease.clone()).await {
@@ -159,56 +174,61 @@ impl Lease {
                 Err(error) => error,
             };
             warn!(error = %chain(&error), lease = NAME, "lease not renewed");
-            sleep(LOOK).await;
+            sleep(self.periods.look).await;
         }
     }
 
-    /// Let others take it at once. Where that fails, they wait.
-    async fn give_up(&self, held: Held) {
-        let mut lease = held.lease;
-        lease.spec.get_or_insert_default().holder_identity = None;
-        if let Err(error) = self.put(lease).await {
-            warn!(error = %chain(&error), lease = NAME, "lease not given up: others wait until it runs out");
+    /// Let others take it at once.
+    async fn give_up(&self) -> Result<()> {
+        // as it is now: a renewal may have been broken off after it was done
+        let mut lease = self.get().await?;
+        if holder(&lease) == Some(&self.me) {
+            lease.spec.get_or_insert_default().holder_identity = None;
+            self.put(lease).await?;
         }
+        Ok(())
     }
 
     async fn get(&self) -> Result<v1::Lease> {
-        Ok(answered(self.api.get(NAME)).await?)
+        self.answered(self.api.get(NAME)).await
     }
 
     /// Put `lease` in the place of the version it was made of. `None`: that isn't there any more.
     async fn put(&self, mut lease: v1::Lease) -> Result<Option<Held>> {
         let renewed = Instant::now();
         lease.spec.get_or_insert_default().renew_time = Some(MicroTime(Timestamp::now()));
-        match answered(self.api.replace(NAME, &PostParams::default(), &lease)).await {
+        match self.answered(self.api.replace(NAME, &PostParams::default(), &lease)).await {
             Ok(lease) => Ok(Some(Held { lease, renewed })),
             Err(Error::Kube(kube::Error::Api(error))) if error.is_conflict() => Ok(None),
             Err(error) => Err(error),
         }
     }
-}
 
-async fn answered<T>(question: impl Future<Output = kube::Result<T>>) -> Result<T> {
-    Ok(timeout(ANSWER, question).await.map_err(|_| Error::Silent)??)
+    async fn answered<T>(&self, question: impl Future<Output = kube::Result<T>>) -> Result<T> {
+        let patience = self.periods.answer;
+        Ok(timeout(patience, question).await.map_err(|_| Error::Silent(patience))??)
+    }
+
+    /// Whether nobody holds the Lease, or whoever does hasn't renewed it in time.
+    fn is_free(&self, lease: &v1::Lease, seen: &mut Option<Seen>, now: Instant) -> bool {
+        if holder(lease).is_none() {
+            return true;
+        }
+        let version = lease.resource_version();
+        match seen {
+            Some(seen) if seen.version == version => {
+                now.duration_since(seen.since) > self.periods.theirs
+            }
+            _ => {
+                *seen = Some(Seen { version, since: now });
+                false
+            }
+        }
+    }
 }
 
 fn holder(lease: &v1::Lease) -> Option<&String> {
     lease.spec.as_ref()?.holder_identity.as_ref().filter(|holder| !holder.is_empty())
-}
-
-/// Whether nobody holds the Lease, or whoever does hasn't renewed it in time.
-fn is_free(lease: &v1::Lease, seen: &mut Option<Seen>, now: Instant) -> bool {
-    if holder(lease).is_none() {
-        return true;
-    }
-    let version = lease.resource_version();
-    match seen {
-        Some(seen) if seen.version == version => now.duration_since(seen.since) > DURATION,
-        _ => {
-            *seen = Some(Seen { version, since: now });
-            false
-        }
-    }
 }
 
 #[cfg(test)]
@@ -228,6 +248,16 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+
+    /// Short, but not for a busy machine.
+    const QUICK: Periods = Periods {
+        theirs: Duration::from_secs(6),
+        ours: Duration::from_secs(3),
+        renew: Duration::from_millis(200),
+        look: Duration::from_millis(100),
+        answer: Duration::from_secs(1),
+    };
+    const WHILE: Duration = Duration::from_secs(1);
 
     /// The Lease on an API server.
     #[derive(Clone)]
@@ -281,7 +311,8 @@ mod tests {
                     Ok::<_, Infallible>(Response::builder().status(code).body(body).unwrap())
                 }
             });
-            Lease::new(Client::new(service, "rollcall"), "rollcall", "pod")
+            let client = Client::new(service, "rollcall");
+            Lease { periods: QUICK, ..Lease::new(client, "rollcall", "pod") }
         }
     }
 
@@ -289,9 +320,7 @@ mod tests {
         CancellationToken::new()
     }
 
-    const MINUTE: Duration = Duration::from_secs(60);
-
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_holder_that_is_cut_off_stops_before_another_begins() {
         let (server, cut) = (Server::new(), never());
         let (one, other) = (server.client(&cut), server.client(&never()));
@@ -306,16 +335,16 @@ mod tests {
             start.elapsed()
         };
         let cutting = async {
-            sleep(MINUTE).await;
+            sleep(WHILE).await;
             cut.cancel();
         };
         let (lost, taken, ()) = tokio::join!(lost, taken, cutting);
-        assert!(lost > MINUTE && lost <= MINUTE + OURS, "{lost:?}");
-        let margin = DURATION - OURS - LOOK;
-        assert!(taken > lost + margin && taken < MINUTE + DURATION + 2 * LOOK, "{taken:?}");
+        assert!(lost > WHILE, "it was renewed until then: {lost:?}");
+        let margin = QUICK.theirs - QUICK.ours - QUICK.answer;
+        assert!(taken > lost + margin, "lost after {lost:?}, taken after {taken:?}");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_is_given_up_at_a_stop_is_taken_within_a_second() {
         let server = Server::new();
         let (one, other) = (server.client(&never()), server.client(&never()));
@@ -325,23 +354,25 @@ mod tests {
             Ok::<_, Infallible>(())
         };
         let stopping = async {
-            sleep(MINUTE).await;
+            sleep(WHILE).await;
             stop.cancel();
         };
         let start = Instant::now();
         let (ended, (), _held) = tokio::join!(one.hold(&stop, work), stopping, other.acquire());
         ended.unwrap();
-        assert!(start.elapsed() <= MINUTE + LOOK, "{:?}", start.elapsed());
+        assert!(start.elapsed() < QUICK.theirs, "{:?}", start.elapsed());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn of_several_who_wait_for_one_that_died_exactly_one_takes_over() {
         let server = Server::new();
         drop(server.client(&never()).acquire().await);
         let waiting = async || {
             let lease = server.client(&never());
-            let Ok(mut held) = timeout(MINUTE, lease.acquire()).await else { return false };
-            timeout(MINUTE, lease.keep(&mut held)).await.expect_err("lost again");
+            let Ok(mut held) = timeout(QUICK.theirs * 2, lease.acquire()).await else {
+                return false;
+            };
+            timeout(QUICK.theirs, lease.keep(&mut held)).await.expect_err("lost again");
             true
         };
         let (a, b, c) = tokio::join!(waiting(), waiting(), waiting());
@@ -349,7 +380,7 @@ mod tests {
         assert_eq!(server.transitions(), 2);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn work_is_dropped_where_it_is_when_the_lease_is_lost_and_begun_anew_when_it_is_back() {
         struct Working<'a>(&'a AtomicU32);
         impl Drop for Working<'_> {
@@ -367,12 +398,12 @@ mod tests {
         let stop = never();
         let counts = || (begun.load(Ordering::Relaxed), dropped.load(Ordering::Relaxed));
         let watching = async {
-            sleep(MINUTE).await;
+            sleep(WHILE).await;
             assert_eq!(counts(), (1, 0));
             server.taken_by("somebody");
-            sleep(RENEW * 2).await;
+            sleep(QUICK.renew + QUICK.ours).await;
             assert_eq!(counts(), (1, 1));
-            sleep(MINUTE).await;
+            sleep(QUICK.theirs * 2).await;
             assert_eq!(counts(), (2, 1));
         };
         tokio::select! {
