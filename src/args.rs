@@ -89,9 +89,13 @@ pub struct Common {
 
 #[derive(Args)]
 pub struct Controller {
-    /// The operator's own namespace, where its installation key is.
+    /// The operator's own namespace, where its installation key is, and its Lease where the ledger is
+    /// on PostgreSQL.
     #[arg(long, env = "POD_NAMESPACE", default_value = "rollcall")]
     pub namespace: String,
+    /// By which name this controller holds the Lease, for whoever looks at that.
+    #[arg(long, env = "POD_NAME", default_value = "rollcall")]
+    pub name: String,
     #[command(flatten)]
     pub dns: Dns,
 }

@@ -121,14 +121,23 @@ async fn control(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let client = kube::Client::try_default().await.context("no Kubernetes to talk to")?;
+    let lease = controllers::Lease::new(client.clone(), &args.namespace, &args.name);
     let settings = controllers::Settings {
         public_url: common.public_url.as_str().trim_end_matches('/').to_owned(),
         namespace: args.namespace,
         dns: args.dns.settings(),
         key: key.clone(),
     };
-    controllers::run(client, ledger.clone(), settings, metrics.clone(), ready, stop.clone())
-        .await?;
+    let run = || {
+        let (client, ledger, settings) = (client.clone(), ledger.clone(), settings.clone());
+        controllers::run(client, ledger, settings, metrics.clone(), ready, stop.clone())
+    };
+    if ledger.is_shared() {
+        ready.set(); // who stands by is ready, or a roll-out would wait for it
+        lease.hold(stop, run).await?;
+    } else {
+        run().await?;
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -62,7 +62,7 @@ struct State {
 type DomainsByState = dyn Fn() -> BTreeMap<String, i64> + Send + Sync;
 
 #[derive(Clone, Default)]
-struct Domains(Arc<OnceLock<Box<DomainsByState>>>);
+struct Domains(Arc<Mutex<Option<Box<DomainsByState>>>>);
 
 impl fmt::Debug for Domains {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,7 +72,8 @@ impl fmt::Debug for Domains {
 
 impl Collector for Domains {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(count) = self.0.get() else { return Ok(()) };
+        let counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(count) = counted.as_ref() else { return Ok(()) };
         let gauge = ConstGauge::new(0_i64);
         let mut family = encoder.encode_descriptor(
             "domains",
@@ -170,12 +171,13 @@ impl Metrics {
         self.0.request_seconds.get_or_create(&route).observe(took.as_secs_f64());
     }
 
-    /// Say how many domains there are in each state, at each scrape. The first to say so counts.
+    /// Say how many domains there are in each state, at each scrape. The last to say so counts.
     pub fn count_domains_by(
         &self,
         count: impl Fn() -> BTreeMap<String, i64> + Send + Sync + 'static,
     ) {
-        self.0.domains.0.get_or_init(|| Box::new(count));
+        let mut counted = self.0.domains.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counted = Some(Box::new(count));
     }
 
     /// The text that Prometheus scrapes (OpenMetrics 1.0).

@@ -229,14 +229,15 @@ async fn judge(
     now: Timestamp,
     ctx: &Context,
 ) -> Result<Judgement> {
-    if plan.remove.is_empty() {
-        return Ok(Judgement::default());
-    }
+    let remove = plan.remove.iter().map(uid).collect();
+    let mut before = ctx.ledger.removals(directory).await?;
+    let undone = removals::take_undone(&mut before, &plan.standing, &remove);
+    ctx.ledger.forget_removals(directory, &undone).await?;
     let judgement = removals::judge(
         directory,
-        &plan.remove.iter().map(uid).collect(),
-        plan.standing,
-        &ctx.ledger.removals(directory).await?,
+        &remove,
+        plan.standing.len(),
+        &before,
         sync.spec.removal.as_ref().into(),
         sync.annotations().get(meta::APPROVE_REMOVAL).map(String::as_str),
         now,

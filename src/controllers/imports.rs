@@ -29,8 +29,8 @@ pub struct Plan {
     pub step_back: Vec<Arc<DirectoryTeam>>,
     /// Their group is gone, or isn't imported any more: to be removed within the limits.
     pub remove: Vec<Arc<DirectoryTeam>>,
-    /// How many imported teams there are, those included that are to be removed.
-    pub standing: usize,
+    /// The UIDs of all imported teams there are, those included that are to be removed.
+    pub standing: BTreeSet<String>,
 }
 
 /// The difference between the teams that the import of `sync` asks for and those that there are.
@@ -59,7 +59,7 @@ pub fn plan(
             _ => plan.step_back.push(team.clone()),
         }
     }
-    plan.standing = current.len();
+    plan.standing = current.values().filter_map(|team| team.uid()).collect();
     let (import, let_in) = (import_globs(sync), let_in(sync));
     let there: BTreeSet<_> = groups.iter().map(|group| group.id).collect();
     let mut orphans: BTreeMap<String, Uuid> = current
@@ -257,7 +257,11 @@ mod tests {
 
     /// The teams that are made of these groups.
     fn made(groups: &[Group]) -> Vec<Arc<DirectoryTeam>> {
-        run(groups, &[]).create.into_iter().map(Arc::new).collect()
+        let with_uid = |mut team: DirectoryTeam| {
+            team.metadata.uid = Some(team.name_any());
+            Arc::new(team)
+        };
+        run(groups, &[]).create.into_iter().map(with_uid).collect()
     }
 
     #[test]
@@ -291,7 +295,7 @@ mod tests {
     fn a_group_that_goes_or_matches_no_more_takes_its_team_along() {
         let first = made(&[group(1, "Team A")]);
         let gone = run(&[], &first);
-        assert_eq!((removed(&gone), gone.standing), (vec!["team-a".to_owned()], 1));
+        assert_eq!((removed(&gone), gone.standing.len()), (vec!["team-a".to_owned()], 1));
         assert_eq!(removed(&run(&[group(1, "secret Team A")], &first)), ["team-a"]);
     }
 

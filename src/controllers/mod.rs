@@ -14,6 +14,7 @@ mod identity_class;
 mod idp_metadata;
 mod imports;
 mod installation;
+mod lease;
 mod nudges;
 mod removals;
 mod role_bindings;
@@ -28,6 +29,8 @@ mod tenancy;
 #[cfg(test)]
 mod tests;
 mod verified_domain;
+
+pub use lease::Lease;
 
 use std::{
     fmt::Debug,

@@ -91,6 +91,18 @@ pub fn judge(
     }
 }
 
+/// Take out of the removals `before` those that didn't happen: whose teams are among the `standing`
+/// and not to be removed any more. Else they would be let go later, whatever the limits say then.
+pub fn take_undone(
+    before: &mut Vec<Removal>,
+    standing: &BTreeSet<String>,
+    remove: &BTreeSet<String>,
+) -> Vec<String> {
+    let is_undone =
+        |removal: &mut Removal| standing.contains(&removal.team) && !remove.contains(&removal.team);
+    before.extract_if(.., is_undone).map(|removal| removal.team).collect()
+}
+
 /// What names exactly this set of teams of this directory.
 fn id(directory: Uuid, teams: &BTreeSet<String>) -> String {
     let mut hash = digest::Context::new(&digest::SHA256);
@@ -154,6 +166,20 @@ mod tests {
         let before: Vec<_> = teams(0..30).iter().map(removal).collect();
         let go_on = judge(Uuid::nil(), &teams(0..31), 100, &before, defaults(), None, at(9_001));
         assert_eq!((go_on.go.len(), go_on.note), (31, vec!["u030".to_owned()]));
+    }
+
+    #[test]
+    fn who_was_let_go_and_stayed_after_all_is_let_go_no_second_time() {
+        let removal = |team: &String| Removal { team: team.clone(), at: at(9_000), approved: true };
+        let mut before: Vec<_> = teams(0..30).iter().map(removal).collect();
+        // ten went, and of the others fifteen are wanted again
+        let (standing, remove) = (teams(10..100), teams(25..30));
+        let undone = take_undone(&mut before, &standing, &remove);
+        assert_eq!(undone, teams(10..25).into_iter().collect::<Vec<_>>());
+        let ask = |remove| judge(Uuid::nil(), &remove, 90, &before, defaults(), None, at(9_001));
+        assert_eq!(ask(remove).go, teams(25..30));
+        let later = ask(teams(10..40));
+        assert_eq!((later.go, later.waits.unwrap().1.len()), (teams(25..30), 25));
     }
 
     #[test]

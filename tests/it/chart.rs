@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
 
 /// Sets of values that people may well have.
-const VALUES: [(&str, &str); 4] = [
+const VALUES: [(&str, &str); 5] = [
     ("defaults", "publicURL: https://login.platform.example"),
     (
         "tls",
@@ -30,6 +30,10 @@ const VALUES: [(&str, &str); 4] = [
         "no-roles",
         "{publicURL: 'https://login.platform.example/', grantableClusterRoles: [],
           defaultClass: {grantableClusterRoles: [], domains: {allow: []}}, persistence: {enabled: false}}",
+    ),
+    (
+        "several",
+        "{publicURL: 'https://login.platform.example', replicas: 3, postgresql: {secretName: ledger}}",
     ),
     (
         "everything",
@@ -57,7 +61,9 @@ image:
   digest: sha256:0000000000000000000000000000000000000000000000000000000000000000
   pullPolicy: Always
 imagePullSecrets: [{name: images}]
-persistence: {storageClassName: fast, size: 10Gi, keep: false}
+replicas: 2
+postgresql: {secretName: database, secretKey: uri, port: 6432}
+persistence: {enabled: false, storageClassName: fast, size: 10Gi, keep: false}
 controller:
   dns: {mode: recursive, servers: ['10.0.0.53:8853', 'fd00::1'], overTLS: dns.platform.example}
   resources: {limits: {memory: 1Gi}}
@@ -77,6 +83,7 @@ nodeSelector: {kubernetes.io/os: linux}
 tolerations: [{operator: Exists}]
 affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [
   {weight: 1, preference: {matchExpressions: [{key: a, operator: Exists}]}}]}}
+topologySpreadConstraints: [{topologyKey: a, maxSkew: 1, whenUnsatisfiable: DoNotSchedule}]
 terminationGracePeriodSeconds: 60
 nameOverride: login
 fullnameOverride: login
@@ -121,6 +128,14 @@ fn values_that_cannot_work_are_refused_with_what_to_write() {
         (&format!("{{{url}, grantableRoles: [view]}}"), "grantableRoles"),
         (&format!("{{{url}, tls: {{secret: a}}}}"), "additional properties 'secret' not allowed"),
         (&format!("{{{url}, persistence: {{size: large}}}}"), "size"),
+        (
+            &format!("{{{url}, replicas: 2}}"),
+            "replicas is 2, but the ledger is a SQLite database on one volume, which only one pod \
+             may use: set postgresql.secretName too, or replicas to 1",
+        ),
+        (&format!("{{{url}, replicas: 0}}"), "replicas"),
+        (&format!("{{{url}, postgresql: {{url: 'postgres://a'}}}}"), "additional properties 'url'"),
+        (&format!("{{{url}, postgresql: {{secretName: a, port: 0}}}}"), "port"),
         (&format!("{{{url}, gateway: {{trustedProxies: [ingress.example]}}}}"), "trustedProxies"),
         (&format!("{{{url}, defaultClass: {{tokenLifetime: soon}}}}"), "tokenLifetime"),
         (&format!("{{{url}, controller: {{dns: {{mode: fast}}}}}}"), "mode"),

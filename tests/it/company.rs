@@ -20,7 +20,11 @@ pub struct Company {
 impl Company {
     /// Has one move in that admits whom its login vouches for.
     pub async fn found(name: &'static str) -> anyhow::Result<Self> {
-        let world = World::shared().await?;
+        Self::found_in(World::shared().await?, name).await
+    }
+
+    /// The same, elsewhere.
+    pub async fn found_in(world: &'static World, name: &'static str) -> anyhow::Result<Self> {
         let idp = SamlIdp::start(&world.stage.authority)?;
         world.organization(name).await?;
         world

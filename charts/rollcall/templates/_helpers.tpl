@@ -54,6 +54,13 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "rollcall.fullname" . 
 {{ trimSuffix "/" .Values.publicURL }}
 {{- end }}
 
+{{- define "rollcall.replicas" -}}
+{{- if and (gt (int .Values.replicas) 1) (not .Values.postgresql.secretName) -}}
+{{ fail (printf "replicas is %d, but the ledger is a SQLite database on one volume, which only one pod may use: set postgresql.secretName too, or replicas to 1" (int .Values.replicas)) }}
+{{- end -}}
+{{ .Values.replicas }}
+{{- end }}
+
 {{- /* What both containers have in common. Takes the root and the container's health port. */}}
 {{- define "rollcall.container" -}}
 {{- $root := index . 0 -}}
@@ -80,7 +87,12 @@ readinessProbe:
 {{- end }}
 
 {{- define "rollcall.commonEnv" -}}
+{{- if .Values.postgresql.secretName }}
+- name: ROLLCALL_LEDGER
+  valueFrom: {secretKeyRef: {name: {{ .Values.postgresql.secretName }}, key: {{ .Values.postgresql.secretKey }}}}
+{{- else }}
 - {name: ROLLCALL_LEDGER, value: /var/lib/rollcall/ledger.db}
+{{- end }}
 - {name: ROLLCALL_PUBLIC_URL, value: {{ include "rollcall.publicURL" . | quote }}}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
@@ -88,7 +100,9 @@ readinessProbe:
 {{- end }}
 
 {{- define "rollcall.commonMounts" -}}
+{{- if not .Values.postgresql.secretName }}
 - {name: ledger, mountPath: /var/lib/rollcall}
+{{- end }}
 - {name: tmp, mountPath: /tmp}
 {{- with .Values.extraVolumeMounts }}
 {{ toYaml . }}

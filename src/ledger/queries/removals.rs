@@ -25,6 +25,22 @@ impl Ledger {
         rows.into_iter().map(removal).collect()
     }
 
+    /// Forget what was noted of these teams, by their UIDs: they weren't removed after all.
+    pub async fn forget_removals(&self, directory: Uuid, teams: &[String]) -> Result<()> {
+        if teams.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        for team in teams {
+            query("DELETE FROM removals WHERE directory_id = $1 AND team = $2")
+                .bind(directory)
+                .bind(team)
+                .execute(&mut tx)
+                .await?;
+        }
+        tx.commit().await
+    }
+
     /// Remember that these teams, by their UIDs, are let go. To be called before they are.
     pub async fn note_removals(
         &self,
@@ -89,6 +105,9 @@ mod tests {
         note(&["d"], acme.later(168 * 3600 + 30)).await;
         let removals = acme.ledger.removals(acme.directory).await.unwrap();
         assert_eq!(removals.iter().map(|r| r.team.as_str()).collect::<Vec<_>>(), ["c", "d"]);
+        acme.ledger.forget_removals(acme.directory, &["c".into(), "x".into()]).await.unwrap();
+        let removals = acme.ledger.removals(acme.directory).await.unwrap();
+        assert_eq!(removals.iter().map(|r| r.team.as_str()).collect::<Vec<_>>(), ["d"]);
         let audit = acme.ledger.audit_for_tests().await;
         assert_eq!(audit.iter().filter(|(_, actor, ..)| actor == "rollcall").count(), 3);
     }

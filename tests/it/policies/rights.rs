@@ -168,7 +168,7 @@ async fn view_edit_and_admin_bring_nothing_of_an_organizations_identity() -> any
 async fn the_gateway_has_no_kubernetes_credentials() -> anyhow::Result<()> {
     const PLACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
     let cluster = Cluster::shared().await?;
-    let rendered = chart("https://login.platform.example")?;
+    let rendered = chart("https://login.platform.example", false)?;
     let deployment = rendered
         .split("\n---\n")
         .find(|object| object.contains("\nkind: Deployment\n"))

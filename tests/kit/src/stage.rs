@@ -29,6 +29,8 @@ pub const NAMESPACE: &str = "rollcall";
 /// The chart's folder.
 pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/rollcall");
 const READY: Duration = Duration::from_secs(60);
+/// The name of a stage's own pod.
+pub const FIRST: &str = "first";
 /// What the chart has Kubernetes give the pod.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -39,6 +41,15 @@ pub enum Sides {
     Together,
     /// Two processes on one ledger, as in the chart's pod; the gateway without access to Kubernetes.
     Apart,
+}
+
+/// Another pod of a stage. Its processes end when it is dropped.
+pub struct Pod {
+    /// Its own gateway's URL, beside the one that everybody knows.
+    pub gateway: String,
+    pub controller: Process,
+    /// The gateway.
+    pub process: Process,
 }
 
 /// A running Rollcall and what it talks to. Its processes end when it is dropped.
@@ -103,7 +114,7 @@ impl Stage {
         let localhost = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
         authority.issue(&["localhost"], &localhost)?.write(folder, "gateway")?;
         let gateway = format!("https://localhost:{listen}");
-        install(control_plane, &gateway).await?;
+        install(control_plane, &gateway, ledger.starts_with("postgres:")).await?;
         let account = control_plane.service_account_kubeconfig(NAMESPACE, NAMESPACE).await?;
         let health = match sides {
             Sides::Together => vec![free_port()?],
@@ -167,23 +178,45 @@ impl Stage {
         };
         for (subcommand, health) in subcommands.iter().zip(&self.health) {
             let log = self.folder.join(format!("{subcommand}.log"));
-            let mut process = Process::spawn(&self.command(subcommand, health), &log)?;
-            process.set_grace(GRACE);
-            let ready = until("Rollcall to be ready", READY, async || {
-                let response = reqwest::get(format!("{health}/readyz")).await?;
-                ensure!(response.status().is_success(), response.text().await?);
-                Ok(Some(()))
-            });
-            tokio::select! {
-                ready = ready => ready.with_context(|| process.log_tail())?,
-                died = process.dies() => died?,
-            }
-            self.processes.push(process);
+            let process = Self::ready(self.command(subcommand, health, self.listen), health, &log);
+            self.processes.push(process.await?);
         }
         Ok(())
     }
 
-    fn command(&self, subcommand: &str, health: &str) -> Command {
+    /// Starts another pod beside this one, on the same ledger.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn another(&self, name: &str) -> anyhow::Result<Pod> {
+        let listen = free_port()?;
+        let start = async |subcommand: &str| {
+            let health = format!("http://127.0.0.1:{}", free_port()?);
+            let mut command = self.command(subcommand, &health, listen);
+            command.env("POD_NAME", name);
+            let log = self.folder.join(format!("{name}-{subcommand}.log"));
+            Self::ready(command, &health, &log).await
+        };
+        let (controller, process) = (start("controller").await?, start("gateway").await?);
+        Ok(Pod { gateway: format!("https://localhost:{listen}"), controller, process })
+    }
+
+    async fn ready(command: Command, health: &str, log: &Path) -> anyhow::Result<Process> {
+        let mut process = Process::spawn(&command, log)?;
+        process.set_grace(GRACE);
+        let ready = until("Rollcall to be ready", READY, async || {
+            let response = reqwest::get(format!("{health}/readyz")).await?;
+            ensure!(response.status().is_success(), response.text().await?);
+            Ok(Some(()))
+        });
+        tokio::select! {
+            ready = ready => ready.with_context(|| process.log_tail())?,
+            died = process.dies() => died?,
+        }
+        Ok(process)
+    }
+
+    fn command(&self, subcommand: &str, health: &str, listen: u16) -> Command {
         let mut command = Command::new(&self.program);
         command
             .arg(subcommand)
@@ -195,6 +228,7 @@ impl Stage {
             command
                 .env("KUBECONFIG", &self.kubeconfig)
                 .env("POD_NAMESPACE", NAMESPACE)
+                .env("POD_NAME", FIRST)
                 .envs(self.crash_at.iter().map(|point| ("ROLLCALL_CRASH_AT", point)))
                 // the whole world's names are there, and nobody signs them
                 .env("ROLLCALL_DNS_SERVERS", self.dns.address().to_string())
@@ -203,7 +237,7 @@ impl Stage {
             command.env_remove("KUBECONFIG").env("ROLLCALL_INSTALLATION_KEY", self.key_file());
         }
         if subcommand != "controller" {
-            let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, self.listen));
+            let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, listen));
             command
                 .env("ROLLCALL_LISTEN", listen.to_string())
                 // as an ingress on this machine would be
@@ -311,13 +345,16 @@ impl Stage {
 }
 
 /// The chart as `helm template` renders it for a gateway at this URL, for company IdPs and name
-/// servers on this machine, and for domains that are only examples.
+/// servers on this machine, and for domains that are only examples; with several pods where the
+/// ledger is on PostgreSQL.
 ///
 /// # Errors
 /// If helm isn't there or the chart is no good.
-pub fn chart(gateway: &str) -> anyhow::Result<String> {
+pub fn chart(gateway: &str, on_postgres: bool) -> anyhow::Result<String> {
+    let several = "replicas: 2, postgresql: {secretName: ledger},";
+    let replicas = if on_postgres { several } else { "" };
     let values = format!(
-        "{{publicURL: '{gateway}', clusterWideBindings: true,
+        "{{publicURL: '{gateway}', clusterWideBindings: true, {replicas}
           defaultClass: {{allowPrivateEndpoints: true, domains: {{allowSpecialUse: true}}}}}}"
     );
     helm(&["template", NAMESPACE, CHART, "--namespace", NAMESPACE], &values)
@@ -351,7 +388,9 @@ pub fn helm(args: &[&str], values: &str) -> anyhow::Result<String> {
 pub async fn installed() -> anyhow::Result<&'static ControlPlane> {
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
     let control_plane = ControlPlane::shared().await?;
-    INSTALLED.get_or_try_init(|| install(control_plane, "https://login.platform.example")).await?;
+    INSTALLED
+        .get_or_try_init(|| install(control_plane, "https://login.platform.example", false))
+        .await?;
     Ok(control_plane)
 }
 
@@ -366,12 +405,16 @@ pub async fn install_crds(control_plane: &ControlPlane) -> anyhow::Result<()> {
     control_plane.kubectl(&established).await.map(drop)
 }
 
-async fn install(control_plane: &ControlPlane, gateway: &str) -> anyhow::Result<()> {
+async fn install(
+    control_plane: &ControlPlane,
+    gateway: &str,
+    on_postgres: bool,
+) -> anyhow::Result<()> {
     let namespace = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}}}}}");
     control_plane.kubectl_apply(&namespace).await?;
     install_crds(control_plane).await?;
     // the pod is these processes
-    let chart = chart(gateway)?;
+    let chart = chart(gateway, on_postgres)?;
     let objects: Vec<_> =
         chart.split("\n---\n").filter(|object| !object.contains("\nkind: Deployment\n")).collect();
     control_plane.kubectl_apply(&objects.join("\n---\n")).await?;
