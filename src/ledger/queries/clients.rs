@@ -78,7 +78,7 @@ impl Ledger {
 
     /// The names of the published classes.
     pub async fn classes(&self) -> Result<Vec<String>> {
-        Ok(query_scalar("SELECT name FROM classes ORDER BY name").fetch_all(&self.db.read).await?)
+        query_scalar("SELECT name FROM classes ORDER BY name").fetch_all(&self.db.read).await
     }
 
     /// Forget a class: its clients get no more tokens.

@@ -174,7 +174,7 @@ impl Ledger {
             "SELECT domain FROM connection_domains WHERE organization_id = $1 AND connection = $2
              ORDER BY domain",
         );
-        Ok(domains.bind(organization).bind(name).fetch_all(&self.db.read).await?)
+        domains.bind(organization).bind(name).fetch_all(&self.db.read).await
     }
 
     /// Nobody signs in by it for now, and none of its sessions is renewed; who is known by it is

@@ -70,7 +70,7 @@ impl Ledger {
     /// What proves which installation key this ledger was made with; `None` for a new ledger.
     pub async fn installation_check(&self) -> Result<Option<Vec<u8>>> {
         let check = query_scalar("SELECT key_check FROM installation");
-        Ok(check.fetch_optional(&self.db.read).await?)
+        check.fetch_optional(&self.db.read).await
     }
 
     /// Tie this ledger to an installation key, once and for all. Returns what it is tied to.
@@ -121,7 +121,7 @@ impl Ledger {
             return Ok(None);
         }
         let id = query_scalar("SELECT id FROM organizations WHERE name = $1");
-        Ok(id.bind(name).fetch_optional(&self.db.read).await?)
+        id.bind(name).fetch_optional(&self.db.read).await
     }
 
     /// The namespace of the organization with this id.
@@ -186,7 +186,7 @@ impl Ledger {
     /// The number of the newest change.
     pub async fn latest_change(&self) -> Result<i64> {
         let seq = query_scalar("SELECT coalesce(max(seq), 0) FROM changes");
-        Ok(seq.fetch_one(&self.db.read).await?)
+        seq.fetch_one(&self.db.read).await
     }
 
     /// Forget the changes of groups up to `seq`, which whoever starts anew doesn't ask for.
@@ -288,7 +288,10 @@ fn seconds(at: i64) -> Result<Timestamp> {
 pub(crate) mod tests {
     use std::time::Duration;
 
-    use rollcall_kit::postgres::{Database, Disk, Postgres};
+    use rollcall_kit::{
+        postgres::{Database, Disk, Postgres},
+        tls::Authority,
+    };
     use tokio::time::timeout;
 
     use super::*;
@@ -415,6 +418,25 @@ pub(crate) mod tests {
         };
         ledger.audit("id", &line).await.unwrap();
         assert_eq!(ledger.audit_log("acme", None, 1).await.unwrap()[0].subject, "a\u{fffd}b");
+    }
+
+    #[tokio::test]
+    async fn a_database_is_spoken_to_only_if_its_certificate_is_what_the_url_asks_for() {
+        let server = Postgres::shared().await.unwrap();
+        let database = server.database().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let other = folder.path().join("ca.crt");
+        Authority::new().unwrap().write_ca(&other).unwrap();
+        let open = async |host: &str, root: &std::path::Path| {
+            let verified = format!("sslmode=verify-full&sslrootcert={}", root.display());
+            let url = database.url.replace("sslmode=disable", &verified);
+            Ledger::open(&url.replace("127.0.0.1", host).parse().unwrap()).await
+        };
+        open("localhost", &server.ca_file).await.unwrap().ping().await.unwrap();
+        for (host, root) in [("localhost", &other), ("127.0.0.2", &server.ca_file)] {
+            let refused = open(host, root).await.err().map(|error| format!("{error} {error:?}"));
+            assert!(refused.is_some_and(|why| why.contains("ertificate")), "{host}");
+        }
     }
 
     #[tokio::test]

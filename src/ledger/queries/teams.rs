@@ -17,7 +17,7 @@ impl Ledger {
             "SELECT id, display_name, external_id FROM directory_groups WHERE directory_id = $1
              ORDER BY display_name, id",
         );
-        Ok(groups.bind(directory).fetch_all(&self.db.read).await?)
+        groups.bind(directory).fetch_all(&self.db.read).await
     }
 
     /// The groups that the organization's teams stand for, by team.

@@ -298,7 +298,7 @@ async fn find(
     narrow(&mut rows, access, condition);
     if condition.is_selective() {
         // see people
-        rows.push_each(" ORDER BY +g.display_name, g.id", " ORDER BY g.display_name, g.id");
+        rows.push_each(" ORDER BY +g.display_name, g.id", " ORDER BY g.display_name || '', g.id");
     } else {
         rows.push(" ORDER BY g.display_name, g.id");
     }
