@@ -158,7 +158,7 @@ impl About {
         &self,
         action: &'static str,
         members: &Members,
-        becomes: impl Fn(&StoredGroup) -> Result<(Object, GroupFields)>,
+        becomes: impl Fn(&StoredGroup) -> Result<Read>,
     ) -> Result<StoredGroup> {
         let change = |group: &StoredGroup| {
             let change = self.of_members(group)?;
@@ -195,13 +195,16 @@ impl About {
     }
 }
 
+/// A tidied resource, and what it says.
+type Read = (Object, GroupFields);
+
 /// What a POST or PUT says: of the members, if it speaks of them, and of the group itself.
-fn read_body(mut body: Fields<'_>) -> Result<(Option<Stated>, Result<(Object, GroupFields)>)> {
+fn read_body(mut body: Fields<'_>) -> Result<(Option<Stated>, Result<Read>)> {
     let stated = body.take("members").map(members::stated).transpose()?;
     Ok((stated, body.object(&mut Room::new()).and_then(read)))
 }
 
-fn read(body: Object) -> Result<(Object, GroupFields)> {
+fn read(body: Object) -> Result<Read> {
     let resource = GROUP.tidy(body)?;
     let fields = GroupFields {
         display_name: resource::name_of(&resource, "displayName")?
