@@ -37,6 +37,9 @@ pub enum Error {
     Address(&'static str),
     #[error("ledger: {0}: {1}")]
     File(std::path::PathBuf, #[source] std::io::Error),
+    /// A text has U+0000 in it.
+    #[error("ledger: a text with a NUL character can't be kept")]
+    Nul,
     /// A write that others' failure took along, or that came too late.
     #[error("ledger: a write was abandoned")]
     Abandoned,

@@ -31,6 +31,8 @@ impl fmt::Debug for Address {
     }
 }
 
+const SCHEMES: [&str; 2] = ["postgres", "postgresql"];
+
 /// Parameters of the URL. Any other would be left out of account, which could be the one that asks
 /// for encryption.
 const PARAMETERS: [&str; 12] = [
@@ -54,6 +56,9 @@ impl Address {
     /// [`Error::Address`], which says nothing of what the URL holds.
     pub(super) fn options(&self) -> Result<PgConnectOptions> {
         let url = Url::parse(&self.0).map_err(|_| Error::Address("it can't be read as a URL"))?;
+        if !SCHEMES.contains(&url.scheme()) {
+            return Err(Error::Address("it begins with postgres://"));
+        }
         if url.query_pairs().any(|(name, _)| !PARAMETERS.contains(&&*name)) {
             return Err(Error::Address("it has a parameter that isn't known"));
         }
@@ -66,10 +71,13 @@ impl Address {
 impl FromStr for Location {
     type Err = Infallible;
 
-    /// Takes anything: an error would show what was given.
+    /// Takes anything, since an error would show what was given. What looks like any URL isn't taken
+    /// for a file, whose name is shown.
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        let postgres = ["postgres:", "postgresql:"].iter().any(|scheme| text.starts_with(scheme));
-        Ok(if postgres { Self::Postgres(Address(text.into())) } else { Self::File(text.into()) })
+        Ok(match text.contains("://") {
+            true => Self::Postgres(Address(text.into())),
+            false => Self::File(text.into()),
+        })
     }
 }
 
@@ -108,6 +116,8 @@ mod tests {
     fn what_is_wrong_with_a_url_is_told_without_what_it_holds() {
         for wrong in [
             "postgres://u:secret@host:secret/db",
+            "Postgres+tls://u:secret@host/db",
+            "://secret",
             "postgres://u:secret@host/db?sslmode=secret",
             "postgres://u:secret@host/db?ssl=secret",
             "postgres://u:secret@host/db?port=secret",

@@ -18,7 +18,7 @@ pub use builder::Builder;
 pub use location::Location;
 pub use query::{Query, QueryAs, Row, Text, query, query_as, query_scalar};
 pub use transaction::Tx;
-pub use value::{Ids, Value};
+pub use value::{Ids, Value, can_hold};
 
 use std::time::Duration;
 

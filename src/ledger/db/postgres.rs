@@ -27,13 +27,13 @@ const STALE: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(40);
 
 /// What the server ends by itself, on connections that read and on those that write.
-const READ: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '10s';
+const READ: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '5s';
     SET default_transaction_read_only = on";
-const WRITE: &str =
-    "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '10s';
+const WRITE: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '5s';
     SET lock_timeout = '10s'";
 
-/// `LOCK` is the installation's: a database serves one.
+/// SQL that begins a transaction that may write, once no other may. The number is ours alone: advisory
+/// locks are a database's, and a database serves one installation.
 macro_rules! begin_write {
     ($also:literal) => {
         concat!(
@@ -67,7 +67,8 @@ pub async fn open(options: PgConnectOptions) -> Result<Db> {
             // else a connection whose server is gone would be waited for as long as TCP does
             .after_release(|connection, _| {
                 Box::pin(async {
-                    Ok(tokio::time::timeout(CONNECT, connection.ping()).await.is_ok())
+                    let answers = tokio::time::timeout(CONNECT, connection.ping()).await;
+                    answers.map_err(|_| silent()).flatten().map(|()| true)
                 })
             })
             .connect_with(options.clone())
@@ -108,6 +109,10 @@ async fn begin(pool: &PgPool, begin: impl SqlSafeStr) -> Result<Tx> {
 pub async fn answered<T>(answer: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
     match tokio::time::timeout(ANSWER, answer).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(Error::Sql(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))),
+        Err(_) => Err(Error::Sql(silent())),
     }
+}
+
+fn silent() -> sqlx::Error {
+    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
 }

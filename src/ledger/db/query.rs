@@ -111,13 +111,11 @@ impl Query {
     }
 
     fn sqlite(self) -> Result<sqlx::query::Query<'static, Sqlite, SqliteArguments>> {
-        let values = value::sqlite(self.values).map_err(sqlx::Error::Encode)?;
-        Ok(query_with(self.text.of(Dialect::Sqlite), values))
+        Ok(query_with(self.text.of(Dialect::Sqlite), value::sqlite(self.values)?))
     }
 
     fn postgres(self) -> Result<sqlx::query::Query<'static, Postgres, PgArguments>> {
-        let values = value::postgres(self.values).map_err(sqlx::Error::Encode)?;
-        Ok(query_with(self.text.of(Dialect::Postgres), values))
+        Ok(query_with(self.text.of(Dialect::Postgres), value::postgres(self.values)?))
     }
 }
 
@@ -147,13 +145,13 @@ impl<R: Row> QueryAs<R> {
     }
 
     fn sqlite(self) -> Result<sqlx::query::QueryAs<'static, Sqlite, R, SqliteArguments>> {
-        let values = value::sqlite(self.query.values).map_err(sqlx::Error::Encode)?;
-        Ok(query_as_with(self.query.text.of(Dialect::Sqlite), values))
+        let Query { text, values } = self.query;
+        Ok(query_as_with(text.of(Dialect::Sqlite), value::sqlite(values)?))
     }
 
     fn postgres(self) -> Result<sqlx::query::QueryAs<'static, Postgres, R, PgArguments>> {
-        let values = value::postgres(self.query.values).map_err(sqlx::Error::Encode)?;
-        Ok(query_as_with(self.query.text.of(Dialect::Postgres), values))
+        let Query { text, values } = self.query;
+        Ok(query_as_with(text.of(Dialect::Postgres), value::postgres(values)?))
     }
 }
 

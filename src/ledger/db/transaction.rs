@@ -25,9 +25,11 @@ impl Tx {
     /// Run statements that neither take nor return anything, in one go.
     pub async fn run(&mut self, statements: &'static str) -> Result<()> {
         match self {
-            Self::Sqlite(tx) => drop(raw_sql(statements).execute(&mut **tx).await?),
+            Self::Sqlite(tx) => {
+                raw_sql(statements).execute(&mut **tx).await?;
+            }
             Self::Postgres(tx) => {
-                drop(answered(raw_sql(statements).execute(tx.connection())).await?)
+                answered(raw_sql(statements).execute(tx.connection())).await?;
             }
         }
         Ok(())

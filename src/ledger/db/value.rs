@@ -3,6 +3,8 @@
 use sqlx::{Arguments, error::BoxDynError, postgres::PgArguments, sqlite::SqliteArguments};
 use uuid::Uuid;
 
+use crate::ledger::{Error, Result};
+
 /// A value of one of the types that columns have. `None` is SQL's NULL of that type.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -84,34 +86,54 @@ impl From<Ids> for Value {
     }
 }
 
-pub(super) fn sqlite(values: Vec<Value>) -> Result<SqliteArguments, BoxDynError> {
+/// Whether a text can be in either database: PostgreSQL has no room for U+0000.
+pub fn can_hold(text: &str) -> bool {
+    !text.contains('\0')
+}
+
+pub(super) fn sqlite(values: Vec<Value>) -> Result<SqliteArguments> {
     let mut arguments = SqliteArguments::default();
     for value in values {
-        match value {
-            Value::Bool(value) => arguments.add(value),
-            Value::Int(value) => arguments.add(value),
-            Value::Float(value) => arguments.add(value),
-            Value::Text(value) => arguments.add(value),
-            Value::Bytes(value) => arguments.add(value),
-            Value::Id(value) => arguments.add(value),
-            Value::Ids(ids) => arguments.add(ids.json()),
-        }?;
+        add_sqlite(&mut arguments, checked(value)?).map_err(sqlx::Error::Encode)?;
     }
     Ok(arguments)
 }
 
-pub(super) fn postgres(values: Vec<Value>) -> Result<PgArguments, BoxDynError> {
+pub(super) fn postgres(values: Vec<Value>) -> Result<PgArguments> {
     let mut arguments = PgArguments::default();
     for value in values {
-        match value {
-            Value::Bool(value) => arguments.add(value),
-            Value::Int(value) => arguments.add(value),
-            Value::Float(value) => arguments.add(value),
-            Value::Text(value) => arguments.add(value),
-            Value::Bytes(value) => arguments.add(value),
-            Value::Id(value) => arguments.add(value),
-            Value::Ids(ids) => arguments.add(ids.0),
-        }?;
+        add_postgres(&mut arguments, checked(value)?).map_err(sqlx::Error::Encode)?;
     }
     Ok(arguments)
+}
+
+fn checked(value: Value) -> Result<Value> {
+    match &value {
+        Value::Text(Some(text)) if !can_hold(text) => Err(Error::Nul),
+        _ => Ok(value),
+    }
+}
+
+fn add_sqlite(arguments: &mut SqliteArguments, value: Value) -> Result<(), BoxDynError> {
+    match value {
+        Value::Bool(value) => arguments.add(value),
+        Value::Int(value) => arguments.add(value),
+        Value::Float(value) => arguments.add(value),
+        Value::Text(value) => arguments.add(value),
+        Value::Bytes(value) => arguments.add(value),
+        Value::Id(value) => arguments.add(value),
+        Value::Ids(ids) => arguments.add(ids.json()),
+    }
+}
+
+fn add_postgres(arguments: &mut PgArguments, value: Value) -> Result<(), BoxDynError> {
+    match value {
+        Value::Bool(value) => arguments.add(value),
+        Value::Int(value) => arguments.add(value),
+        Value::Float(value) => arguments.add(value),
+        Value::Text(value) => arguments.add(value),
+        Value::Bytes(value) => arguments.add(value),
+        Value::Id(value) => arguments.add(value),
+        Value::Ids(ids) => arguments.add(ids.0),
+    }
 }

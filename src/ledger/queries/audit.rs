@@ -74,17 +74,19 @@ pub(super) async fn write(tx: &mut Tx, organization: &str, line: &AuditLine) -> 
 }
 
 fn written(organization: &str, line: &AuditLine) -> Query {
+    // what somebody sent is told of even where no database can hold it
+    let told = |text: &String| text.replace('\0', "\u{fffd}");
     query(
         "INSERT INTO audit (at, organization_id, actor, action, subject, detail, reference)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(line.at.as_second())
     .bind(organization)
-    .bind(&line.actor)
+    .bind(told(&line.actor))
     .bind(&line.action)
-    .bind(&line.subject)
-    .bind(&line.detail)
-    .bind(&line.reference)
+    .bind(told(&line.subject))
+    .bind(line.detail.as_ref().map(told))
+    .bind(line.reference.as_ref().map(told))
 }
 
 fn line((at, actor, action, subject, detail, reference): Row) -> Result<AuditLine> {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::ledger::{
     Admit, Connection, Error, Matching, OpenConnection, Protocol, Result, Route, Rules, Topic,
-    db::{Tx, query, query_as, query_scalar},
+    db::{Tx, can_hold, query, query_as, query_scalar},
 };
 
 #[derive(FromRow)]
@@ -174,7 +174,7 @@ impl Ledger {
             "SELECT domain FROM connection_domains WHERE organization_id = $1 AND connection = $2
              ORDER BY domain",
         );
-        Ok(domains.bind(organization).bind(name).fetch_all(&self.db.read).await?)
+        domains.bind(organization).bind(name).fetch_all(&self.db.read).await
     }
 
     /// Nobody signs in by it for now, and none of its sessions is renewed; who is known by it is
@@ -244,6 +244,9 @@ impl Ledger {
         organization: &str,
         name: &str,
     ) -> Result<Option<OpenConnection>> {
+        if !can_hold(name) {
+            return Ok(None);
+        }
         let row: Option<OpenRow> = query_as(
             "SELECT c.organization_id, o.name AS namespace, c.name, c.issuer, c.metadata, c.class,
                  c.admit, c.directory_id, c.match, c.email_attribute, c.name_attribute,

@@ -27,13 +27,13 @@ impl Ledger {
 
     /// The names and ids of the organization's directories, in the order of their names.
     pub async fn directories(&self, organization: &str) -> Result<Vec<(String, Uuid)>> {
-        Ok(query_as(
+        query_as(
             "SELECT name, id FROM directories WHERE organization_id = $1 AND deleted_at IS NULL
              ORDER BY name",
         )
         .bind(organization)
         .fetch_all(&self.db.read)
-        .await?)
+        .await
     }
 
     /// Make the directory of a DirectorySync. One that was deleted under the same name less than

@@ -224,7 +224,7 @@ impl Ledger {
         let owned = query_scalar(
             "SELECT domain FROM domains WHERE organization_id = $1 AND owns ORDER BY domain",
         );
-        Ok(owned.bind(organization).fetch_all(&self.db.read).await?)
+        owned.bind(organization).fetch_all(&self.db.read).await
     }
 }
 

@@ -27,7 +27,7 @@ use jiff::Timestamp;
 
 use super::{
     Change, Error, Location, Published, Result, Thing, Topic,
-    db::{Db, Dialect, Text, Tx, query, query_as, query_scalar},
+    db::{Db, Dialect, Text, Tx, can_hold, query, query_as, query_scalar},
 };
 
 /// The database. Cheap to clone.
@@ -70,7 +70,7 @@ impl Ledger {
     /// What proves which installation key this ledger was made with; `None` for a new ledger.
     pub async fn installation_check(&self) -> Result<Option<Vec<u8>>> {
         let check = query_scalar("SELECT key_check FROM installation");
-        Ok(check.fetch_optional(&self.db.read).await?)
+        check.fetch_optional(&self.db.read).await
     }
 
     /// Tie this ledger to an installation key, once and for all. Returns what it is tied to.
@@ -117,8 +117,11 @@ impl Ledger {
 
     /// The id of the organization in the namespace `name`.
     pub async fn organization_named(&self, name: &str) -> Result<Option<String>> {
+        if !can_hold(name) {
+            return Ok(None);
+        }
         let id = query_scalar("SELECT id FROM organizations WHERE name = $1");
-        Ok(id.bind(name).fetch_optional(&self.db.read).await?)
+        id.bind(name).fetch_optional(&self.db.read).await
     }
 
     /// The namespace of the organization with this id.
@@ -183,7 +186,7 @@ impl Ledger {
     /// The number of the newest change.
     pub async fn latest_change(&self) -> Result<i64> {
         let seq = query_scalar("SELECT coalesce(max(seq), 0) FROM changes");
-        Ok(seq.fetch_one(&self.db.read).await?)
+        seq.fetch_one(&self.db.read).await
     }
 
     /// Forget the changes of groups up to `seq`, which whoever starts anew doesn't ask for.
@@ -283,10 +286,16 @@ fn seconds(at: i64) -> Result<Timestamp> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use rollcall_kit::postgres::{Database, Postgres};
+    use std::time::Duration;
+
+    use rollcall_kit::{
+        postgres::{Database, Disk, Postgres},
+        tls::Authority,
+    };
+    use tokio::time::timeout;
 
     use super::*;
-    use crate::ledger::Proof;
+    use crate::ledger::{AuditLine, Proof};
 
     impl Ledger {
         /// The audit log: organization, actor, action, subject.
@@ -369,6 +378,94 @@ pub(crate) mod tests {
             assert_eq!(mode(&mut tx).await, "on");
             tx.commit().await.unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn a_beginning_that_is_interrupted_leaves_no_lock_behind() {
+        let (place, ledger) = ledger().await;
+        let other = Ledger::open(&place.location()).await.unwrap();
+        for _ in 0..5 {
+            let held = ledger.begin().await.unwrap();
+            let waiting = timeout(Duration::from_millis(50), other.begin()).await;
+            assert!(waiting.is_err(), "there is one writer at a time");
+            held.commit().await.unwrap();
+            for ledger in [&ledger, &other] {
+                let tx = timeout(Duration::from_secs(4), ledger.begin()).await;
+                tx.expect("nobody holds the lock").unwrap().commit().await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_text_that_not_every_database_can_hold_is_in_none() {
+        let (_place, ledger) = ledger().await;
+        let now = Timestamp::UNIX_EPOCH;
+        let refused = ledger.name_organization("id\0", "acme", now).await;
+        assert!(matches!(refused, Err(Error::Nul)));
+        assert_eq!(ledger.organization_named("acme\0").await.unwrap(), None);
+        assert_eq!(ledger.open_connection("acme\0", "okta\0").await.unwrap(), None);
+        assert!(ledger.scim_access("acme", "okta\0", b"").await.unwrap().is_none());
+        assert!(ledger.clients_named("argocd\0").await.unwrap().is_empty());
+        // what somebody tried is told of all the same
+        ledger.name_organization("id", "acme", now).await.unwrap();
+        let line = AuditLine {
+            at: now,
+            actor: "saml:okta".into(),
+            action: "sign-in.refused".into(),
+            subject: "a\0b".into(),
+            detail: Some("\0".into()),
+            reference: None,
+        };
+        ledger.audit("id", &line).await.unwrap();
+        assert_eq!(ledger.audit_log("acme", None, 1).await.unwrap()[0].subject, "a\u{fffd}b");
+    }
+
+    #[tokio::test]
+    async fn a_database_is_spoken_to_only_if_its_certificate_is_what_the_url_asks_for() {
+        let server = Postgres::shared().await.unwrap();
+        let database = server.database().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let other = folder.path().join("ca.crt");
+        Authority::new().unwrap().write_ca(&other).unwrap();
+        let open = async |host: &str, root: &std::path::Path| {
+            let verified = format!("sslmode=verify-full&sslrootcert={}", root.display());
+            let url = database.url.replace("sslmode=disable", &verified);
+            Ledger::open(&url.replace("127.0.0.1", host).parse().unwrap()).await
+        };
+        open("localhost", &server.ca_file).await.unwrap().ping().await.unwrap();
+        for (host, root) in [("localhost", &other), ("127.0.0.2", &server.ca_file)] {
+            let refused = open(host, root).await.err().map(|error| format!("{error} {error:?}"));
+            assert!(refused.is_some_and(|why| why.contains("ertificate")), "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_hangs_or_loses_its_server_stops_nobody_for_long() {
+        let mut server = Postgres::start(Disk::Waited).await.unwrap();
+        let database = server.database().unwrap();
+        let location = database.url.parse().unwrap();
+        let (one, two) =
+            (Ledger::open(&location).await.unwrap(), Ledger::open(&location).await.unwrap());
+        assert!(one.is_shared());
+        let mut hanging = one.begin().await.unwrap();
+        two.name_organization("id", "acme", Timestamp::UNIX_EPOCH).await.unwrap();
+        let too_late = query("UPDATE organizations SET name = 'late'").execute(&mut hanging);
+        assert!(too_late.await.is_err());
+        drop(hanging);
+        one.name_organization("id", "acme-2", Timestamp::UNIX_EPOCH).await.unwrap();
+        server.crash().await.unwrap();
+        for ledger in [&one, &two] {
+            // what was open is broken, each connection once
+            let mut failed = 0;
+            while let Err(error) =
+                ledger.name_organization("id", "acme", Timestamp::UNIX_EPOCH).await
+            {
+                failed += 1;
+                assert!(failed < 4, "{error}");
+            }
+            ledger.ping().await.unwrap();
+        }
+        assert_eq!(two.namespace_of("id").await.unwrap().as_deref(), Some("acme"));
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ impl Ledger {
             "SELECT id, display_name, external_id FROM directory_groups WHERE directory_id = $1
              ORDER BY display_name, id",
         );
-        Ok(groups.bind(directory).fetch_all(&self.db.read).await?)
+        groups.bind(directory).fetch_all(&self.db.read).await
     }
 
     /// The groups that the organization's teams stand for, by team.
@@ -132,7 +132,7 @@ impl Ledger {
              WHERE p.id = $1 AND p.active
              ORDER BY 1",
         );
-        Ok(teams.bind(person).fetch_all(&self.db.read).await?)
+        teams.bind(person).fetch_all(&self.db.read).await
     }
 }
 

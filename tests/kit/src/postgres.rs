@@ -2,26 +2,34 @@
 //! touches the one that the package may have started.
 
 use std::{
-    os::unix::fs::chown,
-    path::Path,
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use anyhow::{Context, ensure};
-use rustix::process::{Pid, Signal, getuid, kill_process};
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, getuid, kill_process},
+};
 use tokio::sync::OnceCell;
 
 use crate::{
     parts,
     process::{Process, free_port},
     scratch::Scratch,
+    tls::Authority,
     wait::until,
 };
 
 /// Who may do anything in it.
 const USER: &str = "postgres";
+/// What the files of its certificate are called.
+const SERVER: &str = "server";
 const READY: Duration = Duration::from_secs(60);
 
 /// How much a power failure may cost.
@@ -35,6 +43,8 @@ pub enum Disk {
 
 /// A running server. It ends when it is dropped, and with this process.
 pub struct Postgres {
+    /// The CA of its certificate, which is for `localhost` and 127.0.0.1.
+    pub ca_file: PathBuf,
     process: Process,
     port: u16,
     scratch: Scratch,
@@ -66,9 +76,21 @@ impl Postgres {
         init.arg("--locale=C.UTF-8");
         let made = init.current_dir(scratch.path()).output().context("running initdb")?;
         ensure!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let authority = Authority::new()?;
+        let ca_file = scratch.path().join("ca.crt");
+        authority.write_ca(&ca_file)?;
+        let localhost = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        authority.issue(&["localhost"], &localhost)?.write(scratch.path(), SERVER)?;
+        for file in ["crt", "key"] {
+            let file = scratch.path().join(SERVER).with_extension(file);
+            // it takes no key that others may read
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600))
+                .and_then(|()| chown(&file, Some(user), Some(group)))
+                .context("handing over a certificate")?;
+        }
         let port = free_port()?;
         let process = serve(&scratch, port, disk)?;
-        let server = Self { process, port, scratch, disk };
+        let server = Self { ca_file, process, port, scratch, disk };
         server.ready().await?;
         Ok(server)
     }
@@ -96,7 +118,11 @@ impl Postgres {
 
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let id = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
-        kill_process(id.context("the server's id")?, signal).context("signalling PostgreSQL")
+        match kill_process(id.context("the server's id")?, signal) {
+            // it has ended already
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(error).context("signalling PostgreSQL"),
+        }
     }
 
     /// Makes an empty database, which goes with what is returned.
@@ -111,7 +137,7 @@ impl Postgres {
     }
 
     fn url(&self, database: &str) -> String {
-        format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
+        format!("postgres://{USER}@127.0.0.1:{}/{database}?sslmode=disable", self.port)
     }
 }
 
@@ -169,7 +195,17 @@ fn serve(scratch: &Scratch, port: u16, disk: Disk) -> anyhow::Result<Process> {
     let mut serve = as_account(&parts::postgres("postgres")?);
     serve.arg("-D").arg(scratch.path().join("data")).current_dir(scratch.path());
     let port = format!("port={port}");
-    let address = ["listen_addresses=127.0.0.1", &port, "unix_socket_directories="];
+    let file = |ext: &str| scratch.path().join(SERVER).with_extension(ext);
+    let certificate = format!("ssl_cert_file={}", file("crt").display());
+    let key = format!("ssl_key_file={}", file("key").display());
+    let address = [
+        "ssl=on",
+        &certificate,
+        &key,
+        "listen_addresses=127.0.0.1,127.0.0.2",
+        &port,
+        "unix_socket_directories=",
+    ];
     let disk: &[&str] = match disk {
         Disk::Waited => &[],
         Disk::Forgotten => &["fsync=off", "full_page_writes=off"],
@@ -197,7 +233,7 @@ fn account() -> anyhow::Result<(u32, u32)> {
     if !getuid().is_root() {
         return Ok((getuid().as_raw(), rustix::process::getgid().as_raw()));
     }
-    let passwd = std::fs::read_to_string("/etc/passwd").context("reading /etc/passwd")?;
+    let passwd = fs::read_to_string("/etc/passwd").context("reading /etc/passwd")?;
     let ids = passwd.lines().find_map(|line| {
         let mut fields = line.strip_prefix(USER)?.strip_prefix(':')?.split(':').skip(1);
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))

@@ -155,9 +155,9 @@ async fn a_crash_anywhere_in_a_group_replace_leaves_all_or_nothing() {
     let members = json!([{"value": bob}, {"value": two}]);
     let replace =
         async || okta.put(&path, json!({"displayName": "after", "members": members})).await;
-    let watch = |mut watch: Box<dyn FnMut(&'static str) + Send>| {
+    let watch = |watch: Box<dyn FnMut(&'static str) + Send>| {
         let passed = Arc::new(Mutex::new(Vec::new()));
-        let watch = Arc::new(Mutex::new(move |point| watch(point)));
+        let watch = Arc::new(Mutex::new(watch));
         for subject in [group.parse().unwrap(), directory] {
             let (passed, watch) = (passed.clone(), watch.clone());
             watch_writes(subject, move |point| {
@@ -181,7 +181,8 @@ async fn a_crash_anywhere_in_a_group_replace_leaves_all_or_nothing() {
             }));
             replace().await.ok();
             assert_eq!(*passed.lock().unwrap(), POINTS);
-            for (copy, point) in copies.lock().unwrap().drain(..).zip(POINTS) {
+            let copies = std::mem::take(&mut *copies.lock().unwrap());
+            for (copy, point) in copies.into_iter().zip(POINTS) {
                 let ledger = Ledger::open(&copy.path().join("ledger.db").into()).await.unwrap();
                 assert_eq!(state(&ledger).await, before, "{point}");
             }

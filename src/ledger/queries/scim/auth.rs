@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::Refused;
 use crate::ledger::{
     Result, Topic,
-    db::{query, query_as, query_scalar},
+    db::{can_hold, query, query_as, query_scalar},
     queries::{Ledger, note_change},
 };
 
@@ -77,6 +77,9 @@ impl Ledger {
         name: &str,
         hash: &[u8],
     ) -> Result<Option<Access>> {
+        if !can_hold(organization) || !can_hold(name) {
+            return Ok(None);
+        }
         let tokens: Vec<(Uuid, String, bool, Uuid, Vec<u8>)> = query_as(
             "SELECT d.id, d.organization_id, d.first_request_at IS NOT NULL, t.id, t.hash
              FROM organizations o

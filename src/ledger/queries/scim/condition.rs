@@ -3,6 +3,7 @@
 
 use uuid::Uuid;
 
+use super::LONGEST_ADDRESS;
 use crate::ledger::db::{Builder, Dialect};
 
 /// What must be so of a person or a group. `Element` and the fields of elements go together.
@@ -126,7 +127,11 @@ impl Condition {
     /// The address that an element must have to fulfil this.
     fn address(&self) -> Option<&str> {
         match self {
-            Self::Text(Field::OfValue(path), Op::Eq, value) if path == VALUE => Some(value),
+            Self::Text(Field::OfValue(path), Op::Eq, value)
+                if path == VALUE && value.len() <= LONGEST_ADDRESS =>
+            {
+                Some(value)
+            }
             Self::All(all) => all.iter().find_map(Self::address),
             _ => None,
         }
@@ -232,7 +237,8 @@ fn text(query: &mut Builder, row: &'static str, field: &Field, op: Op, value: &s
         Op::StartsWith => {
             query.push("substr(");
             folded(query);
-            query.push(", 1, ").push_bind(length(&wanted)).push(") = ").push_bind(wanted);
+            query.push(", 1, ").push_bind(length(&wanted)).push_each("", "::int");
+            query.push(") = ").push_bind(wanted);
         }
         Op::EndsWith => {
             query.push_each("substr(", "right(");

@@ -298,7 +298,7 @@ async fn find(
     narrow(&mut rows, access, condition);
     if condition.is_selective() {
         // see people
-        rows.push_each(" ORDER BY +g.display_name, g.id", " ORDER BY g.display_name, g.id");
+        rows.push_each(" ORDER BY +g.display_name, g.id", " ORDER BY g.display_name || '', g.id");
     } else {
         rows.push(" ORDER BY g.display_name, g.id");
     }
@@ -595,5 +595,111 @@ fn narrow(query: &mut Builder, access: &Access, condition: &Condition) {
     if *condition != Condition::Const(true) {
         query.push(" AND ");
         condition.push(query, "g", access.directory());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::ledger::{
+        Topic,
+        scim::PersonFields,
+        tests::{Place, ledger},
+    };
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+    /// How many members each of two adds.
+    const EACH: usize = 20;
+
+    fn fields(name: &str) -> GroupFields {
+        GroupFields { display_name: name.into(), external_id: None, attributes: "{}".into() }
+    }
+
+    async fn directory() -> (Place, Ledger, Access) {
+        let (place, ledger) = ledger().await;
+        ledger.name_organization("a", "acme", NOW).await.unwrap();
+        let id = ledger.make_directory("a", "okta", NOW).await.unwrap().id;
+        ledger.replace_token(id, Uuid::now_v7(), b"token", NOW).await.unwrap();
+        let access = ledger.scim_access("acme", "okta", b"token").await.unwrap().unwrap();
+        (place, ledger, access)
+    }
+
+    #[tokio::test]
+    async fn what_two_processes_change_at_once_is_all_kept_and_all_seen_in_order() {
+        let (place, ledger, access) = directory().await;
+        let other = Ledger::open(&place.location()).await.unwrap();
+        let mut people = Vec::new();
+        for number in 0..2 * EACH {
+            let person = PersonFields {
+                user_name: number.to_string(),
+                external_id: None,
+                email: None,
+                active: true,
+                attributes: "{}".into(),
+            };
+            people.push(ledger.create_person(&access, &person, NOW).await.unwrap());
+        }
+        let group = ledger.create_group(&access, &fields("all"), &[], NOW).await.unwrap();
+        let add = async |ledger: &Ledger, people: &[Uuid]| {
+            for (number, person) in people.iter().enumerate() {
+                let members = Members { add: BTreeSet::from([*person]), ..Members::default() };
+                let exact = number % 2 == 0;
+                let change = |_: &StoredGroup| {
+                    Ok::<_, Refused>(GroupChange { exact, ..GroupChange::default() })
+                };
+                let changed = ledger.change_group(&access, group, "test", NOW, &members, change);
+                changed.await.unwrap();
+            }
+        };
+        // who looks for changes misses none, though each only looks at what comes after the last
+        let watch = async || {
+            let mut seq = 0;
+            let mut version = 0;
+            while version < 1 + 2 * EACH as i64 {
+                for change in ledger.changes_since(seq).await.unwrap() {
+                    seq = change.seq;
+                    if change.topic == Topic::Group {
+                        let seen = ledger.group(&access, group, false).await.unwrap().unwrap();
+                        version = seen.version;
+                    }
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let both =
+            async { tokio::join!(add(&ledger, &people[..EACH]), add(&other, &people[EACH..])) };
+        tokio::time::timeout(std::time::Duration::from_secs(60), async {
+            tokio::join!(both, watch())
+        })
+        .await
+        .expect("every change is seen");
+        let group = ledger.group(&access, group, true).await.unwrap().unwrap();
+        let mut members = group.members.unwrap().people;
+        members.sort();
+        people.sort();
+        assert_eq!((members, group.version), (people, 1 + 2 * EACH as i64));
+    }
+
+    #[tokio::test]
+    async fn a_page_of_groups_with_members_ends_where_there_is_no_more_room() {
+        let (_place, ledger, access) = directory().await;
+        for name in ["a", "b", "c"] {
+            let inner = ledger.create_group(&access, &fields(name), &[], NOW).await.unwrap();
+            let outer = fields(&format!("{name}{name}"));
+            ledger.create_group(&access, &outer, &[inner], NOW).await.unwrap();
+        }
+        let page = async |bytes, with_members| {
+            let window = Window { offset: 0, limit: 10, bytes };
+            let all = Condition::Const(true);
+            let page = ledger.find_groups(&access, &all, window, with_members).await.unwrap();
+            assert_eq!(page.total, 6);
+            page.items.iter().map(|group| group.members.is_some()).collect::<Vec<_>>()
+        };
+        assert_eq!(page(1000, false).await, [false; 6]);
+        assert_eq!(page(1000, true).await, [true; 6]);
+        assert_eq!(page(2 + 38 + 2, true).await, [true; 3]);
+        assert_eq!(page(0, true).await, [true; 1], "one comes in any case");
     }
 }

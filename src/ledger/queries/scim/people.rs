@@ -7,7 +7,8 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
-    Access, Condition, Page, Refused, SEARCH, Window, condition::Index, differences, finish,
+    Access, Condition, LONGEST_ADDRESS, Page, Refused, SEARCH, Window, condition::Index,
+    differences, finish,
 };
 use crate::ledger::{
     Error, Result,
@@ -276,7 +277,7 @@ async fn insert(
     .bind(&fields.user_name)
     .bind(key(&fields.user_name))
     .bind(&fields.external_id)
-    .bind(&fields.email)
+    .bind(address(fields))
     .bind(fields.active)
     .bind(now.as_second())
     .bind(&fields.attributes)
@@ -303,7 +304,7 @@ async fn write(
     .bind(&fields.user_name)
     .bind(key(&fields.user_name))
     .bind(&fields.external_id)
-    .bind(&fields.email)
+    .bind(address(fields))
     .bind(fields.active)
     .bind(now.as_second())
     .bind(&fields.attributes)
@@ -361,9 +362,9 @@ fn rows(dialect: Dialect, access: &Access, condition: &Condition, window: Window
     );
     narrow(&mut rows, access, condition);
     if condition.is_selective() {
-        // few rows: with the plus, SQLite takes the condition's index and sorts, instead of walking
-        // the whole directory in order
-        rows.push_each(" ORDER BY +p.user_name_key", " ORDER BY p.user_name_key");
+        // few rows: take the condition's index and sort, instead of walking the whole directory in
+        // order, for which there is no index so
+        rows.push_each(" ORDER BY +p.user_name_key", " ORDER BY p.user_name_key || ''");
     } else {
         rows.push(" ORDER BY p.user_name_key");
     }
@@ -388,6 +389,11 @@ fn narrow(query: &mut Builder, access: &Access, condition: &Condition) {
 /// What makes a userName unique: it has no case (RFC 7643 section 4.1.1).
 fn key(user_name: &str) -> String {
     user_name.to_lowercase()
+}
+
+/// The address that somebody is matched by.
+fn address(fields: &PersonFields) -> Option<&str> {
+    fields.email.as_deref().filter(|email| email.len() <= LONGEST_ADDRESS)
 }
 
 fn taken(error: Error) -> Refused {
