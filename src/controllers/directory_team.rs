@@ -49,15 +49,11 @@ fn concerned(nudge: &Nudge, ctx: &Context) -> Vec<Arc<DirectoryTeam>> {
         Nudge::Ledger { .. } => return vec![],
         _ => return ctx.teams.state_filter(|team| wakes(nudge, team)),
     };
-    // each once, however many of the groups concern it
-    let mut teams: BTreeSet<Team> = BTreeSet::new();
-    for change in changes.iter() {
-        if let (Some(organization), Ok(group)) = (&change.organization, change.name.parse()) {
-            teams.extend(ctx.team_groups.concerned(organization, group));
-        }
-    }
+    let groups = changes
+        .iter()
+        .filter_map(|change| Some((change.organization.as_deref()?, change.name.parse().ok()?)));
     let team = |(namespace, name): Team| ctx.teams.get(&ObjectRef::new(&name).within(&namespace));
-    teams.into_iter().filter_map(team).collect()
+    ctx.team_groups.concerned(groups).into_iter().filter_map(team).collect()
 }
 
 fn wakes(nudge: &Nudge, team: &DirectoryTeam) -> bool {

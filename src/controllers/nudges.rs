@@ -74,6 +74,8 @@ impl Nudges {
         while stop.run_until_cancelled(tokio::time::sleep(POLL)).await.is_some() {
             if let Err(error) = self.pass_on(ledger, &mut seen).await {
                 warn!(error = %chain(&error), "changes of the ledger not read");
+                // another server may answer next, and know less than this one did
+                seen = None;
             }
         }
     }

@@ -64,7 +64,9 @@ pub async fn keep(team: &DirectoryTeam, wanted: &[Binding], ctx: &Context) -> Re
                 }
             }
             Err(error) => {
-                later.push(binding);
+                if !is_refused(&error) {
+                    later.push(binding);
+                }
                 failed = failed.or(Some(error.into()));
             }
         }
@@ -80,6 +82,14 @@ pub async fn keep(team: &DirectoryTeam, wanted: &[Binding], ctx: &Context) -> Re
     let made = wanted.iter().filter(|want| !unmade.iter().any(|un| un.place == want.place));
     kept.grants = distinct(made.map(Binding::grant));
     failed.map_or(Ok(kept), Err)
+}
+
+/// Whether the API server will say the same the next time: what it refuses to make is nothing that
+/// another binding waits for before it goes.
+fn is_refused(error: &kube::Error) -> bool {
+    const PASSING: [u16; 2] = [409, 429];
+    let kube::Error::Api(status) = error else { return false };
+    (400..500).contains(&status.code) && !PASSING.contains(&status.code)
 }
 
 /// In order and each once.
@@ -167,6 +177,18 @@ pub async fn role_exists(ctx: &Context, role: &str) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_refused_for_good_keeps_no_other_binding() {
+        let answered = |code| {
+            kube::Error::Api(Box::new(kube::core::Status { code, ..kube::core::Status::default() }))
+        };
+        for (code, refused) in [(400, true), (422, true), (409, false), (429, false), (500, false)]
+        {
+            assert_eq!(is_refused(&answered(code)), refused, "{code}");
+        }
+        assert!(!is_refused(&kube::Error::LinesCodecMaxLineLengthExceeded), "not even answered");
+    }
 
     #[test]
     fn what_bindings_give_is_told_in_order_and_once() {

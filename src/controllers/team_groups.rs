@@ -43,11 +43,18 @@ impl TeamGroups {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).forget(team);
     }
 
-    /// The teams that a change of this group of the namespace's organization concerns.
-    pub fn concerned(&self, namespace: &str, group: Uuid) -> Vec<Team> {
+    /// The teams that changes of these groups concern, each of the organization of a namespace.
+    pub fn concerned<'a>(&self, changes: impl Iterator<Item = (&'a str, Uuid)>) -> BTreeSet<Team> {
         let index = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let standing = index.teams.get(&group).into_iter().flatten();
-        standing.chain(index.seeking.get(namespace).into_iter().flatten()).cloned().collect()
+        let (mut teams, mut organizations) = (BTreeSet::new(), BTreeSet::new());
+        for (namespace, group) in changes {
+            teams.extend(index.teams.get(&group).into_iter().flatten().cloned());
+            // once: both may be many
+            if organizations.insert(namespace) {
+                teams.extend(index.seeking.get(namespace).into_iter().flatten().cloned());
+            }
+        }
+        teams
     }
 }
 
@@ -79,20 +86,25 @@ mod tests {
         let groups = TeamGroups::default();
         let team = |namespace: &str, name: &str| (namespace.to_owned(), name.to_owned());
         let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let concerned = |changes: &[Uuid]| {
+            let teams = groups.concerned(changes.iter().map(|&group| ("acme", group)));
+            teams.into_iter().collect::<Vec<_>>()
+        };
         let (a, b, c) = (team("acme", "a"), team("acme", "b"), team("globex", "c"));
         for team in [&a, &b, &c] {
             groups.seeks(team);
         }
-        assert_eq!(groups.concerned("acme", one), [a.clone(), b.clone()]);
+        assert_eq!(concerned(&[one]), [a.clone(), b.clone()]);
         groups.found(&a, one);
         groups.found(&c, two);
-        assert_eq!(groups.concerned("acme", one), [a.clone(), b.clone()]);
+        assert_eq!(concerned(&[one]), [a.clone(), b.clone()]);
         groups.found(&b, two);
-        assert_eq!(groups.concerned("acme", one), std::slice::from_ref(&a));
+        assert_eq!(concerned(&[one]), std::slice::from_ref(&a));
+        assert_eq!(concerned(&[one, two, one]), [a.clone(), b.clone(), c.clone()]);
         // for another look, and gone
         groups.seeks(&a);
-        assert_eq!(groups.concerned("acme", two), [b.clone(), c, a.clone()]);
+        assert_eq!(concerned(&[two]), [a.clone(), b, c]);
         groups.forget(&a);
-        assert!(groups.concerned("acme", one).is_empty());
+        assert!(concerned(&[one]).is_empty());
     }
 }

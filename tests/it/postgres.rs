@@ -1,6 +1,8 @@
 //! What users may rely on holds with the ledger in PostgreSQL as it does with a file.
 
-use rollcall_kit::story::play;
+use anyhow::ensure;
+use rollcall::ledger::Ledger;
+use rollcall_kit::{postgres::Postgres, story::play};
 
 use crate::{scim, world::World};
 
@@ -15,7 +17,18 @@ async fn a_company_moves_in_and_the_standard_is_kept_with_the_ledger_in_postgres
     world.stage.run().await?;
     world.reason("acme", "dteam/engineering", "GroupFound", "Found").await?;
     let people = world.stage.rollcall(&["people", "-n", "acme", "grace@acme.example"])?;
-    anyhow::ensure!(people.contains("active"), "{people}");
-    anyhow::ensure!(!world.stage.logs()?.contains("postgres://"), "the URL is in the log");
+    ensure!(people.contains("active"), "{people}");
+    ensure!(!world.stage.logs()?.contains("postgres://"), "the URL is in the log");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_hold_every_name_is_refused() -> anyhow::Result<()> {
+    let postgres = Postgres::shared().await?;
+    let latin = postgres.database_with("TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")?;
+    let Err(error) = Ledger::open(&latin.url.parse()?).await else {
+        anyhow::bail!("it was taken");
+    };
+    ensure!(error.to_string().ends_with("its database isn't in UTF8"), "{error}");
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::ledger::{Error, Result};
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/migrations/postgres");
 
 const READERS: u32 = 6;
-const SEARCHERS: u32 = 2;
+const SEARCHERS: u32 = 4;
 /// One writes while the one before comes back to the pool.
 const WRITERS: u32 = 2;
 /// How long to wait for a connection.
@@ -30,7 +30,8 @@ const ANSWER: Duration = Duration::from_secs(40);
 const READ: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '5s';
     SET default_transaction_read_only = on";
 const WRITE: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '5s';
-    SET lock_timeout = '10s'";
+    SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') = 'off'";
 
 /// SQL that begins a transaction that may write, once no other may. The number is ours alone: advisory
 /// locks are a database's, and a database serves one installation.
@@ -46,6 +47,11 @@ macro_rules! begin_write {
 
 pub async fn open(options: PgConnectOptions) -> Result<Db> {
     let mut migrating = options.clone().connect().await?;
+    let (encoding,): (String,) =
+        sqlx::query_as("SHOW server_encoding").fetch_one(&mut migrating).await?;
+    if encoding != "UTF8" {
+        return Err(Error::Address("its database isn't in UTF8"));
+    }
     MIGRATIONS.run(&mut migrating).await?;
     migrating.close().await?;
     let pool = |most, settings: &'static str| {

@@ -130,9 +130,17 @@ impl Postgres {
     /// # Errors
     /// If the server refuses.
     pub fn database(&self) -> anyhow::Result<Database> {
+        self.database_with("")
+    }
+
+    /// The same, with these options of `CREATE DATABASE`.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub fn database_with(&self, options: &str) -> anyhow::Result<Database> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("rollcall_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        run(&format!("CREATE DATABASE {name}"), &self.url("postgres"))?;
+        run(&format!("CREATE DATABASE {name} {options}"), &self.url("postgres"))?;
         Ok(Database { url: self.url(&name), server: self.url("postgres"), name })
     }
 
