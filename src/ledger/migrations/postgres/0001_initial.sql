@@ -117,8 +117,7 @@ CREATE TABLE subgroups (
 );
 CREATE INDEX subgroups_of_member ON subgroups (member_id);
 
--- Every address of a person of up to 1,000 bytes (an index takes no entry that is much longer), with
--- ASCII in lower case. Kept by the triggers below.
+-- Every address of a person, with ASCII in lower case. Kept by the triggers below.
 CREATE TABLE addresses (
     directory_id UUID NOT NULL,
     address      TEXT COLLATE "C" NOT NULL,
@@ -398,7 +397,7 @@ BEGIN
     INSERT INTO addresses (directory_id, address, person_id)
     SELECT new.directory_id, lower((e ->> 'value') COLLATE "C"), new.id
     FROM jsonb_path_query(new.attributes::jsonb, 'strict $.emails[*]', '{}', true) e
-    WHERE jsonb_typeof(e -> 'value') = 'string' AND octet_length(e ->> 'value') <= 1000
+    WHERE jsonb_typeof(e -> 'value') = 'string'
     ON CONFLICT DO NOTHING;
     RETURN NULL;
 END $$;

@@ -3,7 +3,6 @@
 
 use uuid::Uuid;
 
-use super::LONGEST_ADDRESS;
 use crate::ledger::db::{Builder, Dialect};
 
 /// What must be so of a person or a group. `Element` and the fields of elements go together.
@@ -127,11 +126,7 @@ impl Condition {
     /// The address that an element must have to fulfil this.
     fn address(&self) -> Option<&str> {
         match self {
-            Self::Text(Field::OfValue(path), Op::Eq, value)
-                if path == VALUE && value.len() <= LONGEST_ADDRESS =>
-            {
-                Some(value)
-            }
+            Self::Text(Field::OfValue(path), Op::Eq, value) if path == VALUE => Some(value),
             Self::All(all) => all.iter().find_map(Self::address),
             _ => None,
         }

@@ -32,9 +32,6 @@ use crate::ledger::{
 
 /// How long a search may take that no index helps.
 const SEARCH: Duration = Duration::from_secs(5);
-/// The longest address that people are found by through an index, in bytes: PostgreSQL's indexes take
-/// no entry that is much longer. No real address has more than 254.
-const LONGEST_ADDRESS: usize = 1000;
 /// The longest detail of an audit line, in characters.
 const DETAIL: usize = 400;
 

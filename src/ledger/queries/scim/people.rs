@@ -7,8 +7,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
-    Access, Condition, LONGEST_ADDRESS, Page, Refused, SEARCH, Window, condition::Index,
-    differences, finish,
+    Access, Condition, Page, Refused, SEARCH, Window, condition::Index, differences, finish,
 };
 use crate::ledger::{
     Error, Result,
@@ -280,7 +279,7 @@ async fn insert(
     .bind(&fields.user_name)
     .bind(key(&fields.user_name))
     .bind(&fields.external_id)
-    .bind(address(fields))
+    .bind(&fields.email)
     .bind(fields.active)
     .bind(now.as_second())
     .bind(&fields.attributes)
@@ -307,7 +306,7 @@ async fn write(
     .bind(&fields.user_name)
     .bind(key(&fields.user_name))
     .bind(&fields.external_id)
-    .bind(address(fields))
+    .bind(&fields.email)
     .bind(fields.active)
     .bind(now.as_second())
     .bind(&fields.attributes)
@@ -392,11 +391,6 @@ fn narrow(query: &mut Builder, access: &Access, condition: &Condition) {
 /// What makes a userName unique: it has no case (RFC 7643 section 4.1.1).
 fn key(user_name: &str) -> String {
     user_name.to_lowercase()
-}
-
-/// The address that somebody is matched by.
-fn address(fields: &PersonFields) -> Option<&str> {
-    fields.email.as_deref().filter(|email| email.len() <= LONGEST_ADDRESS)
 }
 
 fn taken(error: Error) -> Refused {
