@@ -8,19 +8,20 @@ help: ## lists these targets
 parts: ## makes, once, what the demo runs against (control plane, helm)
 	@tests/kit/parts
 
-test: ## formatting, lints, and every test, always on a control plane of its own
+test: ## formatting, lints, and every test, those of the ledger on both databases, always on a control plane of its own
 	@env -u KUBECONFIG tests/kit/parts --all
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	env -u KUBECONFIG cargo test --workspace
+	ROLLCALL_TEST_LEDGER=postgres cargo test --lib -- ledger:: gateway::
 
 demo: parts ## plays the story on a real API server and keeps running (ONCE=1: ends after it)
 	cargo build --bins
 	@ONCE='$(ONCE)' exec cargo run --quiet --bin demo
 
-bench: ## measures a release build (ONLY=domains, scim, saml, sign-in or teams; SIZE=500 for a quick try)
-	@tests/kit/parts --bench
-	@ONLY='$(ONLY)' SIZE='$(SIZE)' exec cargo bench --bench main
+bench: ## measures a release build (ONLY=domains, scim, saml, sign-in or teams; LEDGER=postgres; SIZE=500 for a quick try)
+	@LEDGER='$(LEDGER)' tests/kit/parts --bench
+	@ONLY='$(ONLY)' LEDGER='$(LEDGER)' SIZE='$(SIZE)' exec cargo bench --bench main
 
 crds: cargo ## writes crds/ and the chart's copy from the types
 	UPDATE_EXPECT=1 cargo test --test it generated

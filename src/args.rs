@@ -4,9 +4,12 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
-use rollcall::cli::{
-    authn_config::ApiVersion, client, dns::Dns, domain_explain::DomainExplain, domains::Domains,
-    plugin::Operator, saml_check::SamlCheck,
+use rollcall::{
+    cli::{
+        authn_config::ApiVersion, client, dns::Dns, domain_explain::DomainExplain,
+        domains::Domains, plugin::Operator, saml_check::SamlCheck,
+    },
+    ledger::Location,
 };
 use url::Url;
 
@@ -72,9 +75,10 @@ pub enum Saml {
 /// What both sides need.
 #[derive(Args)]
 pub struct Common {
-    /// The ledger's SQLite file; made where there is none.
-    #[arg(long, env = "ROLLCALL_LEDGER")]
-    pub ledger: PathBuf,
+    /// Where the ledger is: a SQLite file, made where there is none, or a database of PostgreSQL,
+    /// postgres://user@host/database?sslmode=verify-full. PGPASSWORD is its password.
+    #[arg(long, env = "ROLLCALL_LEDGER", hide_env_values = true)]
+    pub ledger: Location,
     /// Where the company IdPs reach the gateway, for example https://rollcall.example.com.
     #[arg(long, env = "ROLLCALL_PUBLIC_URL", value_parser = public_url)]
     pub public_url: Url,
@@ -150,9 +154,10 @@ pub struct Place {
     /// The organization's namespace.
     #[arg(short, long)]
     pub namespace: String,
-    /// The ledger's SQLite file. Without it, `kubectl rollcall` asks the controller's pod.
-    #[arg(long, env = "ROLLCALL_LEDGER")]
-    pub ledger: Option<PathBuf>,
+    /// The ledger's SQLite file, or a postgres:// URL. Without it, `kubectl rollcall` asks the
+    /// controller's pod.
+    #[arg(long, env = "ROLLCALL_LEDGER", hide_env_values = true)]
+    pub ledger: Option<Location>,
     #[command(flatten)]
     pub operator: Operator,
 }

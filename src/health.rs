@@ -58,5 +58,39 @@ pub async fn serve(
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics));
     let listener = tokio::net::TcpListener::bind(at).await?;
-    axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
+    // at the stop nobody who asks is waited for
+    stop.run_until_cancelled(axum::serve(listener, app).into_future()).await.unwrap_or(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::Ipv4Addr, time::Duration};
+
+    use rollcall_kit::process::free_port;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+        time::timeout,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_asks_no_whole_question_does_not_hold_the_stop() {
+        let (_folder, ledger) = crate::ledger::tests::ledger().await;
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
+        let stop = CancellationToken::new();
+        let serving =
+            tokio::spawn(serve(at, Ready::default(), ledger, Metrics::new(), stop.clone()));
+        let mut asking = loop {
+            match TcpStream::connect(at).await {
+                Ok(stream) => break stream,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        asking.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /hea").await.unwrap();
+        asking.read_u8().await.unwrap();
+        stop.cancel();
+        timeout(Duration::from_secs(5), serving).await.expect("held").unwrap().unwrap();
+    }
 }

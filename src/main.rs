@@ -18,9 +18,12 @@ use rollcall::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use args::{Cli, Command, Common, Controller, Domain, Gateway, Saml};
+
+/// How long the ledger may take to close, after all who use it have ended or were cut off.
+const CLOSING: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
@@ -101,7 +104,9 @@ async fn serve(
         ends("gateway", answer(args, &common, &ledger, &metrics, &key, &stop).await)
     };
     let (health, controller, gateway) = tokio::join!(health, controller, gateway);
-    ledger.close().await;
+    if tokio::time::timeout(CLOSING, ledger.close()).await.is_err() {
+        warn!("the ledger wasn't closed in time"); // which it bears as it would a crash
+    }
     info!("stopped");
     health.and(controller).and(gateway)
 }

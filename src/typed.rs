@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rollcall::{
     cli,
     dns::DomainName,
-    ledger::{AuditLine, Ledger},
+    ledger::{AuditLine, Ledger, Location},
 };
 
 use crate::args::{AuthnConfig, Log, People, Place, Revoke, Why};
@@ -120,12 +120,14 @@ pub async fn log(args: &Log, plugin: bool) -> anyhow::Result<ExitCode> {
 
 /// The ledger; `None` if the controller's pod is to be asked.
 async fn ledger(place: &Place, plugin: bool) -> anyhow::Result<Option<Ledger>> {
-    let Some(file) = &place.ledger else {
+    let Some(location) = &place.ledger else {
         anyhow::ensure!(plugin, "name the ledger by --ledger, or use `kubectl rollcall`");
         return Ok(None);
     };
-    anyhow::ensure!(file.exists(), "there is no ledger at {}", file.display());
-    Ok(Some(Ledger::open(file).await?))
+    if let Location::File(file) = location {
+        anyhow::ensure!(file.exists(), "there is no ledger at {}", file.display());
+    }
+    Ok(Some(Ledger::open(location).await?))
 }
 
 /// The same command in the controller's pod, where the environment names the ledger.

@@ -140,7 +140,7 @@ impl World {
 }
 
 async fn ledger(folder: &TempDir) -> Result<Ledger, rollcall::ledger::Error> {
-    let ledger = Ledger::open(&folder.path().join("ledger.db")).await?;
+    let ledger = Ledger::open(&folder.path().join("ledger.db").into()).await?;
     let now = Timestamp::now();
     let client = |id: &str, uri: &str, secret_hash| Client {
         id: id.into(),

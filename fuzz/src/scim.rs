@@ -62,7 +62,7 @@ impl World {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let folder = tempfile::tempdir().expect("a folder");
         let ledger = runtime.block_on(async {
-            Ledger::open(&folder.path().join("ledger.db")).await.expect("a ledger")
+            Ledger::open(&folder.path().join("ledger.db").into()).await.expect("a ledger")
         });
         let url = "https://gateway.example".parse().expect("it is a URL");
         let fetchers = Fetchers::new().expect("trust roots");

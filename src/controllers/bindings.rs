@@ -137,8 +137,6 @@ pub struct Bounds<'a> {
     pub cluster: bool,
     /// The ClusterRoles that the class lets it give.
     pub grantable: &'a BTreeSet<String>,
-    /// Those that the permissions name and that there are.
-    pub existing: &'a BTreeSet<String>,
     /// Whether there is a namespace of that name at all.
     pub exists: &'a (dyn Fn(&str) -> bool + Sync),
     pub now: Timestamp,
@@ -148,6 +146,8 @@ pub struct Bounds<'a> {
 #[derive(Debug, Default)]
 pub struct Wanted {
     pub bindings: Vec<Binding>,
+    /// The roles that may be given, whether they are there or not.
+    pub roles: BTreeSet<String>,
     /// What each permission asks for that can't be, by what is wrong with it.
     pub role_not_grantable: BTreeSet<String>,
     pub namespace_not_ours: BTreeSet<String>,
@@ -159,6 +159,14 @@ pub struct Wanted {
     pub over: BTreeMap<String, Timestamp>,
     /// Those whose time will be over.
     pub ending: BTreeMap<String, Timestamp>,
+}
+
+impl Wanted {
+    /// Want nothing of the roles that are not there.
+    pub fn leave_out(&mut self, missing: BTreeSet<String>) {
+        self.bindings.retain(|binding| !missing.contains(&binding.role));
+        self.role_not_found.extend(missing);
+    }
 }
 
 /// The bindings that `permissions` ask for, within `bounds`. What is out of bounds, missing or over
@@ -183,10 +191,7 @@ pub fn wanted(team: &DirectoryTeam, permissions: &[Permission], bounds: &Bounds<
             wanted.scope_not_allowed.insert(permission.name.clone());
             continue;
         }
-        if !bounds.existing.contains(role) {
-            wanted.role_not_found.insert(role.clone());
-            continue;
-        }
+        wanted.roles.insert(role.clone());
         let binding = |namespace| binding(team, permission, bounds.organization, namespace);
         if cluster {
             wanted.bindings.push(binding(None));
@@ -341,7 +346,6 @@ mod tests {
             ours: &ours,
             cluster,
             grantable: &names(&["edit", "view", "gone"]),
-            existing: &names(&["edit", "view"]),
             exists: &|namespace| namespace == "kube-system",
             now: at(100),
         };
@@ -384,7 +388,11 @@ mod tests {
         let ungranted = ask(permission("cluster-admin", None));
         assert!(ungranted.bindings.is_empty());
         assert_eq!(ungranted.role_not_grantable, names(&["cluster-admin"]));
-        assert_eq!(ask(permission("gone", None)).role_not_found, names(&["gone"]));
+        let mut gone = ask(permission("gone", None));
+        assert_eq!(gone.roles, names(&["gone"]));
+        gone.leave_out(names(&["gone"]));
+        assert!(gone.bindings.is_empty());
+        assert_eq!(gone.role_not_found, names(&["gone"]));
     }
 
     #[test]

@@ -51,12 +51,14 @@ impl Kind for DirectorySync {
 pub async fn run(ctx: Arc<Context>, writer: Writer<DirectorySync>, stop: CancellationToken) {
     let (store, objects) = (ctx.syncs.clone(), ctx.syncs.clone());
     let concerned = move |nudge: &Nudge| match nudge {
-        Nudge::Ledger(change) => match &change.organization {
-            Some(own) if change.topic == Topic::Directory => {
-                objects.get(&ObjectRef::new(&change.name).within(own)).into_iter().collect()
-            }
-            _ => vec![],
-        },
+        Nudge::Ledger { topic: Topic::Directory, changes } => {
+            let named = changes.iter().filter_map(|change| {
+                let own = change.organization.as_ref()?;
+                objects.get(&ObjectRef::new(&change.name).within(own))
+            });
+            named.collect()
+        }
+        Nudge::Ledger { .. } => vec![],
         _ => objects.state_filter(|sync| wakes(nudge, sync)),
     };
     controller_on(&ctx, events(&ctx), (store, writer), concerned, stop)
@@ -73,7 +75,7 @@ fn wakes(nudge: &Nudge, sync: &DirectorySync) -> bool {
         // a team made by hand goes, and an imported one takes its place; or comes, and it is the
         // other way round
         Nudge::Object { kind, namespace } => *kind == DirectoryTeam::NAME && namespace == own,
-        Nudge::Ledger(_) => false, // by name: see `run`
+        Nudge::Ledger { .. } => false, // by name: see `run`
     }
 }
 

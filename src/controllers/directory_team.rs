@@ -9,7 +9,6 @@ use kube::{
     runtime::{controller::Action, reflector::ObjectRef, reflector::store::Writer},
 };
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{
     Context, DEADLINE, Error, Kind, MANAGER, Nudge, RESYNC, Result,
@@ -45,14 +44,18 @@ pub async fn run(ctx: Arc<Context>, writer: Writer<DirectoryTeam>, stop: Cancell
 }
 
 fn concerned(nudge: &Nudge, ctx: &Context) -> Vec<Arc<DirectoryTeam>> {
-    let Nudge::Ledger(change) = nudge else {
-        return ctx.teams.state_filter(|team| wakes(nudge, team));
+    let changes = match nudge {
+        Nudge::Ledger { topic: Topic::Group, changes } => changes,
+        Nudge::Ledger { .. } => return vec![],
+        _ => return ctx.teams.state_filter(|team| wakes(nudge, team)),
     };
-    let (Topic::Group, Some(organization)) = (change.topic, &change.organization) else {
-        return vec![];
-    };
-    let Ok(group) = change.name.parse::<Uuid>() else { return vec![] };
-    let teams = ctx.team_groups.concerned(organization, group);
+    // each once, however many of the groups concern it
+    let mut teams: BTreeSet<Team> = BTreeSet::new();
+    for change in changes.iter() {
+        if let (Some(organization), Ok(group)) = (&change.organization, change.name.parse()) {
+            teams.extend(ctx.team_groups.concerned(organization, group));
+        }
+    }
     let team = |(namespace, name): Team| ctx.teams.get(&ObjectRef::new(&name).within(&namespace));
     teams.into_iter().filter_map(team).collect()
 }
@@ -63,7 +66,7 @@ fn wakes(nudge: &Nudge, team: &DirectoryTeam) -> bool {
         Nudge::All => true,
         Nudge::Namespace { name, organizations } => name == own || organizations.contains(own),
         Nudge::Object { kind, namespace } => *kind == DirectorySync::NAME && namespace == own,
-        Nudge::Ledger(_) => false, // see `concerned`
+        Nudge::Ledger { .. } => false, // see `concerned`
     }
 }
 
@@ -94,11 +97,16 @@ async fn apply(team: Arc<DirectoryTeam>, ctx: &Context) -> Result<Action> {
     let (facts, left) = match ctx.tenancy.organization(&own).await? {
         Ok(organization) => observe_and_act(&team, &organization, now, ctx).await?,
         Err(refused) => {
-            // nobody is in the team; its bindings stay until they end, for a class mended soon
+            // nobody is in the team; its bindings stay until they end, for a class mended soon, but
+            // not in a namespace that is no longer the organization's
             if let Some(organization) = ctx.ledger.organization_named(&own).await? {
                 ctx.ledger.withdraw_team(&organization, &team.name_any()).await?;
             }
-            let kept = role_bindings::retain(&team, |_| true, ctx).await?;
+            let ours = ctx.tenancy.workload_namespaces(&own).await?;
+            let stays = |binding: &Standing| {
+                binding.place.namespace.as_ref().is_none_or(|at| ours.contains_key(at))
+            };
+            let kept = role_bindings::retain(&team, stays, ctx).await?;
             (Facts::refused(refused), kept.ends)
         }
     };
@@ -130,21 +138,11 @@ async fn observe_and_act(
     let name = team.name_any();
     let permissions = team.spec.permissions.as_deref().unwrap_or_default();
     let ours = ctx.tenancy.workload_namespaces(&organization.name).await?;
-    let mut existing = BTreeSet::new();
-    for role in permissions.iter().map(|p| &p.cluster_role) {
-        if organization.grantable.contains(role)
-            && !existing.contains(role)
-            && role_exists(ctx, role).await?
-        {
-            existing.insert(role.clone());
-        }
-    }
     let bounds = Bounds {
         organization: &organization.name,
         ours: &ours,
         cluster: organization.cluster_scope,
         grantable: &organization.grantable,
-        existing: &existing,
         exists: &|name| ctx.tenancy.namespace_exists(name),
         now,
     };
@@ -165,6 +163,9 @@ async fn observe_and_act(
             None
         }
     };
+    // asked only now: what is taken away doesn't wait for answers
+    let (missing, failed) = missing_roles(&wanted.roles, ctx).await;
+    wanted.leave_out(missing);
     let kept = if team.spec.suspend == Some(true) {
         // what stands stays, but not where it may not stand any more
         let stays = |binding: &Standing| {
@@ -181,6 +182,9 @@ async fn observe_and_act(
     if group.is_some() {
         ctx.ledger.put_grants(&organization.id, &name, &kept.grants).await?;
     }
+    if let Some(error) = failed {
+        return Err(error);
+    }
     wanted.role_not_found.extend(kept.missing);
     let facts = Facts {
         organization: Some(organization.name.clone()),
@@ -191,6 +195,23 @@ async fn observe_and_act(
         forbidden: kept.forbidden,
     };
     Ok((facts, kept.ends))
+}
+
+/// Which of the roles aren't there, and the first thing that went wrong: what couldn't be learned of
+/// takes away nothing.
+async fn missing_roles(
+    roles: &BTreeSet<String>,
+    ctx: &Context,
+) -> (BTreeSet<String>, Option<Error>) {
+    let (mut missing, mut failed) = (BTreeSet::new(), None);
+    for role in roles {
+        match role_exists(ctx, role).await {
+            Ok(true) => {}
+            Ok(false) => drop(missing.insert(role.clone())),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    (missing, failed)
 }
 
 async fn cleanup(team: Arc<DirectoryTeam>, ctx: &Context) -> Result<()> {

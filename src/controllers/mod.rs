@@ -9,6 +9,7 @@ mod connection_status;
 mod crash;
 mod directory_sync;
 mod directory_team;
+mod failures;
 mod identity_class;
 mod idp_metadata;
 mod imports;
@@ -24,16 +25,17 @@ mod sweep;
 mod team_groups;
 mod team_status;
 mod tenancy;
+#[cfg(test)]
+mod tests;
 mod verified_domain;
 
 use std::{
-    collections::HashMap,
     fmt::Debug,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::Stream;
+use futures::{FutureExt, Stream};
 use jiff::Timestamp;
 use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{
@@ -56,6 +58,7 @@ use tracing::{debug, warn};
 use self::{
     binding_index::BindingIndex,
     claimants::Claimants,
+    failures::Failures,
     installation::Installation,
     nudges::{Nudge, Nudges},
     team_groups::TeamGroups,
@@ -76,12 +79,13 @@ pub const MANAGER: &str = "rollcall";
 /// What keeps an object until what it did is undone.
 const FINALIZER: &str = "rollcall.dev/cleanup";
 
+/// How long passes under way may take to end after the stop: a third of what Kubernetes gives a pod
+/// by default. One that takes longer is cut off, which it bears as it would a crash.
+const GRACE: Duration = Duration::from_secs(10);
 /// How long one pass over an object may take; kube's client alone would retry for minutes.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// How many objects of a kind are worked on at once: passes mostly wait for others.
 const CONCURRENCY: u16 = 64;
-/// How soon and how late a failed pass is repeated.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 /// How many objects a list asks for at once. Until it is stripped, an object takes many times the
 /// memory that the cache will give it; what a page took, the process keeps.
 const PAGE: u32 = 100;
@@ -169,7 +173,22 @@ struct Context {
     team_groups: TeamGroups,
 }
 
-/// Run all controllers until `stop`. Returns once every pass under way has ended.
+impl Context {
+    /// Returns once the caches hold all that there is.
+    async fn filled(&self) -> Result<()> {
+        self.bindings.ready().await;
+        let filled = tokio::try_join!(
+            self.domains.wait_until_ready(),
+            self.connections.wait_until_ready(),
+            self.syncs.wait_until_ready(),
+            self.teams.wait_until_ready(),
+        );
+        filled.map(drop).map_err(|_| Error::Cache)
+    }
+}
+
+/// Run all controllers until `stop`. Returns once every pass under way has ended, or [`GRACE`] later.
+/// Dropped, it ends them all where they are.
 ///
 /// `ready` is told when the first passes begin.
 ///
@@ -183,6 +202,9 @@ pub async fn run(
     ready: &Ready,
     stop: CancellationToken,
 ) -> Result<()> {
+    // what is spawned ends with this, too
+    let stop = stop.child_token();
+    let _ends = stop.clone().drop_guard();
     let nudges = Nudges::new();
     let tenancy = tenancy::watch(&client, &ledger, &nudges, &stop);
     let Some(tenancy) = stop.run_until_cancelled(tenancy).await else { return Ok(()) };
@@ -222,19 +244,35 @@ pub async fn run(
     });
     let until = || stop.clone();
     // the first look, so that nothing is said to stall while the key only has to be read
-    ctx.installation.look().await?;
+    let Some(key) = stop.run_until_cancelled(ctx.installation.look()).await else { return Ok(()) };
+    key?;
     ready.set();
-    tokio::join!(
-        ctx.nudges.follow_ledger(&ctx.ledger, until()),
-        ctx.installation.keep_looking(&ctx.nudges, until()),
-        sweep::run(&ctx, until()),
-        identity_class::run(ctx.clone(), until()),
-        verified_domain::run(ctx.clone(), domains_writer, looked, until()),
-        sso_connection::run(ctx.clone(), connections_writer, until()),
-        directory_sync::run(ctx.clone(), syncs_writer, until()),
-        directory_team::run(ctx.clone(), teams_writer, until()),
-    );
+    let controllers = async {
+        tokio::join!(
+            ctx.nudges.follow_ledger(&ctx.ledger, until()),
+            ctx.installation.keep_looking(&ctx.nudges, until()),
+            sweep::run(&ctx, until()),
+            identity_class::run(ctx.clone(), until()),
+            verified_domain::run(ctx.clone(), domains_writer, looked, until()),
+            sso_connection::run(ctx.clone(), connections_writer, until()),
+            directory_sync::run(ctx.clone(), syncs_writer, until()),
+            directory_team::run(ctx.clone(), teams_writer, until()),
+        )
+    };
+    tokio::select! {
+        _ = controllers => {}
+        () = patience(&ctx, &stop) => warn!("stopped in the middle of passes"),
+    }
     Ok(())
+}
+
+/// Returns once the stop waits no longer for passes under way.
+async fn patience(ctx: &Context, stop: &CancellationToken) {
+    stop.cancelled().await;
+    // nobody fills the caches any more: what waits for one would wait for good
+    if ctx.filled().now_or_never().is_some_and(|filled| filled.is_ok()) {
+        tokio::time::sleep(GRACE).await;
+    }
 }
 
 /// A kind that is reconciled here.
@@ -271,7 +309,7 @@ fn controller<K: Kind>(
     let objects = store.clone();
     let concerned = move |nudge: &Nudge| match nudge {
         // there are many of these, and they concern teams alone
-        Nudge::Ledger(change) if change.topic == Topic::Group => vec![],
+        Nudge::Ledger { topic: Topic::Group, .. } => vec![],
         _ => objects.state_filter(|object| wakes(nudge, object)),
     };
     controller_on(ctx, events(ctx), (store, writer), concerned, stop)
@@ -389,28 +427,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// How often in a row each object's pass has failed, and when it last did.
-#[derive(Default)]
-struct Failures(Mutex<HashMap<String, (u32, Instant)>>);
-
-impl Failures {
-    /// Count one more; returns how long to wait.
-    fn count(&self, key: String) -> Duration {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (soonest, latest) = BACKOFF;
-        // those of objects that went meanwhile
-        counts.retain(|_, (_, at)| at.elapsed() < latest * 2 + DEADLINE);
-        let (count, at) = counts.entry(key).or_insert((0, Instant::now()));
-        let delay = soonest.saturating_mul(1 << (*count).min(16)).min(latest);
-        (*count, *at) = (*count + 1, Instant::now());
-        delay
-    }
-
-    fn forget(&self, key: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-    }
-}
-
 fn key<K: Kind>(object: &K) -> String {
     format!("{}/{}/{}", K::NAME, namespace(object), object.name_any())
 }
@@ -455,30 +471,4 @@ fn is_deleted<K: Resource>(object: &K) -> bool {
 /// Older objects come first; the name decides between those of one second.
 fn age<K: Resource>(object: &K) -> (Option<Time>, String) {
     (object.meta().creation_timestamp.clone(), object.name_any())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_failure_of_an_object_waits_longer_until_it_succeeds() {
-        let failures = Failures::default();
-        let waits: Vec<_> = (0..4).map(|_| failures.count("a".into()).as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 8]);
-        assert_eq!(failures.count("b".into()).as_secs(), 1);
-        failures.forget("a");
-        assert_eq!(failures.count("a".into()).as_secs(), 1);
-        for _ in 0..40 {
-            assert!(failures.count("a".into()) <= BACKOFF.1);
-        }
-    }
-
-    #[test]
-    fn jitter_stays_within_a_tenth() {
-        for _ in 0..1000 {
-            let delay = jittered(Duration::from_secs(100)).as_secs_f64();
-            assert!((90.0..=110.0).contains(&delay), "{delay}");
-        }
-    }
 }

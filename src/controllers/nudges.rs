@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{Kind, chain};
-use crate::ledger::{Change, Ledger};
+use crate::ledger::{Change, Ledger, Topic};
 
 /// How often the ledger is asked for changes: both sides see each other's rows within 500 ms.
 const POLL: Duration = Duration::from_millis(250);
@@ -30,8 +30,8 @@ pub enum Nudge {
     },
     /// An object of this kind came to this namespace, or goes.
     Object { kind: &'static str, namespace: String },
-    /// A row of the ledger changed.
-    Ledger(Change),
+    /// Rows of the ledger changed: all of a topic that one look at it found, however many.
+    Ledger { topic: Topic, changes: Arc<[Change]> },
 }
 
 #[derive(Clone)]
@@ -84,10 +84,46 @@ impl Nudges {
             self.send(Nudge::All); // what changed before is seen by looking at everything
             return Ok(());
         };
-        for change in ledger.changes_since(since).await? {
-            *seen = Some(change.seq);
-            self.send(Nudge::Ledger(change));
+        let changes = ledger.changes_since(since).await?;
+        *seen = changes.last().map_or(*seen, |change| Some(change.seq));
+        for topic in [Topic::Domain, Topic::Directory, Topic::Group, Topic::Connection] {
+            let changes: Arc<[_]> = changes.iter().filter(|c| c.topic == topic).cloned().collect();
+            if !changes.is_empty() {
+                self.send(Nudge::Ledger { topic, changes });
+            }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::ledger::tests::ledger;
+
+    #[tokio::test]
+    async fn a_burst_of_changes_is_passed_on_whole_and_wakes_nobody_else() {
+        let (_folder, ledger) = ledger().await;
+        let (nudges, mut seen) = (Nudges::new(), None);
+        let mut told = Box::pin(nudges.stream());
+        nudges.pass_on(&ledger, &mut seen).await.unwrap();
+        assert!(matches!(told.next().await, Some(Nudge::All)), "what was before");
+
+        ledger.name_organization("id", "acme", Timestamp::UNIX_EPOCH).await.unwrap();
+        let many = WAITING + 1;
+        for number in 0..many {
+            let name = number.to_string();
+            ledger.make_directory("id", &name, Timestamp::UNIX_EPOCH).await.unwrap();
+        }
+        nudges.pass_on(&ledger, &mut seen).await.unwrap();
+        let Some(Nudge::Ledger { topic: Topic::Directory, changes }) = told.next().await else {
+            panic!("something else was told");
+        };
+        assert_eq!(changes.len(), many);
+        nudges.pass_on(&ledger, &mut seen).await.unwrap();
+        assert!(told.next().now_or_never().is_none(), "told twice");
     }
 }

@@ -31,8 +31,8 @@ pub struct Kept {
     pub ends: Option<Timestamp>,
 }
 
-/// Make the team's bindings those that are wanted. One that can't be made holds back no deletion
-/// but that of the binding it was to replace.
+/// Make the team's bindings those that are wanted. One that can't be made holds back nothing; only
+/// where it may come with the next pass does the one stay that it is to replace.
 ///
 /// # Errors
 /// The first thing that went wrong, after all else was done.
@@ -41,7 +41,7 @@ pub async fn keep(team: &DirectoryTeam, wanted: &[Binding], ctx: &Context) -> Re
     let plan = plan(&current, wanted);
     let mut kept = Kept { applied: wanted.len() - plan.apply.len(), ..Kept::default() };
     let mut failed = None;
-    let (mut unmade, mut left) = (vec![], vec![]);
+    let (mut unmade, mut later) = (vec![], vec![]);
     // one of the same name goes first, all else goes after its successor stands
     let (anew, over): (Vec<_>, Vec<_>) =
         plan.delete.into_iter().partition(|have| plan.apply.iter().any(|w| w.place == have.place));
@@ -63,22 +63,22 @@ pub async fn keep(team: &DirectoryTeam, wanted: &[Binding], ctx: &Context) -> Re
                     kept.missing.insert(binding.role.clone());
                 }
             }
-            Err(error) => failed = failed.or(Some(error.into())),
+            Err(error) => {
+                later.push(binding);
+                failed = failed.or(Some(error.into()));
+            }
         }
         unmade.push(binding);
     }
     let now = Timestamp::now();
     for binding in over {
-        let replaced = unmade.iter().any(|new| is_successor(&new.place, &binding.place));
-        if replaced && !binding.is_over(now) {
-            left.push(binding);
-        } else {
+        let replaced = later.iter().any(|new| is_successor(&new.place, &binding.place));
+        if !replaced || binding.is_over(now) {
             failed = delete(ctx, &binding.place, binding.seen()).await.err().or(failed);
         }
     }
     let made = wanted.iter().filter(|want| !unmade.iter().any(|un| un.place == want.place));
-    kept.grants = distinct(made.map(Binding::grant).chain(left.iter().map(|b| b.grant())));
-    kept.ends = left.iter().filter_map(|binding| binding.expires_at).min();
+    kept.grants = distinct(made.map(Binding::grant));
     failed.map_or(Ok(kept), Err)
 }
 

@@ -56,13 +56,13 @@ fn wakes(nudge: &Nudge, connection: &SsoConnection) -> bool {
             *namespace == own
                 && [VerifiedDomain::NAME, SsoConnection::NAME, DirectorySync::NAME].contains(kind)
         }
-        Nudge::Ledger(change) => {
-            change.organization.as_ref() == Some(&own)
-                && match change.topic {
-                    Topic::Domain => true,
-                    Topic::Connection => change.name == connection.name_any(),
-                    Topic::Directory | Topic::Group => false, // people come and go; directories nudge
-                }
+        Nudge::Ledger { topic, changes } => {
+            let mut ours = changes.iter().filter(|c| c.organization.as_ref() == Some(&own));
+            match topic {
+                Topic::Domain => ours.next().is_some(),
+                Topic::Connection => ours.any(|change| change.name == connection.name_any()),
+                Topic::Directory | Topic::Group => false, // people come and go; directories nudge
+            }
         }
     }
 }

@@ -57,13 +57,7 @@ pub async fn run(ctx: &Context, stop: CancellationToken) {
 }
 
 async fn sweep(ctx: &Context) -> Result<()> {
-    let filled = tokio::try_join!(
-        ctx.domains.wait_until_ready(),
-        ctx.connections.wait_until_ready(),
-        ctx.syncs.wait_until_ready(),
-        ctx.teams.wait_until_ready(),
-    );
-    filled.map_err(|_| Error::Cache)?;
+    ctx.filled().await?;
     // rows first: the object of a row that is read here was in the cache before
     let rows = ctx.ledger.published().await?;
     let in_namespaces = bindings(&Api::<RoleBinding>::all(ctx.client.clone())).await?;

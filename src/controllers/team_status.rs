@@ -319,7 +319,6 @@ mod tests {
             ours: &web,
             cluster: false,
             grantable: &edit,
-            existing: &edit,
             exists: &|_| true,
             now: Timestamp::UNIX_EPOCH,
         };

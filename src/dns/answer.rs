@@ -63,14 +63,6 @@ impl Answer {
         matches!(self, Self::Mismatch | Self::NoData | Self::NxDomain)
     }
 
-    /// Whether nobody gave an answer at all.
-    pub(super) fn is_failure(self) -> bool {
-        matches!(
-            self,
-            Self::ServFail | Self::Refused | Self::Timeout | Self::Malformed | Self::Unreachable
-        )
-    }
-
     /// A fixed name, for metric labels and the reasons of events.
     pub fn label(self) -> &'static str {
         match self {

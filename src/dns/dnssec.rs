@@ -18,7 +18,8 @@ use hickory_net::{
     proto::{
         dnssec::{Proof, TrustAnchors},
         op::{DnsRequest, DnsRequestOptions, DnsResponse, Message, Query},
-        rr::{Name, RecordType},
+        rr::{Name, RData, Record, RecordType},
+        serialize::binary::BinDecodable,
         serialize::txt::trust_anchor::{Entry, Parser},
     },
     runtime::TokioRuntimeProvider,
@@ -27,7 +28,7 @@ use hickory_net::{
 use moka::sync::Cache;
 
 use super::{
-    reply::{Failure, Reply},
+    reply::{Failure, Reply, signed_type},
     source::{SettingsError, Source},
     trip::Trip,
 };
@@ -98,6 +99,26 @@ impl Validator {
         if !self.below.iter().any(|anchor| anchor.zone_of(question.name())) {
             return Validity::Good;
         }
+        // hickory doesn't know that nobody signs an alias that a DNAME makes (RFC 6672, 5.3.3)
+        if let Some((question, message)) = behind(question, message) {
+            let signed = |proof| proof == Proof::Secure;
+            match self.prove(source, trip, &question, &message, signed).await {
+                Validity::Bogus => {} // of an unsigned zone
+                validity => return validity,
+            }
+        }
+        let good = |proof| matches!(proof, Proof::Secure | Proof::Insecure);
+        self.prove(source, trip, question, message, good).await
+    }
+
+    async fn prove(
+        self: &Arc<Self>,
+        source: &Arc<Source>,
+        trip: &Arc<Trip>,
+        question: &Query,
+        message: &Message,
+        is_good: fn(Proof) -> bool,
+    ) -> Validity {
         let chain = Chain {
             validator: Arc::clone(self),
             source: Arc::clone(source),
@@ -121,7 +142,7 @@ impl Validator {
                 .answers
                 .iter()
                 .filter(|record| record.record_type() != RecordType::RRSIG)
-                .all(|record| matches!(record.proof, Proof::Secure | Proof::Insecure)),
+                .all(|record| is_good(record.proof)),
             // NSEC3 with so many iterations that it isn't computed counts as unsigned (RFC 9276)
             Err(NetError::Dns(DnsError::Nsec { proof, .. })) => proof == Proof::Insecure,
             Err(_) => false,
@@ -133,6 +154,38 @@ impl Validator {
             (false, None) => Validity::Bogus,
         }
     }
+}
+
+/// The DNAME that the alias in `message` follows from, if that isn't signed and does: as a question of
+/// its own, and what was said to that.
+fn behind(question: &Query, message: &Message) -> Option<(Query, Message)> {
+    let name = question.name();
+    let of = |wanted| move |record: &&Record| signed_type(&record.data) == wanted;
+    let mut alias = message.answers.iter().filter(of(RecordType::CNAME));
+    let target = match (&alias.next()?.data, alias.next()) {
+        (RData::CNAME(target), None) => &target.0,
+        _ => return None,
+    };
+    let mut dnames = message.answers.iter().filter(of(RecordType::DNAME));
+    let owner = &dnames.find(|record| follows(record, name, target))?.name;
+    let mut only = message.clone();
+    only.authorities.clear();
+    only.answers.retain(|record| of(RecordType::DNAME)(&record) && record.name == *owner);
+    Some((Query::query(owner.clone(), RecordType::DNAME), only))
+}
+
+/// Whether a DNAME makes `name` an alias of `target`: what is before its owner stays, and the rest is
+/// replaced (RFC 6672, 2.2).
+fn follows(dname: &Record, name: &Name, target: &Name) -> bool {
+    // the one type of those that are looked at here which hickory doesn't read
+    let RData::Unknown { rdata, .. } = &dname.data else { return false };
+    let Ok(replacement) = Name::from_bytes(&rdata.anything) else { return false };
+    if !dname.name.zone_of(name) || dname.name == *name {
+        return false;
+    }
+    let kept = name.iter().count().saturating_sub(dname.name.iter().count());
+    let made = Name::from_labels(name.iter().take(kept).chain(replacement.iter()));
+    made.is_ok_and(|made| made == *target)
 }
 
 /// Gives the checker the answer that is checked, and finds the rest.

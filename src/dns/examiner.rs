@@ -36,8 +36,8 @@ pub struct Look<'a> {
     /// Whether name servers at private and loopback addresses may be asked.
     pub allow_private: bool,
     /// Whether the domain stands proved by this very value, and the record was there at the last
-    /// look: then the first server that still shows it is enough. Anything else is looked into in
-    /// full.
+    /// look. It takes as many servers as a new proof does; but a record that is no alias needs no
+    /// second look at whether it is a wildcard's: only the zone's owner can have made it one.
     pub renewing: bool,
 }
 
@@ -109,15 +109,9 @@ struct Inquiry<'a> {
 
 impl Inquiry<'_> {
     async fn inquire(&self, record: &Name) -> Finding {
-        if self.look.renewing {
-            let finding = self.see(record, Depth::One, MOST_ALIASES).await;
-            // where nobody answers, nobody was left out
-            if finding.answer == Answer::Match || finding.answer.is_failure() {
-                return finding;
-            }
-        }
         let mut finding = self.see(record, Depth::All, MOST_ALIASES).await;
         match finding.answer {
+            Answer::Match if self.look.renewing && finding.aliases.is_empty() => {}
             Answer::Match => self.rule_out_wildcard(&mut finding).await,
             answer if answer.is_definite_absence() => {
                 finding.hint = self.hint(record, &finding).await;

@@ -1,8 +1,8 @@
 //! Domain names, the challenge that proves one, and the look that finds it. Knows no Kubernetes.
 //!
 //! A look (`examiner`) asks a zone's own servers (`walk`) or recursive resolvers (`source`), one
-//! question at a time (`wire`), distrusts what they say (`reply`, `dnssec`), weighs it (`judge`), and
-//! puts it into words (`explain`).
+//! question at a time (`wire`) and only so many a second (`pace`), distrusts what they say (`reply`,
+//! `dnssec`), weighs it (`judge`), and puts it into words (`explain`).
 
 mod answer;
 mod challenge;
@@ -12,6 +12,7 @@ mod examiner;
 mod explain;
 mod judge;
 mod name;
+mod pace;
 mod reply;
 mod source;
 mod trip;

@@ -199,8 +199,8 @@ fn referral(message: &Message, name: &Name, role: Role<'_>) -> Result<Reply, Fai
     }))
 }
 
-/// Keep of a message what speaks of the question: the records of its name, what denies them, and
-/// their signatures. The rest may be long, and of anything.
+/// Keep of a message what speaks of the question: the records of its name, the DNAME that an alias may
+/// follow from, what denies them, and their signatures. The rest may be long, and of anything.
 ///
 /// # Errors
 /// There is an unreasonable number of them.
@@ -208,8 +208,11 @@ pub fn keep_relevant(mut message: Message, question: &Query) -> Result<Message, 
     let (name, kind) = (question.name(), question.query_type());
     message.answers.retain(|record| {
         let of = signed_type(&record.data);
-        let wanted = of == kind || of == RecordType::CNAME;
-        record.dns_class == DNSClass::IN && record.name == *name && wanted
+        let wanted = match of {
+            RecordType::DNAME => record.name.zone_of(name) && record.name != *name,
+            of => record.name == *name && (of == kind || of == RecordType::CNAME),
+        };
+        record.dns_class == DNSClass::IN && wanted
     });
     // A denial by another zone is none, whether that zone is signed or not. hickory believes
     // either, and its search for the name that encloses the one in question counts on never being
@@ -244,7 +247,7 @@ pub fn keep_relevant(mut message: Message, question: &Query) -> Result<Message, 
 }
 
 /// The type of a record, or of the records that it signs.
-fn signed_type(data: &RData) -> RecordType {
+pub(super) fn signed_type(data: &RData) -> RecordType {
     match data {
         RData::DNSSEC(DNSSECRData::RRSIG(signature)) => signature.input().type_covered,
         data => data.record_type(),

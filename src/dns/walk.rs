@@ -15,7 +15,6 @@ use futures::{
     future::{BoxFuture, join_all},
     stream::FuturesUnordered,
 };
-use governor::{DefaultKeyedRateLimiter, Quota};
 use hickory_net::proto::{
     op::{Message, Query},
     rr::{Name, RecordType},
@@ -23,9 +22,10 @@ use hickory_net::proto::{
 use moka::sync::Cache;
 
 use super::{
+    pace::Pace,
     reply::{Delegation, Failure, Reply, Role, Said, prefer_four},
     trip::{Server, Trip, plain},
-    wire::{Wire, nonzero},
+    wire::Wire,
 };
 
 /// The root servers (<https://www.iana.org/domains/root/servers>).
@@ -61,7 +61,6 @@ const REMEMBERED: (Duration, Duration) = (Duration::from_secs(3600), Duration::f
 const DELEGATIONS: u64 = 10_000;
 /// How many questions a second the servers of one zone are asked, and how many at once.
 const PER_ZONE: (u32, u32) = (50, 200);
-const ZONES: usize = 10_000;
 
 /// Who serves a zone.
 #[derive(Debug)]
@@ -119,7 +118,7 @@ pub struct Walker {
     /// Where the servers that a zone names listen.
     port: u16,
     zones: Cache<Name, Arc<Zone>>,
-    per_zone: DefaultKeyedRateLimiter<Name>,
+    per_zone: Pace<Name>,
 }
 
 impl Walker {
@@ -134,13 +133,12 @@ impl Walker {
             roots => roots.iter().copied().map(Server::given).collect(),
         };
         let (rate, burst) = PER_ZONE;
-        let quota = Quota::per_second(nonzero(rate)).allow_burst(nonzero(burst));
         Self {
             wire,
             roots: Arc::new(Zone { name: Name::root(), servers, until: Instant::now() }),
             port,
             zones: Cache::new(DELEGATIONS),
-            per_zone: DefaultKeyedRateLimiter::keyed(quota),
+            per_zone: Pace::new(rate, burst),
         }
     }
 
@@ -298,10 +296,7 @@ impl Walker {
     async fn ask(&self, trip: &Trip, zone: &Zone, server: &Server, question: &Query) -> Heard {
         // everybody's looks pass through a registry's
         if !is_registry(&zone.name) {
-            self.per_zone.until_key_ready(&zone.name).await;
-            if self.per_zone.len() > ZONES {
-                self.per_zone.retain_recent();
-            }
+            self.per_zone.turn(&zone.name).await;
         }
         let role = Role::ServerOf(&zone.name);
         Heard { server: server.label(), said: self.wire.ask(trip, server, question, role).await }

@@ -3,12 +3,10 @@
 use std::{
     io::ErrorKind,
     net::{IpAddr, SocketAddr},
-    num::NonZeroU32,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use governor::{DefaultKeyedRateLimiter, Quota};
 use hickory_net::{
     NetError,
     proto::op::{DnsRequest, DnsRequestOptions, Message, Query},
@@ -21,6 +19,7 @@ use hickory_net::{
 use rustls::{ClientConfig, pki_types::ServerName};
 
 use super::{
+    pace::Pace,
     reply::{Failure, Reply, Role, Said, keep_relevant},
     trip::{Server, Trip},
 };
@@ -31,14 +30,9 @@ const REPEAT_MILLISECONDS: u64 = 1000;
 const REPETITIONS: u8 = 1;
 /// As much as no path fragments (RFC 9715).
 const PAYLOAD: u16 = 1232;
-/// How many questions a second one server is asked. Many: a provider's servers serve many domains.
-const PER_SERVER: NonZeroU32 = nonzero(1000);
-/// How many servers the limits are kept for, before those that rest are forgotten.
-const KEPT: usize = 10_000;
-
-pub(super) const fn nonzero(number: u32) -> NonZeroU32 {
-    NonZeroU32::new(number).expect("it isn't zero, or this doesn't compile")
-}
+/// How many questions a second one server is asked, and how many at once. Many: a provider's servers
+/// serve many domains.
+const PER_SERVER: (u32, u32) = (1000, 1000);
 
 /// How questions are put.
 pub struct Wire {
@@ -47,18 +41,14 @@ pub struct Wire {
     tls: Option<(ServerName<'static>, ClientConfig)>,
     /// Whether to ask for what others know (recursive resolvers), or for what is their own.
     recursion: bool,
-    per_server: Arc<DefaultKeyedRateLimiter<IpAddr>>,
+    per_server: Pace<IpAddr>,
 }
 
 impl Wire {
     pub fn new(recursion: bool, tls: Option<(ServerName<'static>, ClientConfig)>) -> Self {
-        let per_server = DefaultKeyedRateLimiter::keyed(Quota::per_second(PER_SERVER));
-        Self {
-            provider: TokioRuntimeProvider::new(),
-            tls,
-            recursion,
-            per_server: per_server.into(),
-        }
+        let (rate, burst) = PER_SERVER;
+        let per_server = Pace::new(rate, burst);
+        Self { provider: TokioRuntimeProvider::new(), tls, recursion, per_server }
     }
 
     /// Ask a server, and read what it says as that of one who has this role. Another address of the
@@ -92,10 +82,7 @@ impl Wire {
     /// Source port and id are random, and so is the case of the name, which the answer must repeat
     /// (0x20); what doesn't fit the question isn't listened to.
     async fn exchange(&self, server: SocketAddr, question: &Query) -> Result<Message, Failure> {
-        self.per_server.until_key_ready(&server.ip()).await;
-        if self.per_server.len() > KEPT {
-            self.per_server.retain_recent();
-        }
+        self.per_server.turn(&server.ip()).await;
         if let Some((name, config)) = &self.tls {
             let (name, config) = (name.clone(), config.clone());
             let exchange = tls_exchange(server, name, config, TRY, Some(1), self.provider.clone());

@@ -3,18 +3,20 @@
 //! are views of it.
 //!
 //! Here are the plain types; the queries are methods of [`Ledger`], one file per subject in
-//! `sqlite/`. Another database is another set of the same methods.
+//! `queries/`. Which database it is, SQLite or PostgreSQL, only `db/` and the migrations know.
 
+mod db;
 mod globs;
+mod queries;
 mod sign_in;
-mod sqlite;
 mod why;
 
+pub use db::Location;
 pub use globs::Globs;
-pub use sign_in::*;
-pub use sqlite::{Ledger, Rotation, TOKEN_SECONDS, scim};
+pub use queries::{Ledger, Rotation, TOKEN_SECONDS, scim};
 #[cfg(test)]
-pub(crate) use sqlite::{fixture, scim::watch_writes, tests};
+pub(crate) use queries::{fixture, scim::watch_writes, tests};
+pub use sign_in::*;
 pub use why::*;
 
 use jiff::Timestamp;
@@ -26,9 +28,18 @@ pub enum Error {
     #[error("ledger: {0}")]
     Sql(#[from] sqlx::Error),
     #[error("ledger: migration: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(sqlx::migrate::MigrateError),
+    /// It has been migrated further than this program knows.
+    #[error("ledger: a newer version of this program has made it, or brought it up to date")]
+    Newer,
+    /// What is wrong with the URL of a PostgreSQL database.
+    #[error("ledger: the address of the PostgreSQL database: {0}")]
+    Address(&'static str),
     #[error("ledger: {0}: {1}")]
     File(std::path::PathBuf, #[source] std::io::Error),
+    /// A text has U+0000 in it.
+    #[error("ledger: a text with a NUL character can't be kept")]
+    Nul,
     /// A write that others' failure took along, or that came too late.
     #[error("ledger: a write was abandoned")]
     Abandoned,
@@ -38,6 +49,15 @@ pub enum Error {
     /// A row that only another program can have written.
     #[error("ledger: unreadable {0}")]
     Corrupt(&'static str),
+}
+
+impl From<sqlx::migrate::MigrateError> for Error {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        match error {
+            sqlx::migrate::MigrateError::VersionMissing(_) => Self::Newer,
+            _ => Self::Migrate(error),
+        }
+    }
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;

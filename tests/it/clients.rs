@@ -8,7 +8,10 @@ use rollcall_kit::{
 };
 use serde_json::{Value, json};
 
-use crate::{company::Company, world::World};
+use crate::{
+    company::{Company, other},
+    world::World,
+};
 
 const CLASS: &str = "programs";
 const SECRET: &str = "hush: & more";
@@ -55,6 +58,8 @@ struct Back {
 
 struct People {
     company: Company,
+    /// What they type to sign in.
+    email: String,
     browser: Visitor,
 }
 
@@ -74,8 +79,7 @@ impl People {
         let begun = client.begin(to, parameters).await?;
         let page = self.browser.visit(&begun.url).await?;
         page.says("Work e-mail")?;
-        let email = self.company.email("ada");
-        let page = self.browser.submit(&page, &[("email", &email)]).await?;
+        let page = self.browser.submit(&page, &[("email", &self.email)]).await?;
         let back = |url: &url::Url| url.as_str().starts_with(to);
         let callback = self.browser.submit_until(&page, &[], back).await?.into();
         Ok(Back { begun, callback })
@@ -132,7 +136,8 @@ async fn an_independent_client_signs_people_in_refreshes_and_gives_back() -> any
     world.kubectl(&format!("annotate namespace programs rollcall.dev/class={CLASS}")).await?;
     let company = Company::found("programs").await?;
     company.idp.sign_in_as(Some(company.person("ada")));
-    let people = People { browser: company.visitor()?, company };
+    let email = company.email("ada");
+    let people = People { browser: company.visitor()?, email, company };
     let argocd = people.client("argocd", Some(SECRET))?;
     let scope = json!({ "scope": SCOPE });
 
@@ -173,6 +178,49 @@ async fn an_independent_client_signs_people_in_refreshes_and_gives_back() -> any
 
     impostors(&people, &argocd).await?;
     withheld(&people, &argocd).await
+}
+
+#[tokio::test]
+async fn who_is_below_a_proved_domain_is_in_until_somebody_else_proves_that_branch()
+-> anyhow::Result<()> {
+    let company = Company::found("branches").await?;
+    let world = company.world;
+    let email = "ada@berlin.branches.test.example".to_owned();
+    company.idp.sign_in_as(Some(other(&email)));
+    let people = People { browser: company.visitor()?, email, company };
+    let kubectl = people.client("kubernetes", None)?;
+    let enter =
+        async || people.sign_in(&kubectl, LOOPBACK, &json!({})).await?.finish(&kubectl).await;
+    enter().await.err().context("the domain doesn't cover what is below it")?;
+
+    let covers = "{domain: branches.test.example, includeSubdomains: true}";
+    world.make_one("VerifiedDomain", "branches", "mail", covers).await?;
+    let verified = "{.status.conditions[?(@.type==\"Verified\")].message}";
+    let said = "branches.test.example is verified, with all below it.";
+    world.field("branches", "vd/mail", verified, said).await?;
+    let got = enter().await?;
+    ensure!(got.claims["email"] == people.email, "{}", got.claims);
+    let got = kubectl.refresh(token(&got, "refresh_token")?).await?;
+    ensure!(people.company.is_signed_in(&people.browser).await?);
+
+    world.organization("berliners").await?;
+    let branch = "{domain: berlin.branches.test.example}";
+    world.make_one("VerifiedDomain", "berliners", "branch", branch).await?;
+    world.prove("berliners", "branch").await?;
+    ensure!(!people.company.is_signed_in(&people.browser).await?, "the session goes on");
+    refused(kubectl.refresh(token(&got, "refresh_token")?).await, "invalid_grant")?;
+    enter().await.err().context("the branch is somebody else's")?;
+    // in the words of the company's own login, too
+    let person = other(&people.email);
+    let answer = people.company.answer(&people.browser, &person).await?;
+    let page = people.browser.post(&answer.acs, &answer.fields).await?;
+    people.company.refused(&page, "DomainNotOurs")?;
+
+    // it falls back to who has the domain above, and nothing of before comes back with it
+    world.kubectl("delete vd/branch -n berliners").await?;
+    ensure!(!people.company.is_signed_in(&people.browser).await?, "the session is back");
+    refused(kubectl.refresh(token(&got, "refresh_token")?).await, "invalid_grant")?;
+    enter().await.map(drop)
 }
 
 /// What isn't this client's, or isn't as it must be, is worth nothing.

@@ -151,9 +151,36 @@ async fn what_is_out_of_bounds_is_named_and_binds_nothing() -> anyhow::Result<()
     world.kubectl("patch dteam staff -n bounds --type merge -p {\"spec\":{\"suspend\":true,\"permissions\":[]}}").await?;
     world.reason("bounds", staff, "Ready", "Suspended").await?;
     has_roles(world, "bounds-web", "view").await?;
-    let relabel = "label namespace bounds-web --overwrite rollcall.dev/organization=elsewhere";
-    world.kubectl(relabel).await?;
-    has_roles(world, "bounds-web", "").await
+    let relabel = |organization: &str| {
+        format!("label namespace bounds-web --overwrite rollcall.dev/organization={organization}")
+    };
+    world.kubectl(&relabel("elsewhere")).await?;
+    has_roles(world, "bounds-web", "").await?;
+
+    // nor without a class, for which all else waits
+    world.kubectl(&relabel("bounds")).await?;
+    world.kubectl("create namespace bounds-api").await?;
+    world.kubectl("label namespace bounds-api rollcall.dev/organization=bounds").await?;
+    world
+        .kubectl("patch dteam staff -n bounds --type merge -p {\"spec\":{\"suspend\":false}}")
+        .await?;
+    team(world, "bounds", "[{name: a, clusterRole: view}]").await?;
+    has_roles(world, "bounds-web", "view").await?;
+    has_roles(world, "bounds-api", "view").await?;
+    world.kubectl("annotate namespace bounds --overwrite rollcall.dev/class=nowhere").await?;
+    world.reason("bounds", staff, "Accepted", "ClassNotFound").await?;
+    world.kubectl(&relabel("elsewhere")).await?;
+    has_roles(world, "bounds-web", "").await?;
+    has_roles(world, "bounds-api", "view").await?;
+
+    // a role that may not be bound leaves the one in its place, and no other, unmade
+    world.kubectl("annotate namespace bounds --overwrite rollcall.dev/class=roles").await?;
+    let both = "[{name: a, clusterRole: unlisted}, {name: b, clusterRole: view}]";
+    team(world, "bounds", both).await?;
+    world.reason("bounds", staff, "PermissionsApplied", "Forbidden").await?;
+    has_roles(world, "bounds-api", "view").await?;
+    team(world, "bounds", "[{name: b, clusterRole: unlisted}]").await?;
+    has_roles(world, "bounds-api", "").await
 }
 
 #[tokio::test]

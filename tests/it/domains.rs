@@ -4,6 +4,8 @@ mod aged;
 mod names;
 mod typed;
 
+use std::time::Instant;
+
 use anyhow::ensure;
 use rollcall_kit::{dns::Mode, wait::until};
 
@@ -68,6 +70,28 @@ async fn a_look_ends_however_often_another_is_asked_for() -> anyhow::Result<()> 
         Ok(Some(()))
     })
     .await
+}
+
+#[tokio::test]
+async fn a_look_ends_however_often_two_objects_take_turns_at_one_domain() -> anyhow::Result<()> {
+    let world = World::shared().await?;
+    world.organization("turns").await?;
+    world.stage.dns.set_mode("turns.test.example", Mode::Silent)?;
+    let (mut this, mut other) = ("one", "two");
+    domain(world, "turns", this, "turns.test.example").await?;
+    let ended = "get events -n turns --field-selector reason=Timeout -o name";
+    let begun = Instant::now();
+    while world.kubectl(ended).await?.is_empty() {
+        ensure!(begun.elapsed() < PATIENCE, "no look has ended");
+        domain(world, "turns", other, "turns.test.example").await?;
+        world.kubectl(&format!("delete vd {this} -n turns")).await?;
+        (this, other) = (other, this);
+        world.reason("turns", &format!("vd/{this}"), "Accepted", "Accepted").await?;
+    }
+    // it counts for who has the claim now
+    world.stage.dns.set_mode("turns.test.example", Mode::Normal)?;
+    world.nudge("turns", &format!("vd/{this}")).await?;
+    world.prove("turns", this).await
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod looks;
 mod operations;
 mod plugin;
 mod policies;
+mod postgres;
 mod rights;
 mod saml;
 mod scim;

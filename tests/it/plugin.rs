@@ -78,7 +78,7 @@ async fn the_audit_log_is_read_the_newest_first_and_what_an_operator_does_is_in_
 -> anyhow::Result<()> {
     let folder = TempDir::new()?;
     let file = folder.path().join("ledger.db");
-    let ledger = Ledger::open(&file).await?;
+    let ledger = Ledger::open(&file.as_path().into()).await?;
     ledger.name_organization("id-of-acme", "acme", Timestamp::UNIX_EPOCH).await?;
     two_sessions(&ledger, "ada@acme.example").await?;
     for (second, organization, subject, reference) in [

@@ -7,7 +7,11 @@ use crate::world::World;
 
 #[tokio::test]
 async fn the_scim_server_does_what_the_standard_says() -> anyhow::Result<()> {
-    let world = World::shared().await?;
+    judge(World::shared().await?).await
+}
+
+/// Has the SCIM server of a Rollcall judged.
+pub async fn judge(world: &World) -> anyhow::Result<()> {
     world.organization("judged").await?;
     world.make_one("DirectorySync", "judged", "idp", "{source: {scim: {}}}").await?;
     world.reason("judged", "dsync/idp", "Configured", "AwaitingFirstRequest").await?;

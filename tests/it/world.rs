@@ -6,6 +6,7 @@ use anyhow::{Context, ensure};
 use rollcall_kit::{
     control_plane::ControlPlane,
     install_crypto,
+    postgres::{Database, Postgres},
     scratch::Scratch,
     stage::{Sides, Stage},
     wait::until,
@@ -17,6 +18,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct World {
     pub control_plane: ControlPlane,
     pub stage: Stage,
+    // after the stage, which is still connected to it
+    _database: Option<Database>,
     _scratch: Scratch,
 }
 
@@ -29,13 +32,28 @@ impl World {
 
     /// One for a test alone, that stops it or changes what all share.
     pub async fn own() -> anyhow::Result<Self> {
+        Self::with(None).await
+    }
+
+    /// One for a test alone, with its ledger in PostgreSQL.
+    pub async fn on_postgres() -> anyhow::Result<Self> {
+        Self::with(Some(Postgres::shared().await?.database()?)).await
+    }
+
+    async fn with(database: Option<Database>) -> anyhow::Result<Self> {
         install_crypto();
         let scratch = Scratch::take("world")?;
         let control_plane = ControlPlane::start(scratch.path()).await?;
         let program = Path::new(env!("CARGO_BIN_EXE_rollcall"));
-        let own = scratch.path().join("rollcall");
-        let stage = Stage::start(&control_plane, program, &own, Sides::Apart).await?;
-        Ok(Self { control_plane, stage, _scratch: scratch })
+        let (own, sides) = (scratch.path().join("rollcall"), Sides::Apart);
+        let stage = match &database {
+            None => Stage::start(&control_plane, program, &own, sides).await?,
+            Some(database) => {
+                let ledger = database.url.clone();
+                Stage::start_on(&control_plane, program, &own, sides, ledger).await?
+            }
+        };
+        Ok(Self { control_plane, stage, _database: database, _scratch: scratch })
     }
 
     pub async fn kubectl(&self, command: &str) -> anyhow::Result<String> {

@@ -19,14 +19,14 @@ const ABSENCES: i64 = 3;
 /// How long a proof holds without being renewed.
 pub const PROOF_HOLDS: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// How long the controller must have run before a proof runs out without a look: time for two of the
-/// daily ones, after however long it stood still.
-const LOOKED_LONG_ENOUGH: Duration = Duration::from_secs(48 * 3600);
+/// How long a look must have been under way for a proof to run out that it could renew: longer than
+/// any line, after however long the controller stood still.
+const LONG_TRIED: Duration = Duration::from_secs(3600);
 
-/// Whether a proof has run out although no look ended that says so: whoever keeps looks from ending
-/// keeps no domain by it.
-pub fn has_run_out(claim: &Claim, running_for: Duration, now: Timestamp) -> bool {
-    is_past(claim, now) && running_for >= LOOKED_LONG_ENOUGH
+/// Whether a proof has run out although no look ended that says so, but one was begun so long ago:
+/// whoever keeps looks from ending keeps no domain by it.
+pub fn has_run_out(claim: &Claim, under_way: Duration, now: Timestamp) -> bool {
+    is_past(claim, now) && under_way >= LONG_TRIED
 }
 
 fn is_past(claim: &Claim, now: Timestamp) -> bool {

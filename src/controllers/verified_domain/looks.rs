@@ -1,32 +1,28 @@
-//! Looks under way. They hold no pass: a pass begins one, and another takes what it found. Each
-//! organization has so many at once, and the others wait in line for their own, so that a thousand
-//! domains of one, whose servers are silent, delay nobody else's.
+//! Looks under way. They hold no pass: a pass begins one, and another takes what it found. They are
+//! those of a claim, whichever object makes it at the moment: who has two take turns ends no look.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use jiff::Timestamp;
-use kube::runtime::reflector::ObjectRef;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    api::VerifiedDomain,
-    dns::{Answer, Examination},
-};
+use super::line::Line;
+use crate::dns::{Answer, DomainName, Examination};
 
-/// How many looks one organization has under way.
-const OF_ONE: usize = 8;
-/// How many there are in all: each takes a few sockets.
-const OF_ALL: usize = 128;
+/// Whose look it is, and at what.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Subject {
+    /// The organization's namespace.
+    pub organization: String,
+    pub domain: DomainName,
+}
 
-type Object = ObjectRef<VerifiedDomain>;
-
-/// The last look at an object's domain.
+/// The last look at a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Last {
     pub at: Timestamp,
@@ -35,12 +31,13 @@ pub struct Last {
     pub wait_at_least: Duration,
 }
 
-/// Where the look at an object's domain stands.
+/// Where the look at a domain stands.
 #[derive(Debug)]
 pub enum Standing {
     /// None is under way.
     Idle,
-    UnderWay,
+    /// One was begun so long ago.
+    UnderWay(Duration),
     /// It found this, which stands until it is settled.
     Found(Found),
 }
@@ -71,17 +68,14 @@ pub struct Looks(Arc<Inner>);
 
 struct Inner {
     state: Mutex<State>,
-    all: Semaphore,
-    finished: UnboundedSender<Object>,
+    line: Line,
+    finished: UnboundedSender<Subject>,
     stop: CancellationToken,
-    since: Instant,
 }
 
 #[derive(Default)]
 struct State {
-    objects: HashMap<Object, Known>,
-    /// The turns of each organization that has looks under way or waiting, and how many those are.
-    turns: HashMap<String, (Arc<Semaphore>, usize)>,
+    subjects: HashMap<Subject, Known>,
     /// The number of the last look that was begun.
     begun: u64,
 }
@@ -96,55 +90,43 @@ struct Known {
 
 struct Look {
     number: u64,
+    begun: Instant,
     /// The value that is looked for: what is found says nothing of another.
     value: String,
     found: Option<Found>,
 }
 
 impl Looks {
-    /// The looks of a controller that runs until `stop`, and the objects whose look has ended.
-    pub fn new(stop: CancellationToken) -> (Self, UnboundedReceiver<Object>) {
-        let (finished, objects) = unbounded();
-        let all = Semaphore::new(OF_ALL);
-        let since = Instant::now();
-        (Self(Arc::new(Inner { state: Mutex::default(), all, finished, stop, since })), objects)
+    /// The looks of a controller that runs until `stop`, and the subjects whose look has ended.
+    pub fn new(stop: CancellationToken) -> (Self, UnboundedReceiver<Subject>) {
+        let (finished, subjects) = unbounded();
+        let (state, line) = (Mutex::default(), Line::default());
+        (Self(Arc::new(Inner { state, line, finished, stop })), subjects)
     }
 
-    /// For how long there have been looks in this process.
-    pub fn running_for(&self) -> Duration {
-        self.0.since.elapsed()
-    }
-
-    /// Begin to look for `value`, in the organization's turn. Whatever was under way for the object
-    /// no longer counts. `look` does it; its object is told of by the stream once it is done.
+    /// Begin to look for `value`, when it is the organization's turn. Whatever was under way for the
+    /// subject no longer counts. `look` does it; the stream tells once it is done.
     pub fn begin<F>(
         &self,
-        object: &Object,
-        organization: &str,
+        subject: &Subject,
         value: &str,
         look: impl FnOnce() -> F + Send + 'static,
     ) where
         F: Future<Output = Examination> + Send + 'static,
     {
-        let (turn, turns) = {
+        let turn = {
             let mut state = self.0.lock();
             state.begun += 1;
             let number = state.begun;
-            let known = state.objects.entry(object.clone()).or_default();
+            let known = state.subjects.entry(subject.clone()).or_default();
             known.asked = false;
-            known.look = Some(Look { number, value: value.to_owned(), found: None });
-            let turns = state.turns.entry(organization.to_owned());
-            let (turns, waiting) = turns.or_insert_with(|| (Arc::new(Semaphore::new(OF_ONE)), 0));
-            *waiting += 1;
-            let turns = turns.clone();
-            let (object, organization) = (object.clone(), organization.to_owned());
-            (Turn { looks: self.0.clone(), object, organization, number }, turns)
+            let (value, begun) = (value.to_owned(), Instant::now());
+            known.look = Some(Look { number, begun, value, found: None });
+            Turn { looks: self.0.clone(), subject: subject.clone(), number }
         };
         let stop = self.0.stop.clone();
         tokio::spawn(stop.run_until_cancelled_owned(async move {
-            // neither is ever closed
-            let (Ok(_one), Ok(_all)) = (turns.acquire().await, turn.looks.all.acquire().await)
-            else {
+            let Some(_place) = turn.looks.line.place(&turn.subject.organization).await else {
                 return;
             };
             if turn.is_wanted() {
@@ -156,43 +138,43 @@ impl Looks {
     }
 
     /// Whether a look is asked for now, or was before and hasn't been begun since.
-    pub fn asked(&self, object: &Object, now: bool) -> bool {
+    pub fn asked(&self, subject: &Subject, now: bool) -> bool {
         let mut state = self.0.lock();
         if now {
-            state.objects.entry(object.clone()).or_default().asked = true;
+            state.subjects.entry(subject.clone()).or_default().asked = true;
         }
-        state.objects.get(object).is_some_and(|known| known.asked)
+        state.subjects.get(subject).is_some_and(|known| known.asked)
     }
 
-    /// Where the object's look for `value` stands.
-    pub fn standing(&self, object: &Object, value: &str) -> Standing {
+    /// Where the subject's look for `value` stands.
+    pub fn standing(&self, subject: &Subject, value: &str) -> Standing {
         let state = self.0.lock();
-        let look = state.objects.get(object).and_then(|known| known.look.as_ref());
+        let look = state.subjects.get(subject).and_then(|known| known.look.as_ref());
         match look.filter(|look| look.value == value) {
             None => Standing::Idle,
-            Some(Look { found: None, .. }) => Standing::UnderWay,
+            Some(Look { found: None, begun, .. }) => Standing::UnderWay(begun.elapsed()),
             Some(Look { found: Some(found), .. }) => Standing::Found(found.clone()),
         }
     }
 
     /// What was found has had all its effects.
-    pub fn settle(&self, object: &Object, found: &Found) {
+    pub fn settle(&self, subject: &Subject, found: &Found) {
         let mut state = self.0.lock();
-        if let Some(known) = state.objects.get_mut(object)
+        if let Some(known) = state.subjects.get_mut(subject)
             && known.look.as_ref().is_some_and(|look| look.number == found.number)
         {
             known.look = None;
         }
     }
 
-    /// The last look at the object's domain, if this process has made one.
-    pub fn last(&self, object: &Object) -> Option<Last> {
-        self.0.lock().objects.get(object)?.last
+    /// The last look at the subject, if this process has made one.
+    pub fn last(&self, subject: &Subject) -> Option<Last> {
+        self.0.lock().subjects.get(subject)?.last
     }
 
-    /// The object is gone, or has no claim: what was found for it before says nothing of a later one.
-    pub fn forget(&self, object: &Object) {
-        self.0.lock().objects.remove(object);
+    /// There is no such claim any more: what was found for it says nothing of a later one.
+    pub fn forget(&self, subject: &Subject) {
+        self.0.lock().subjects.remove(subject);
     }
 }
 
@@ -202,11 +184,10 @@ impl Inner {
     }
 }
 
-/// A look's place in the line, given up however it ends.
+/// A look that was begun, which ends with it.
 struct Turn {
     looks: Arc<Inner>,
-    object: Object,
-    organization: String,
+    subject: Subject,
     number: u64,
 }
 
@@ -230,9 +211,9 @@ impl Turn {
 }
 
 impl State {
-    /// What is known of the object, if `turn`'s is its look.
+    /// What is known of the subject, if `turn`'s is its look.
     fn look(&mut self, turn: &Turn) -> Option<&mut Known> {
-        let known = self.objects.get_mut(&turn.object)?;
+        let known = self.subjects.get_mut(&turn.subject)?;
         let number = known.look.as_ref()?.number;
         (number == turn.number).then_some(known)
     }
@@ -241,12 +222,6 @@ impl State {
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut state = self.looks.lock();
-        if let Entry::Occupied(mut turns) = state.turns.entry(self.organization.clone()) {
-            turns.get_mut().1 -= 1;
-            if turns.get().1 == 0 {
-                turns.remove();
-            }
-        }
         // it ended without finding anything, by a defect or because we stop: the next one comes no
         // sooner than after any other look
         if let Some(known) = state.look(self)
@@ -258,7 +233,7 @@ impl Drop for Turn {
         }
         drop(state);
         // an error says only that the controller is gone
-        let _ = self.looks.finished.unbounded_send(self.object.clone());
+        let _ = self.looks.finished.unbounded_send(self.subject.clone());
     }
 }
 
@@ -275,10 +250,11 @@ mod tests {
     use futures::{Stream, StreamExt};
     use tokio::sync::oneshot;
 
-    use super::*;
+    use super::{super::line, *};
 
-    fn object(organization: &str, name: &str) -> Object {
-        ObjectRef::new(name).within(organization)
+    fn subject(organization: &str, name: &str) -> Subject {
+        let domain = DomainName::parse(&format!("{name}.example")).unwrap();
+        Subject { organization: organization.into(), domain }
     }
 
     fn examination(answer: Answer) -> Examination {
@@ -290,19 +266,19 @@ mod tests {
         }
     }
 
-    /// What the object's look found; it is settled then.
-    fn answered(looks: &Looks, object: &Object) -> Option<Answer> {
-        let Standing::Found(found) = looks.standing(object, "v") else { return None };
+    /// What the subject's look found; it is settled then.
+    fn answered(looks: &Looks, subject: &Subject) -> Option<Answer> {
+        let Standing::Found(found) = looks.standing(subject, "v") else { return None };
         assert!(
-            matches!(looks.standing(object, "v"), Standing::Found(again) if again == found),
+            matches!(looks.standing(subject, "v"), Standing::Found(again) if again == found),
             "who couldn't do anything with it finds it again"
         );
-        looks.settle(object, &found);
-        assert!(matches!(looks.standing(object, "v"), Standing::Idle));
+        looks.settle(subject, &found);
+        assert!(matches!(looks.standing(subject, "v"), Standing::Idle));
         Some(found.answer)
     }
 
-    async fn next(finished: &mut (impl Stream<Item = Object> + Unpin)) -> Object {
+    async fn next(finished: &mut (impl Stream<Item = Subject> + Unpin)) -> Subject {
         let next = tokio::time::timeout(Duration::from_secs(10), finished.next());
         next.await.expect("no look ended").expect("the looks are gone")
     }
@@ -313,38 +289,36 @@ mod tests {
         let mut bad = vec![];
         for number in 0..1000 {
             let (answer, silence) = oneshot::channel();
-            let object = object("bad", &number.to_string());
-            looks.begin(&object, "bad", "v", move || async move { silence.await.unwrap() });
-            bad.push((object, answer));
+            let subject = subject("bad", &number.to_string());
+            looks.begin(&subject, "v", move || async move { silence.await.unwrap() });
+            bad.push((subject, answer));
         }
-        let good = object("good", "good");
-        looks.begin(&good, "good", "v", || async { examination(Answer::Match) });
+        let good = subject("good", "good");
+        looks.begin(&good, "v", || async { examination(Answer::Match) });
         assert_eq!(next(&mut finished).await, good);
         assert_eq!(answered(&looks, &good), Some(Answer::Match));
 
         // the bad ones have their turns, first come, first served
-        assert_eq!(looks.0.all.available_permits(), OF_ALL - OF_ONE);
-        for (object, answer) in bad {
-            assert!(matches!(looks.standing(&object, "v"), Standing::UnderWay));
+        for (subject, answer) in bad {
+            assert!(matches!(looks.standing(&subject, "v"), Standing::UnderWay(_)));
             answer.send(examination(Answer::Timeout)).unwrap();
-            assert_eq!(next(&mut finished).await, object);
-            assert_eq!(answered(&looks, &object), Some(Answer::Timeout));
+            assert_eq!(next(&mut finished).await, subject);
+            assert_eq!(answered(&looks, &subject), Some(Answer::Timeout));
         }
-        assert!(looks.0.lock().turns.is_empty(), "nobody waits, and nothing is left");
     }
 
     #[tokio::test]
     async fn a_look_that_is_no_longer_wanted_is_not_made_and_says_nothing() {
         let (looks, mut finished) = Looks::new(CancellationToken::new());
-        let d = object("acme", "d");
+        let d = subject("acme", "d");
         let (answer, first) = oneshot::channel();
         let (begins, begun) = oneshot::channel();
-        looks.begin(&d, "acme", "v", move || async move {
+        looks.begin(&d, "v", move || async move {
             begins.send(()).unwrap();
             first.await.unwrap()
         });
         begun.await.unwrap();
-        looks.begin(&d, "acme", "v", || async { examination(Answer::NxDomain) });
+        looks.begin(&d, "v", || async { examination(Answer::NxDomain) });
         assert_eq!(next(&mut finished).await, d);
         answer.send(examination(Answer::Match)).unwrap();
         assert_eq!(next(&mut finished).await, d);
@@ -354,13 +328,13 @@ mod tests {
         assert_eq!((last.answer, last.wait_at_least), expected);
 
         // found for one value, it says nothing of another
-        looks.begin(&d, "acme", "other", || async { examination(Answer::Match) });
+        looks.begin(&d, "other", || async { examination(Answer::Match) });
         next(&mut finished).await;
         assert_eq!(answered(&looks, &d), None);
 
         let (answer, look) = oneshot::channel();
         let (begins, begun) = oneshot::channel();
-        looks.begin(&d, "acme", "v", move || async move {
+        looks.begin(&d, "v", move || async move {
             begins.send(()).unwrap();
             look.await.unwrap()
         });
@@ -368,20 +342,20 @@ mod tests {
         looks.forget(&d);
         answer.send(examination(Answer::Match)).unwrap();
         next(&mut finished).await;
-        assert!(looks.0.lock().objects.is_empty(), "what is deleted is not remembered");
+        assert!(looks.0.lock().subjects.is_empty(), "what is deleted is not remembered");
     }
 
     #[tokio::test]
     async fn a_look_that_fails_by_a_defect_can_be_begun_again() {
         let (looks, mut finished) = Looks::new(CancellationToken::new());
-        let d = object("acme", "d");
-        for _ in 0..OF_ONE + 1 {
-            looks.begin(&d, "acme", "v", || async { panic!("a defect, on purpose") });
+        let d = subject("acme", "d");
+        for _ in 0..line::OF_ONE + 1 {
+            looks.begin(&d, "v", || async { panic!("a defect, on purpose") });
             next(&mut finished).await;
             assert!(matches!(looks.standing(&d, "v"), Standing::Idle));
             assert_eq!(looks.last(&d).unwrap().answer, Answer::Malformed, "it isn't tried at once");
         }
-        looks.begin(&d, "acme", "v", || async { examination(Answer::Match) });
+        looks.begin(&d, "v", || async { examination(Answer::Match) });
         next(&mut finished).await;
         assert_eq!(answered(&looks, &d), Some(Answer::Match));
     }

@@ -1,6 +1,7 @@
 //! VerifiedDomain: look for the record, keep the claim, say what was found.
 
 mod judgement;
+mod line;
 mod looks;
 mod schedule;
 mod verdict;
@@ -12,7 +13,7 @@ pub use looks::Looks;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use kube::{
     ResourceExt,
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     judgement::{has_run_out, judge},
-    looks::Standing,
+    looks::{Standing, Subject},
     verdict::{Facts, Observed, decide},
 };
 use super::{
@@ -49,11 +50,11 @@ impl Kind for VerifiedDomain {
     const NAME: &'static str = "VerifiedDomain";
 }
 
-/// `looked` are the objects whose look has ended.
+/// `looked` are those whose look has ended.
 pub async fn run(
     ctx: Arc<Context>,
     writer: Writer<VerifiedDomain>,
-    looked: impl Stream<Item = ObjectRef<VerifiedDomain>> + Send + 'static,
+    looked: impl Stream<Item = Subject> + Send + 'static,
     stop: CancellationToken,
 ) {
     let (store, claimants) = (ctx.domains.clone(), ctx.claimants.clone());
@@ -61,6 +62,8 @@ pub async fn run(
     let events = events(&ctx).inspect_ok(move |event| claimants.follow(event));
     let (store, claimants) = (ctx.domains.clone(), ctx.claimants.clone());
     let concerned = move |nudge: &Nudge| concerned(nudge, &store, &claimants);
+    let claimants = ctx.claimants.clone();
+    let looked = looked.flat_map(move |subject| stream::iter(objects(&subject, &claimants)));
     controller_on(&ctx, events, (ctx.domains.clone(), writer), concerned, stop)
         .reconcile_on(looked)
         .run(reconcile, error_policy, ctx)
@@ -78,10 +81,13 @@ fn concerned(
         Nudge::All => store.state(),
         Nudge::Namespace { name, .. } => store.state_filter(|d| *name == namespace(d)),
         // the others who claim the name that changed hands; its owner knows already
-        Nudge::Ledger(change) if change.topic == Topic::Domain => {
-            let mut others = claimants.of(&change.name);
-            others.retain(|d| change.organization.as_deref() != Some(&namespace(d.as_ref())));
-            others
+        Nudge::Ledger { topic: Topic::Domain, changes } => {
+            let others = changes.iter().flat_map(|change| {
+                let mut others = claimants.of(&change.name);
+                others.retain(|d| change.organization.as_deref() != Some(&namespace(d.as_ref())));
+                others
+            });
+            others.collect()
         }
         // the younger of two for one name, when the older goes
         Nudge::Object { kind: of, namespace: at } if *of == VerifiedDomain::NAME => store
@@ -89,8 +95,15 @@ fn concerned(
                 let conditions = d.status.as_ref().map_or(&[][..], |s| &s.conditions);
                 *at == namespace(d) && reason_of(conditions, kind::ACCEPTED) == reason::DUPLICATE
             }),
-        Nudge::Ledger(_) | Nudge::Object { .. } => Vec::new(),
+        Nudge::Ledger { .. } | Nudge::Object { .. } => Vec::new(),
     }
+}
+
+/// The objects that name the domain that was looked at.
+fn objects(subject: &Subject, claimants: &Claimants) -> Vec<ObjectRef<VerifiedDomain>> {
+    let mut all = claimants.of(subject.domain.as_str());
+    all.retain(|d| namespace(d.as_ref()) == subject.organization);
+    all.iter().map(|d| ObjectRef::from_obj(d.as_ref())).collect()
 }
 
 fn by_state(store: &Store<VerifiedDomain>) -> BTreeMap<String, i64> {
@@ -109,34 +122,37 @@ async fn reconcile(domain: Arc<VerifiedDomain>, ctx: Arc<Context>) -> Result<Act
 async fn apply(domain: Arc<VerifiedDomain>, ctx: &Context) -> Result<Action> {
     let now = Timestamp::now();
     let own = namespace(domain.as_ref());
-    let object = object(&domain);
     let Accepted { verdict, name, given_up, allow_private } = accept(&domain, ctx).await?;
     let mut facts = Facts { accepted: verdict, claim: None };
+    let subject = |domain: DomainName| Subject { organization: own.clone(), domain };
     if let Some(name) = name {
-        facts.claim = observe(&domain, name, facts.accepted.is_yes(), now, ctx).await?;
-    }
-    if facts.claim.is_none() {
-        ctx.looks.forget(&object);
+        facts.claim = observe(&domain, &name, facts.accepted.is_yes(), now, ctx).await?;
+        if facts.claim.is_none() {
+            ctx.looks.forget(&subject(name));
+        }
     }
     let (new, next) = decide(&domain, &facts, now);
-    if let Some((id, name)) = given_up
-        && ctx.ledger.claim_of(&id, name.as_str()).await?.is_some()
-    {
-        ctx.ledger.release(&id, name.as_str()).await?;
+    if let Some((id, name)) = given_up {
+        if ctx.ledger.claim_of(&id, name.as_str()).await?.is_some() {
+            ctx.ledger.release(&id, name.as_str()).await?;
+        }
+        ctx.looks.forget(&subject(name));
     }
     let is_due = next.is_some_and(|at| at <= now);
     let is_new = domain.status.as_ref().is_none_or(|s| s.conditions.is_empty());
     let claim = facts.claim.as_ref();
     // one that is asked for meanwhile comes after it: else whoever asks often enough ends none
     if let Some(claim) = claim.filter(|claim| is_due && !claim.is_under_way) {
-        begin_look(&object, claim, allow_private, ctx);
+        begin_look(&subject(claim.name.clone()), claim, allow_private, ctx);
         if is_new {
             return Ok(Action::requeue(FIRST_STATUS));
         }
     }
     ctx.status.write(domain.as_ref(), &new).await?;
-    if let Some(found) = claim.and_then(|claim| claim.found.as_ref()) {
-        ctx.looks.settle(&object, found);
+    if let Some(claim) = claim
+        && let Some(found) = &claim.found
+    {
+        ctx.looks.settle(&subject(claim.name.clone()), found);
     }
     if is_new {
         ctx.nudges.send(Nudge::Object { kind: VerifiedDomain::NAME, namespace: own });
@@ -147,12 +163,14 @@ async fn apply(domain: Arc<VerifiedDomain>, ctx: &Context) -> Result<Action> {
 
 async fn cleanup(domain: Arc<VerifiedDomain>, ctx: &Context) -> Result<()> {
     let namespace = namespace(domain.as_ref());
-    ctx.looks.forget(&object(&domain));
+    // a twin has the claim after it, as it stands
     if let Ok(name) = DomainName::parse(&domain.spec.domain)
         && twins(&domain, &name, &ctx.claimants).is_empty()
-        && let Some(organization) = ctx.ledger.organization_named(&namespace).await?
     {
-        ctx.ledger.release(&organization, name.as_str()).await?;
+        if let Some(organization) = ctx.ledger.organization_named(&namespace).await? {
+            ctx.ledger.release(&organization, name.as_str()).await?;
+        }
+        ctx.looks.forget(&Subject { organization: namespace.clone(), domain: name });
     }
     ctx.nudges.send(Nudge::Object { kind: VerifiedDomain::NAME, namespace });
     Ok(())
@@ -236,15 +254,11 @@ fn twins(
     twins
 }
 
-fn object(domain: &VerifiedDomain) -> ObjectRef<VerifiedDomain> {
-    ObjectRef::new(&domain.name_any()).within(&namespace(domain))
-}
-
 /// The claim to the domain, made where it may be, and after what a look that has ended did to it.
 /// None where there is none: a proof ages also where no new one is sought.
 async fn observe(
     domain: &VerifiedDomain,
-    name: DomainName,
+    name: &DomainName,
     accepted: bool,
     now: Timestamp,
     ctx: &Context,
@@ -263,17 +277,17 @@ async fn observe(
         sought: accepted && domain.spec.suspend != Some(true),
         request: domain.annotations().get(meta::REQUESTED_AT).cloned(),
     };
-    let object = object(domain);
+    let subject = Subject { organization: namespace(domain), domain: name.clone() };
     let asks = asked.request.is_some() && asked.request != held.asked.request;
-    let asked_now = ctx.looks.asked(&object, asks);
+    let asked_now = ctx.looks.asked(&subject, asks);
     if held.asked != asked {
         held = ctx.ledger.ask(&id, name.as_str(), &asked, now).await?;
     }
-    let value = dns::record_value(key, &id, &name);
-    let (mut found, mut is_under_way) = (None, false);
-    match ctx.looks.standing(&object, &value) {
+    let value = dns::record_value(key, &id, name);
+    let (mut found, mut under_way) = (None, None);
+    match ctx.looks.standing(&subject, &value) {
         Standing::Idle => {}
-        Standing::UnderWay => is_under_way = true,
+        Standing::UnderWay(since) => under_way = Some(since),
         Standing::Found(look) => {
             if let Some(proof) = judge(&held, look.answer, asked.sought, look.at) {
                 held = ctx.ledger.record_proof(&id, name.as_str(), proof, look.at).await?;
@@ -284,25 +298,20 @@ async fn observe(
             found = Some(look);
         }
     }
-    if has_run_out(&held, ctx.looks.running_for(), now) {
+    if under_way.is_some_and(|since| has_run_out(&held, since, now)) {
         let ended = Proof::Lost(Loss::ProofExpired);
         held = ctx.ledger.record_proof(&id, name.as_str(), ended, now).await?;
     }
-    let last = ctx.looks.last(&object);
+    let last = ctx.looks.last(&subject);
+    let (name, is_under_way) = (name.clone(), under_way.is_some());
     Ok(Some(Observed { name, value, held, found, asked_now, is_under_way, last }))
 }
 
-fn begin_look(
-    object: &ObjectRef<VerifiedDomain>,
-    claim: &Observed,
-    allow_private: bool,
-    ctx: &Context,
-) {
+fn begin_look(subject: &Subject, claim: &Observed, allow_private: bool, ctx: &Context) {
     let Observed { name, value, held, .. } = claim;
-    let organization = object.namespace.as_deref().unwrap_or_default();
     let renewing = held.owns && held.missing_since.is_none();
     let (examiner, name, expected) = (ctx.examiner.clone(), name.clone(), value.clone());
-    ctx.looks.begin(object, organization, value, move || async move {
+    ctx.looks.begin(subject, value, move || async move {
         let (domain, expected) = (&name, expected.as_str());
         examiner.examine(&Look { domain, expected, allow_private, renewing }).await
     });

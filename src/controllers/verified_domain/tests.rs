@@ -115,12 +115,12 @@ fn only_a_match_proves_and_only_long_absence_loses() {
 
 #[test]
 fn a_proof_runs_out_also_where_no_look_ends() {
-    let day = |days| Duration::from_secs(days * DAY.unsigned_abs());
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
     let (before, after) = (at(10 + 30 * DAY - 1), at(10 + 30 * DAY));
-    assert!(has_run_out(&owned(), day(2), after));
-    assert!(!has_run_out(&owned(), day(2), before));
-    assert!(!has_run_out(&owned(), day(1), after), "after a long stop it is looked for first");
-    assert!(!has_run_out(&claim(), day(60), at(60 * DAY)), "there is no proof");
+    assert!(has_run_out(&owned(), minutes(60), after));
+    assert!(!has_run_out(&owned(), minutes(60), before));
+    assert!(!has_run_out(&owned(), minutes(59), after), "after a long stop it is looked for first");
+    assert!(!has_run_out(&claim(), minutes(6000), at(60 * DAY)), "there is no proof");
 }
 
 #[test]

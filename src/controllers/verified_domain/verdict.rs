@@ -123,7 +123,7 @@ fn verified(observed: &Observed, old: &[Condition], now: Timestamp) -> Verdict {
             let with = if held.asked.include_subdomains { ", with all below it" } else { "" };
             let but = unrenewed.map_or_else(String::new, |since| {
                 format!(
-                    " But its record could not be looked up since {since}: mend its name servers, \
+                    " But its record could not be confirmed since {since}: mend its name servers, \
                      or the proof expires {days} days after that."
                 )
             });
@@ -156,7 +156,7 @@ fn verified(observed: &Observed, old: &[Condition], now: Timestamp) -> Verdict {
             let (reason, fate) = match loss {
                 Loss::RecordLost => (reason::RECORD_LOST, "its record was gone for too long"),
                 Loss::ProofExpired => {
-                    (reason::PROOF_EXPIRED, "it could not be looked up for too long")
+                    (reason::PROOF_EXPIRED, "its record could not be confirmed for too long")
                 }
             };
             Verdict::no(reason, and_seen(format!("{name} was verified, but {fate}.")))

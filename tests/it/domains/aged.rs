@@ -14,7 +14,7 @@ use crate::world::World;
 async fn claimed(world: &World, name: &str, hours: i64) -> anyhow::Result<(String, Ledger)> {
     world.organization(name).await?;
     let id = world.kubectl(&format!("get namespace {name} -o jsonpath={{.metadata.uid}}")).await?;
-    let ledger = Ledger::open(&world.stage.ledger).await?;
+    let ledger = Ledger::open(&world.stage.ledger.parse()?).await?;
     ledger.name_organization(&id, name, Timestamp::now()).await?;
     ledger.claim(&id, &format!("{name}.test.example"), ago(hours)).await?;
     Ok((id, ledger))

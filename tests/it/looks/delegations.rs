@@ -1,11 +1,15 @@
 //! From the root down: who is asked, and what if they disagree, don't answer, or lead astray.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
 
-use rollcall::dns::Answer;
+use futures::future::join_all;
+use rollcall::dns::{Answer, DomainName, Examiner, Look};
 use rollcall_kit::dns::{Dns, Mode as Manner};
 
-use super::{RECORD, VALUE, examine, one, walking};
+use super::{RECORD, VALUE, anchors, examine, one, settings, walking};
 
 const NS1: &str = "ns1.acme.example";
 const NS2: &str = "ns2.acme.example";
@@ -67,6 +71,76 @@ async fn one_server_of_three_proves_nothing_and_takes_nothing() {
     assert_eq!(examine(walking(root), "acme.example").await.answer, Answer::Timeout);
     servers[1].remove(RECORD).unwrap();
     assert_eq!(examine(walking(root), "acme.example").await.answer, Answer::Timeout);
+}
+
+#[tokio::test]
+async fn a_standing_proof_is_renewed_by_as_many_servers_as_prove_one() {
+    let servers = acme(3);
+    publish(&servers[1..3]);
+    let anchors = anchors("");
+    let root = walking(servers[0].address());
+    let examiner = Examiner::new(&settings(root, anchors.path())).unwrap();
+    let domain = DomainName::parse("acme.example").unwrap();
+    let look = Look { domain: &domain, expected: VALUE, allow_private: true, renewing: true };
+    let queries = || servers[1..].iter().map(Dns::queries).sum::<u64>();
+    assert_eq!(examiner.examine(&look).await.answer, Answer::Match);
+    assert_eq!(queries(), 3, "one question to each");
+    // one that still shows it, whichever is heard first, renews nothing and loses nothing
+    servers[2].remove(RECORD).unwrap();
+    for _ in 0..10 {
+        assert_eq!(examiner.examine(&look).await.answer, Answer::Inconsistent);
+    }
+    // what the record is an alias of may be anybody's: that no wildcard leads there is looked into
+    for server in &servers[1..] {
+        server.set_cname("*.acme.example", "proof.acme.example").unwrap();
+        server.set_txt("proof.acme.example", one(VALUE)).unwrap();
+        server.remove(RECORD).unwrap();
+    }
+    assert_eq!(examiner.examine(&look).await.answer, Answer::Wildcard);
+}
+
+#[tokio::test]
+async fn a_zones_servers_are_asked_so_much_and_a_crowd_of_looks_delays_no_other_zone() {
+    let servers = Dns::start_many(3).unwrap();
+    for (zone, server) in [("acme.example", 1), ("other.example", 2)] {
+        let name = format!("ns1.{zone}");
+        servers[0].delegate(zone, &[(&name, ip(&servers[server]))]).unwrap();
+        let record = format!("_rollcall-challenge.{zone}");
+        servers[server].set_txt(&record, one(VALUE)).unwrap();
+    }
+    let anchors = anchors("");
+    let root = walking(servers[0].address());
+    let examiner = Examiner::new(&settings(root, anchors.path())).unwrap();
+    let examine = async |domain: &str| {
+        let domain = DomainName::parse(domain).unwrap();
+        let look = Look { domain: &domain, expected: VALUE, allow_private: true, renewing: false };
+        examiner.examine(&look).await
+    };
+    // as many looks at once as one organization has, at names that aren't there
+    let begun = Instant::now();
+    let crowd = join_all((0..8).map(async |member| {
+        let mut looks = 0;
+        while servers[1].queries() < 300 {
+            looks += 1;
+            examine(&format!("x{member}-{looks}.acme.example")).await;
+        }
+    }));
+    let others = async {
+        // the burst is spent, and the crowd waits
+        while servers[1].queries() < 200 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let beside = examine("other.example").await;
+        assert_eq!(beside.answer, Answer::Match);
+        assert!(servers[1].queries() < 300, "it waited for the crowd");
+        // who looks for something in the crowded zone has its turn among them
+        let among = examine("acme.example").await;
+        assert_eq!(among.answer, Answer::Match, "{among:?}");
+    };
+    tokio::join!(crowd, others);
+    // 200 at once, then 50 a second; a question that is lost is repeated without a turn
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(1500), "300 questions within {took:?}");
 }
 
 #[tokio::test]

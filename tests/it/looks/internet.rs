@@ -20,7 +20,11 @@ async fn a_really_signed_internet_is_walked_and_validated() -> anyhow::Result<()
          _rollcall-challenge.alias CNAME proof.plain.example.\n\
          _rollcall-challenge.astray CNAME proof.late.example.\n\
          *.wild TXT \"{VALUE}\"\n*.named TXT \"{VALUE}\"\n\
-         _rollcall-challenge.named TXT \"{VALUE}\"\n"
+         _rollcall-challenge.named TXT \"{VALUE}\"\n\
+         branch DNAME leaf.acme.example.\nproof.leaf TXT \"{VALUE}\"\n\
+         _rollcall-challenge.branched CNAME proof.branch.acme.example.\n\
+         _rollcall-challenge.lost CNAME nothing.branch.acme.example.\n\
+         moved DNAME plain.example.\n"
     );
     let plain = format!("{challenge}proof TXT \"{VALUE}\"\n");
     let late = format!("{challenge}proof TXT \"{VALUE}\"\n");
@@ -49,6 +53,10 @@ async fn a_really_signed_internet_is_walked_and_validated() -> anyhow::Result<()
         ("alias.acme.example", Answer::Match),
         ("wild.acme.example", Answer::Wildcard),
         ("named.acme.example", Answer::Wildcard),
+        ("branched.acme.example", Answer::Match),
+        ("lost.acme.example", Answer::NxDomain),
+        // whatever is beside the challenge name has moved, too
+        ("moved.acme.example", Answer::Wildcard),
         ("plain.example", Answer::Match),
         ("nothing.plain.example", Answer::NxDomain),
         ("late.example", Answer::Bogus),

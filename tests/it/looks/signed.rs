@@ -7,7 +7,7 @@ use hickory_net::proto::{
     op::{Message, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
-        rdata::{NS, SOA, TXT},
+        rdata::{CNAME, NS, NULL, SOA, TXT},
     },
 };
 use rollcall::dns::{Answer, DomainName, Examination, Examiner, Look};
@@ -164,6 +164,62 @@ async fn a_denial_by_another_zone_takes_nothing() {
         };
         let looked = told(lie, &trusted).await;
         assert_eq!(looked.answer, answer, "{whose}: {looked:#?}");
+    }
+}
+
+/// What a DNAME to this name is, which hickory knows no more of.
+fn dname(target: &str) -> RData {
+    let rdata = NULL::with(name(target).to_bytes().unwrap());
+    RData::Unknown { code: RecordType::DNAME, rdata }
+}
+
+#[tokio::test]
+async fn an_alias_is_believed_that_a_signed_dname_makes_and_no_other() {
+    let key = ZoneKey::new("acme.example").unwrap();
+    let stranger = ZoneKey::new("acme.example").unwrap();
+    let (here, there) = ("branch.acme.example.", "leaf.acme.example.");
+    let made = dname(there);
+    let signed = record(here, &made, Some(&key));
+    let mut two = signed.clone();
+    two.extend(record(here, &dname("evil.example."), None));
+    for (dname, alias, answer, how) in [
+        (signed.clone(), "proof.leaf.acme.example.", Answer::Match, "as it is"),
+        (signed.clone(), "other.leaf.acme.example.", Answer::Bogus, "to another name"),
+        (signed.clone(), there, Answer::Bogus, "to the DNAME's own target"),
+        (signed[..1].to_vec(), "proof.leaf.acme.example.", Answer::Bogus, "unsigned"),
+        (signed[1..].to_vec(), "proof.leaf.acme.example.", Answer::Bogus, "without the DNAME"),
+        (record(here, &made, Some(&stranger)), "proof.leaf.acme.example.", Answer::Bogus, "forged"),
+        (two, "proof.leaf.acme.example.", Answer::Bogus, "with another DNAME beside it"),
+    ] {
+        let keys: Vec<_> = key.records().unwrap();
+        let keys: Vec<_> =
+            keys.into_iter().map(|d| Record::from_rdata(name("acme.example."), 0, d)).collect();
+        let first = RData::CNAME(CNAME(name("proof.branch.acme.example.")));
+        let first = record(RECORD, &first, Some(&key));
+        let value = txt(VALUE);
+        let value = |owner| record(owner, &value, Some(&key));
+        let values = [value("proof.leaf.acme.example"), value("other.leaf.acme.example")].concat();
+        let second = RData::CNAME(CNAME(name(alias)));
+        let second = record("proof.branch.acme.example.", &second, None);
+        let lie = move |question: &Message, _| {
+            let mut said = empty(question);
+            let query = &question.queries[0];
+            let asked = query.name().to_lowercase().to_ascii();
+            said.answers = match (asked.trim_end_matches('.'), query.query_type()) {
+                ("acme.example", RecordType::DNSKEY) => keys.clone(),
+                (RECORD, _) => first.clone(),
+                ("proof.branch.acme.example", _) => [dname.clone(), second.clone()].concat(),
+                (other, _) => {
+                    let of = |record: &&Record| record.name == name(&format!("{other}."));
+                    values.iter().filter(of).cloned().collect()
+                }
+            };
+            vec![said.to_vec().unwrap()]
+        };
+        let looked = told(lie, &key.trust_anchor()).await;
+        // to names beside the challenge name nothing is said, of which nobody knows what to think
+        let looked = looked.answer;
+        assert_eq!(looked, answer, "{how}");
     }
 }
 

@@ -13,6 +13,7 @@ pub mod kubectl;
 pub mod oidc_idp;
 pub mod openid_client;
 pub mod parts;
+pub mod postgres;
 pub mod process;
 pub mod process_tree;
 pub mod saml;

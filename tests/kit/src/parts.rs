@@ -58,6 +58,21 @@ pub fn installed(program: &str) -> anyhow::Result<PathBuf> {
         .with_context(|| format!("{program} is not on the PATH: {HINT}"))
 }
 
+/// The path of a program of Debian's PostgreSQL, the newest there is: they are not on the PATH.
+///
+/// # Errors
+/// If it isn't there.
+pub fn postgres(program: &str) -> anyhow::Result<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
+    versions
+        .filter_map(|version| Some(version.ok()?.path()))
+        .max_by_key(number)
+        .map(|newest| newest.join("bin").join(program))
+        .filter(|path| path.is_file())
+        .with_context(|| format!("{program} is not in /usr/lib/postgresql: {HINT}"))
+}
+
 /// The path of Java 17 or newer: that of `JAVA_HOME`, if that is set.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -23,13 +23,13 @@ impl Scratch {
     /// # Errors
     /// If the temporary folder can't be written.
     pub fn take(name: &str) -> anyhow::Result<Self> {
-        // There are private keys in it.
         let user = rustix::process::getuid().as_raw();
         let root = std::env::temp_dir().join(format!("rollcall-kit-{user}"));
+        // PostgreSQL, which is never root, goes through it to a folder of its own
         DirBuilder::new()
             .recursive(true)
-            .mode(0o700)
             .create(&root)
+            .and_then(|()| fs::set_permissions(&root, fs::Permissions::from_mode(0o711)))
             .with_context(|| format!("making {}", root.display()))?;
         for number in 0.. {
             let path = root.join(format!("{name}-{number}"));
@@ -47,7 +47,11 @@ impl Scratch {
                 fs::remove_dir_all(&path)
                     .with_context(|| format!("emptying {}", path.display()))?;
             }
-            fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
+            // there are private keys in it
+            DirBuilder::new()
+                .mode(0o700)
+                .create(&path)
+                .with_context(|| format!("making {}", path.display()))?;
             return Ok(Self { path, _lock: lock });
         }
         unreachable!("the numbers don't end")

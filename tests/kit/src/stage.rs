@@ -29,6 +29,8 @@ pub const NAMESPACE: &str = "rollcall";
 /// The chart's folder.
 pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/rollcall");
 const READY: Duration = Duration::from_secs(60);
+/// What the chart has Kubernetes give the pod.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// How the two sides run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +55,8 @@ pub struct Stage {
     pub ca_pem: String,
     /// The same in a file.
     pub ca_file: PathBuf,
-    /// The ledger's file.
-    pub ledger: PathBuf,
+    /// Where the ledger is: its file, or the URL of a database.
+    pub ledger: String,
     /// Base URLs of `/healthz`, `/readyz` and `/metrics`: the controller's first.
     pub health: Vec<String>,
     program: PathBuf,
@@ -78,6 +80,21 @@ impl Stage {
         folder: &Path,
         sides: Sides,
     ) -> anyhow::Result<Self> {
+        let ledger = folder.join("ledger.db").display().to_string();
+        Self::start_on(control_plane, program, folder, sides, ledger).await
+    }
+
+    /// The same, with the ledger elsewhere: in the database of this URL.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_on(
+        control_plane: &ControlPlane,
+        program: &Path,
+        folder: &Path,
+        sides: Sides,
+        ledger: String,
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
         let authority = Authority::new()?;
         let ca_file = folder.join("ca.crt");
@@ -99,7 +116,7 @@ impl Stage {
             ca_pem: authority.ca_pem(),
             authority,
             ca_file,
-            ledger: folder.join("ledger.db"),
+            ledger,
             health: health.iter().map(|port| format!("http://127.0.0.1:{port}")).collect(),
             program: program.to_owned(),
             kubeconfig: account,
@@ -150,7 +167,8 @@ impl Stage {
         };
         for (subcommand, health) in subcommands.iter().zip(&self.health) {
             let log = self.folder.join(format!("{subcommand}.log"));
-            let process = Process::spawn(&self.command(subcommand, health), &log)?;
+            let mut process = Process::spawn(&self.command(subcommand, health), &log)?;
+            process.set_grace(GRACE);
             let ready = until("Rollcall to be ready", READY, async || {
                 let response = reqwest::get(format!("{health}/readyz")).await?;
                 ensure!(response.status().is_success(), response.text().await?);

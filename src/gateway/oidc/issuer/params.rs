@@ -1,4 +1,5 @@
-//! The parameters of a request (RFC 6749, section 3.1): each at most once, and an empty one is none.
+//! The parameters of a request (RFC 6749, section 3.1): each at most once, and an empty one is none; nor
+//! is one with a NUL character, which no parameter may have (appendix A) and no database keeps.
 
 use url::form_urlencoded;
 
@@ -17,7 +18,7 @@ impl Params {
     /// The value of a parameter of a request that repeats none.
     pub fn get(&self, name: &str) -> Option<&str> {
         let value = self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        value.filter(|value| !value.is_empty())
+        value.filter(|value| !value.is_empty() && !value.contains('\0'))
     }
 
     /// The value of a parameter that must not be repeated, whatever the others are.
@@ -40,9 +41,10 @@ mod tests {
 
     #[test]
     fn a_parameter_is_there_once_and_not_empty_or_it_is_not_there() {
-        let params = Params::parse(b"a=1&b=&c=2%20+3&c=4");
+        let params = Params::parse(b"a=1&b=&c=2%20+3&c=4&d=5%00");
         assert_eq!(params.only("a"), Ok(Some("1")));
         assert_eq!(params.only("b"), Ok(None));
+        assert_eq!(params.only("d"), Ok(None));
         assert_eq!(params.only("c"), Err(Repeated));
         assert_eq!(params.get("c"), Some("2  3"));
         assert_eq!(params.each_once(), Err(Repeated));

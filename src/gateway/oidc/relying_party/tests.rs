@@ -27,7 +27,7 @@ use crate::{
     keys::{self, InstallationKey, KeySlot},
     ledger::{
         Admit, Answered, AuditLine, Connection as Kept, Hash, Ledger, Matching, Rules,
-        tests::ledger,
+        tests::{Place, ledger},
     },
 };
 
@@ -43,7 +43,7 @@ struct World {
     idp: OidcIdp,
     ca: String,
     browser: reqwest::Client,
-    _dir: tempfile::TempDir,
+    _place: Place,
 }
 
 /// A sign-in that was sent to the provider.
@@ -62,7 +62,7 @@ struct Reply {
 impl World {
     async fn start() -> Self {
         install_crypto();
-        let (dir, ledger) = ledger().await;
+        let (place, ledger) = ledger().await;
         let authority = Authority::new().unwrap();
         let idp = OidcIdp::start(&authority).unwrap();
         let key = KeySlot::default();
@@ -81,7 +81,7 @@ impl World {
             .build()
             .unwrap();
         let router = router(gateway.clone());
-        let world = Self { gateway, router, idp, ca, browser, _dir: dir };
+        let world = Self { gateway, router, idp, ca, browser, _place: place };
         for (organization, connection) in [("acme", "okta"), ("acme", "other"), ("globex", "okta")]
         {
             world.connect(organization, connection, |_| {}).await;

@@ -26,7 +26,8 @@ use crate::{
     keys::KeySlot,
     ledger::{
         Admit, Asserted, Code, Connection, Grant, Ledger, Matching, NewSession, Once, Proof,
-        Protocol, Rules, Selector, tests::ledger,
+        Protocol, Rules, Selector,
+        tests::{Place, ledger},
     },
 };
 
@@ -35,7 +36,7 @@ use crate::{
 struct Server {
     ledger: Ledger,
     router: Router,
-    _dir: tempfile::TempDir,
+    _place: Place,
 }
 
 struct Answer {
@@ -46,12 +47,12 @@ struct Answer {
 
 impl Server {
     async fn start() -> Self {
-        let (dir, ledger) = ledger().await;
+        let (place, ledger) = ledger().await;
         for name in ["acme", "globex"] {
             organization(&ledger, name).await;
         }
         let router = router(gateway(&ledger));
-        let server = Self { ledger, router, _dir: dir };
+        let server = Self { ledger, router, _place: place };
         for name in ["acme", "globex"] {
             server.directory(name).await;
         }

@@ -10,6 +10,7 @@ use super::*;
 use crate::ledger::{
     Selector,
     scim::{GroupFields, PersonFields, Refused},
+    tests::Place,
     watch_writes,
 };
 
@@ -150,41 +151,73 @@ async fn a_crash_anywhere_in_a_group_replace_leaves_all_or_nothing() {
         (group.version, group.attributes, group.members.unwrap(), audit, change)
     };
     let before = state(&server.ledger).await;
-    let copies = Arc::new(Mutex::new(Vec::new()));
-    let from = server._dir.path().to_owned();
     let directory = server.ledger.directory("id-acme", "okta").await.unwrap().unwrap().id;
-    for subject in [group.parse().unwrap(), directory] {
-        let (copies, from) = (copies.clone(), from.clone());
-        watch_writes(subject, move |point| {
-            // what a crash leaves: the files as they are now, but for the index, which is made anew
-            let copy = tempfile::tempdir().unwrap();
-            for file in ["ledger.db", "ledger.db-wal"] {
-                fs::copy(from.join(file), copy.path().join(file)).unwrap();
-            }
-            copies.lock().unwrap().push((point, copy));
-        });
-    }
     let members = json!([{"value": bob}, {"value": two}]);
-    okta.put(&path, json!({"displayName": "after", "members": members})).await.ok();
-    let after = state(&server.ledger).await;
-    assert_ne!(before, after);
-    let copies = std::mem::take(&mut *copies.lock().unwrap());
-    let points: Vec<_> = copies.iter().map(|(point, _)| *point).collect();
-    assert_eq!(
-        points,
-        [
-            "people left",
-            "groups left",
-            "people joined",
-            "groups joined",
-            "version",
-            "attributes",
-            "audit line",
-            "change",
-        ]
-    );
-    for (point, copy) in copies {
-        let ledger = Ledger::open(&copy.path().join("ledger.db")).await.unwrap();
-        assert_eq!(state(&ledger).await, before, "{point}");
+    let replace =
+        async || okta.put(&path, json!({"displayName": "after", "members": members})).await;
+    let watch = |mut watch: Box<dyn FnMut(&'static str) + Send>| {
+        let passed = Arc::new(Mutex::new(Vec::new()));
+        let watch = Arc::new(Mutex::new(move |point| watch(point)));
+        for subject in [group.parse().unwrap(), directory] {
+            let (passed, watch) = (passed.clone(), watch.clone());
+            watch_writes(subject, move |point| {
+                passed.lock().unwrap().push(point);
+                watch.lock().unwrap()(point);
+            });
+        }
+        passed
+    };
+    match &server.place {
+        Place::File(folder) => {
+            let copies = Arc::new(Mutex::new(Vec::new()));
+            let (from, to) = (folder.path().to_owned(), copies.clone());
+            // what a crash leaves: the files as they are now, but for the index, which is made anew
+            let passed = watch(Box::new(move |_| {
+                let copy = tempfile::tempdir().unwrap();
+                for file in ["ledger.db", "ledger.db-wal"] {
+                    fs::copy(from.join(file), copy.path().join(file)).unwrap();
+                }
+                to.lock().unwrap().push(copy);
+            }));
+            replace().await.ok();
+            assert_eq!(*passed.lock().unwrap(), POINTS);
+            for (copy, point) in copies.lock().unwrap().drain(..).zip(POINTS) {
+                let ledger = Ledger::open(&copy.path().join("ledger.db").into()).await.unwrap();
+                assert_eq!(state(&ledger).await, before, "{point}");
+            }
+        }
+        Place::Postgres(database) => {
+            let cut = database.cut();
+            let at = Arc::new(Mutex::new(""));
+            let wanted = at.clone();
+            // the server sees the program end there
+            let passed = watch(Box::new(move |point| {
+                if *wanted.lock().unwrap() == point {
+                    cut().unwrap();
+                }
+            }));
+            for point in POINTS {
+                *at.lock().unwrap() = point;
+                assert!(replace().await.status.is_server_error(), "{point}");
+                assert_eq!(state(&server.ledger).await, before, "{point}");
+            }
+            *at.lock().unwrap() = "";
+            passed.lock().unwrap().clear();
+            replace().await.ok();
+            assert_eq!(*passed.lock().unwrap(), POINTS);
+        }
     }
+    assert_ne!(before, state(&server.ledger).await);
 }
+
+/// What a group replace passes.
+const POINTS: [&str; 8] = [
+    "people left",
+    "groups left",
+    "people joined",
+    "groups joined",
+    "version",
+    "attributes",
+    "audit line",
+    "change",
+];

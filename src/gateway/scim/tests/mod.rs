@@ -28,7 +28,10 @@ use crate::{
     fetch::Fetchers,
     gateway::{Gateway, Observer, Served, router},
     keys::KeySlot,
-    ledger::{Ledger, tests::ledger},
+    ledger::{
+        Ledger,
+        tests::{Place, ledger},
+    },
 };
 
 /// A gateway with two organizations: acme has the directories okta and entra, globex has okta.
@@ -37,7 +40,7 @@ struct Server {
     ledger: Ledger,
     router: Router,
     served: Arc<Mutex<Vec<String>>>,
-    _dir: tempfile::TempDir,
+    place: Place,
 }
 
 struct Answer {
@@ -56,7 +59,7 @@ struct Client<'a> {
 
 impl Server {
     async fn start() -> Self {
-        let (dir, ledger) = ledger().await;
+        let (place, ledger) = ledger().await;
         for (organization, directory) in [("acme", "okta"), ("acme", "entra"), ("globex", "okta")] {
             ledger
                 .name_organization(&format!("id-{organization}"), organization, Timestamp::now())
@@ -81,7 +84,7 @@ impl Server {
             Fetchers::new().unwrap(),
         );
         let router = router(gateway);
-        Self { ledger, router, served, _dir: dir }
+        Self { ledger, router, served, place }
     }
 
     fn client(&self, organization: &str, directory: &str) -> Client<'_> {

@@ -11,10 +11,13 @@ mod seen;
 pub mod sign_in;
 pub mod teams;
 
-use std::path::Path;
+use std::{env, path::Path};
+
+use anyhow::bail;
 
 use crate::{
     control_plane::ControlPlane,
+    postgres::{Database, Disk, Postgres},
     scratch::Scratch,
     stage::{Sides, Stage},
 };
@@ -26,6 +29,7 @@ const ORGANIZATION: &str = "bench";
 struct Setting {
     stage: Stage,
     control_plane: ControlPlane,
+    _database: Option<(Database, Postgres)>,
     scratch: Scratch,
 }
 
@@ -35,11 +39,25 @@ impl Setting {
         let scratch = Scratch::take("bench")?;
         let control_plane = ControlPlane::start(scratch.path()).await?;
         let own = scratch.path().join("rollcall");
-        let stage = Stage::start(&control_plane, program, &own, Sides::Apart).await?;
+        let database = match env::var("LEDGER").unwrap_or_default().as_str() {
+            "" | "sqlite" => None,
+            "postgres" => {
+                let server = Postgres::start(Disk::Waited).await?;
+                Some((server.database()?, server))
+            }
+            other => bail!("LEDGER={other}: it is sqlite or postgres"),
+        };
+        let stage = match &database {
+            None => Stage::start(&control_plane, program, &own, Sides::Apart).await?,
+            Some((database, _)) => {
+                let ledger = database.url.clone();
+                Stage::start_on(&control_plane, program, &own, Sides::Apart, ledger).await?
+            }
+        };
         let organization =
             format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {ORGANIZATION}}}}}");
         control_plane.kubectl_apply(&organization).await?;
-        Ok(Self { stage, control_plane, scratch })
+        Ok(Self { stage, control_plane, _database: database, scratch })
     }
 
     fn controller(&self) -> u32 {

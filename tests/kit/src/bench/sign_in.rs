@@ -55,7 +55,7 @@ const REDIRECT_URI: &str = "http://127.0.0.1:8000/";
 /// If something fails to work; the rows are in the table even if only some sign-ins failed.
 pub async fn measure(program: &Path, size: usize, table: &mut Table) -> anyhow::Result<()> {
     let setting = Setting::start(program, "sign-in").await?;
-    let Setting { stage, control_plane, scratch } = &setting;
+    let Setting { stage, control_plane, scratch, .. } = &setting;
     println!("==> sign-in: connecting the company and pushing {size} people");
     let company = Company::new(stage, control_plane, size).await?;
 

@@ -93,7 +93,7 @@ impl EnvFile {
             ("KUBECONFIG", control_plane.kubeconfig().display().to_string()),
             ("GATEWAY", stage.gateway.clone()),
             ("GATEWAY_CA", stage.ca_file.display().to_string()),
-            ("LEDGER", stage.ledger.display().to_string()),
+            ("LEDGER", stage.ledger.clone()),
             ("DNS", stage.dns.address().to_string()),
             ("SCIM_URL", played.scim_url.clone()),
             ("SCIM_TOKEN", played.scim_token.clone()),

@@ -27,7 +27,7 @@ use crate::{
         Admit, Asserted, Class, Client, Connection, Ledger, Matching, NewSession, Proof, Protocol,
         Rules, Selector,
         scim::{Access, GroupFields, PersonFields, Refused},
-        tests::ledger,
+        tests::{Place, ledger},
     },
 };
 
@@ -44,7 +44,7 @@ struct World {
     router: Router,
     ada: Uuid,
     access: Access,
-    _dir: tempfile::TempDir,
+    _place: Place,
 }
 
 struct Answer {
@@ -61,7 +61,7 @@ impl World {
     }
 
     async fn with_key(key: KeySlot) -> Self {
-        let (dir, ledger) = ledger().await;
+        let (place, ledger) = ledger().await;
         let now = Timestamp::now();
         for (id, namespace, domain) in [("a", "acme", "acme.com"), ("b", "globex", "globex.com")] {
             ledger.name_organization(id, namespace, now).await.unwrap();
@@ -133,7 +133,7 @@ impl World {
         ledger.put_class("other", &class).await.unwrap();
         let url = format!("{ISSUER}/").parse().unwrap();
         let router = router(Gateway::for_tests(&ledger, url, key));
-        Self { ledger, router, ada, access, _dir: dir }
+        Self { ledger, router, ada, access, _place: place }
     }
 
     /// Somebody signed in so many seconds ago; their cookie.

@@ -1,0 +1,169 @@
+//! Two databases behind one set of queries: SQLite, for one process or pod, and PostgreSQL, for
+//! several. A query's text is the same for both wherever they agree, and a pair of texts where they
+//! don't ([`Text::Each`]).
+//!
+//! There is one writer at a time, on PostgreSQL as well: whatever writes holds a lock from its start
+//! to its commit. So what it reads stays true until then, and changes are seen in the order of their
+//! numbers.
+
+mod builder;
+mod location;
+mod postgres;
+mod query;
+mod sqlite;
+mod transaction;
+mod value;
+
+pub use builder::Builder;
+pub use location::Location;
+pub use query::{Query, QueryAs, Row, Text, query, query_as, query_scalar};
+pub use transaction::Tx;
+pub use value::{Ids, Value, can_hold};
+
+use std::time::Duration;
+
+use sqlx::{PgConnection, PgPool, SqliteConnection, SqlitePool};
+
+use super::{Error, Result};
+
+/// Which database it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// An open database. Cheap to clone.
+#[derive(Clone)]
+pub struct Db {
+    pub read: Pool,
+    /// What may take long, apart from what everybody waits for.
+    pub search: Pool,
+    pub write: Writer,
+}
+
+impl Db {
+    /// Open the database, making it where it is a file that isn't there, and bring it up to date.
+    /// Several processes may do this at the same time.
+    pub async fn open(location: &Location) -> Result<Self> {
+        match location {
+            Location::File(path) => sqlite::open(path).await,
+            Location::Postgres(address) => postgres::open(address.options()?).await,
+        }
+    }
+
+    pub async fn close(&self) {
+        self.read.close().await;
+        self.search.close().await;
+        self.write.0.close().await;
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        self.read.dialect()
+    }
+}
+
+/// Connections that read.
+#[derive(Clone)]
+pub enum Pool {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+impl Pool {
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Several reads that fit together: they see one state of the database.
+    pub async fn begin(&self) -> Result<Tx> {
+        match self {
+            Self::Sqlite(pool) => Ok(Tx::Sqlite(pool.begin().await?)),
+            Self::Postgres(pool) => postgres::snapshot(pool, None).await,
+        }
+    }
+
+    /// The same, for what may take long: a statement that does is broken off, which [`too_long`]
+    /// tells from other errors. Only for [`Db::search`].
+    pub async fn begin_within(&self, limit: Duration) -> Result<Tx> {
+        match self {
+            Self::Sqlite(pool) => sqlite::snapshot_within(pool, limit).await,
+            Self::Postgres(pool) => postgres::snapshot(pool, Some(limit)).await,
+        }
+    }
+
+    async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// The connections that write. Only one of all processes does so at a time.
+#[derive(Clone)]
+pub struct Writer(Pool);
+
+impl Writer {
+    /// A transaction that may write: it holds the lock from its start, so that what it reads stays
+    /// true until it commits.
+    pub async fn begin(&self) -> Result<Tx> {
+        match &self.0 {
+            Pool::Sqlite(pool) => Ok(Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?)),
+            Pool::Postgres(pool) => postgres::write(pool).await,
+        }
+    }
+
+    /// The same for what leads to something, and may be lost with the power until that stands: its
+    /// commit isn't waited for. What is written later and waited for takes it along, since a log is
+    /// kept up to where it was synced.
+    pub async fn passing(&self) -> Result<Tx> {
+        match &self.0 {
+            Pool::Sqlite(pool) => sqlite::passing(pool).await,
+            Pool::Postgres(pool) => postgres::passing(pool).await,
+        }
+    }
+}
+
+/// What a query runs on: any of the connections of a [`Pool`], or a transaction.
+pub enum On<'c> {
+    SqlitePool(&'c SqlitePool),
+    Sqlite(&'c mut SqliteConnection),
+    PostgresPool(&'c PgPool),
+    Postgres(&'c mut PgConnection),
+}
+
+impl<'c> From<&'c Pool> for On<'c> {
+    fn from(pool: &'c Pool) -> Self {
+        match pool {
+            Pool::Sqlite(pool) => Self::SqlitePool(pool),
+            Pool::Postgres(pool) => Self::PostgresPool(pool),
+        }
+    }
+}
+
+impl<'c> From<&'c mut Tx> for On<'c> {
+    fn from(tx: &'c mut Tx) -> Self {
+        match tx {
+            Tx::Sqlite(tx) => Self::Sqlite(tx),
+            Tx::Postgres(tx) => Self::Postgres(tx.connection()),
+        }
+    }
+}
+
+/// Tell apart what was broken off for taking too long.
+pub fn too_long(error: Error) -> Error {
+    const INTERRUPT: &str = "9"; // SQLITE_INTERRUPT
+    const QUERY_CANCELED: &str = "57014";
+    match &error {
+        Error::Sql(sqlx::Error::Database(e))
+            if matches!(e.code().as_deref(), Some(INTERRUPT | QUERY_CANCELED)) =>
+        {
+            Error::TooLong
+        }
+        _ => error,
+    }
+}

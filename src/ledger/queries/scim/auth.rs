@@ -1,0 +1,139 @@
+//! Who may speak for a directory.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::Refused;
+use crate::ledger::{
+    Result, Topic,
+    db::{can_hold, query, query_as, query_scalar},
+    queries::{Ledger, note_change},
+};
+
+/// Proof that the caller holds a token of this directory. Only [`Ledger::scim_access`] makes one.
+#[derive(Clone, Debug)]
+pub struct Access {
+    directory: Uuid,
+    organization: String,
+    name: String,
+    token: Uuid,
+    called_before: bool,
+}
+
+/// SQL: whether a token still opens its directory at a time. All three are values bound.
+macro_rules! open {
+    ($token:literal, $directory:literal, $now:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM directory_tokens t JOIN directories d ON d.id = t.directory_id
+             WHERE t.id = ",
+            $token,
+            " AND d.id = ",
+            $directory,
+            " AND d.deleted_at IS NULL AND (t.ends_at IS NULL OR t.ends_at > ",
+            $now,
+            "))"
+        )
+    };
+}
+pub(super) use open;
+
+impl Access {
+    pub fn directory(&self) -> Uuid {
+        self.directory
+    }
+
+    #[cfg(test)]
+    pub(super) fn for_tests() -> Self {
+        Self {
+            directory: Uuid::nil(),
+            organization: "acme".into(),
+            name: "okta".into(),
+            token: Uuid::nil(),
+            called_before: true,
+        }
+    }
+
+    /// The organization's id, not its namespace.
+    pub fn organization(&self) -> &str {
+        &self.organization
+    }
+
+    /// The name of the DirectorySync.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn token(&self) -> Uuid {
+        self.token
+    }
+}
+
+impl Ledger {
+    /// Let in who holds a token of the DirectorySync `name` of the organization in the namespace
+    /// `organization`. `hash` is the token's SHA-256. `None` doesn't say what was wrong.
+    pub async fn scim_access(
+        &self,
+        organization: &str,
+        name: &str,
+        hash: &[u8],
+    ) -> Result<Option<Access>> {
+        if !can_hold(organization) || !can_hold(name) {
+            return Ok(None);
+        }
+        let tokens: Vec<(Uuid, String, bool, Uuid, Vec<u8>)> = query_as(
+            "SELECT d.id, d.organization_id, d.first_request_at IS NOT NULL, t.id, t.hash
+             FROM organizations o
+             JOIN directories d ON d.organization_id = o.id AND d.deleted_at IS NULL
+             JOIN directory_tokens t ON t.directory_id = d.id
+             WHERE o.name = $1 AND d.name = $2 AND (t.ends_at IS NULL OR t.ends_at > $3)",
+        )
+        .bind(organization)
+        .bind(name)
+        .bind(Timestamp::now().as_second())
+        .fetch_all(&self.db.read)
+        .await?;
+        let held = tokens.into_iter().find(|(.., stored)| {
+            aws_lc_rs::constant_time::verify_slices_are_equal(stored, hash).is_ok()
+        });
+        Ok(held.map(|(directory, organization, called_before, token, _)| Access {
+            directory,
+            organization,
+            name: name.to_owned(),
+            token,
+            called_before,
+        }))
+    }
+
+    /// That the caller is let in still, for an answer that needs no write.
+    pub(super) async fn still_open(&self, access: &Access) -> Result<(), Refused> {
+        let open: bool = query_scalar(concat!("SELECT ", open!("$1", "$2", "$3")))
+            .bind(access.token)
+            .bind(access.directory)
+            .bind(Timestamp::now().as_second())
+            .fetch_one(&self.db.read)
+            .await?;
+        if open { Ok(()) } else { Err(Refused::Closed) }
+    }
+
+    /// Keep when the directory was first called with the right token. Costs nothing after that.
+    pub async fn note_first_request(&self, access: &mut Access, now: Timestamp) -> Result<()> {
+        if access.called_before {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        let first = query(
+            "UPDATE directories SET first_request_at = $1
+             WHERE id = $2 AND first_request_at IS NULL AND deleted_at IS NULL",
+        )
+        .bind(now.as_second())
+        .bind(access.directory)
+        .execute(&mut tx)
+        .await?;
+        if first > 0 {
+            note_change(&mut tx, Topic::Directory, &access.organization, &access.name).await?;
+        }
+        tx.commit().await?;
+        access.called_before = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,705 @@
+//! The groups of a directory and their members, as its SCIM client sees them. A group may have
+//! 100,000 members: they are changed by id, and read only where somebody asks for them. Members are
+//! people, and groups of the same directory.
+
+use std::collections::BTreeSet;
+
+use futures::FutureExt;
+use jiff::Timestamp;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{Access, Condition, Page, Refused, SEARCH, Window, differences, finish};
+use crate::ledger::{
+    Error, Result,
+    db::{Builder, Dialect, Ids, On, Text, Tx, query, query_as, query_scalar, too_long},
+    queries::{Ledger, seconds},
+};
+
+/// How many members a line of the audit log names.
+const NAMED: usize = 5;
+/// How many bytes of a page a member takes.
+const MEMBER: usize = 36;
+
+/// What a client says of a group, apart from its members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupFields {
+    pub display_name: String,
+    pub external_id: Option<String>,
+    /// The SCIM resource without id, meta and members: a JSON object.
+    pub attributes: String,
+}
+
+/// A group as it is kept.
+#[derive(Clone, Debug)]
+pub struct StoredGroup {
+    pub id: Uuid,
+    /// The SCIM resource without id, meta and members: a JSON object.
+    pub attributes: String,
+    pub version: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// `None` where they weren't asked for.
+    pub members: Option<MembersOfGroup>,
+}
+
+/// Who is in a group, by id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MembersOfGroup {
+    pub people: Vec<Uuid>,
+    pub groups: Vec<Uuid>,
+}
+
+/// What becomes of a group's members.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    /// Nobody stays but who is in `add`.
+    pub clear: bool,
+    pub add: BTreeSet<Uuid>,
+    pub remove: BTreeSet<Uuid>,
+    /// Nobody of `add` comes; they only stay.
+    pub leave_only: bool,
+}
+
+impl Members {
+    /// Whether nobody is to come or to leave.
+    fn stay(&self) -> bool {
+        !self.clear && self.remove.is_empty() && (self.leave_only || self.add.is_empty())
+    }
+}
+
+/// What becomes of a group.
+#[derive(Clone, Debug, Default)]
+pub struct GroupChange {
+    /// `None`: they stay.
+    pub fields: Option<GroupFields>,
+    /// Made only while the group is what the change was made of, even if only members change.
+    pub exact: bool,
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: Uuid,
+    attributes: String,
+    version: i64,
+    created_at: i64,
+    updated_at: i64,
+}
+
+impl TryFrom<Row> for StoredGroup {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        Ok(Self {
+            id: row.id,
+            attributes: row.attributes,
+            version: row.version,
+            created_at: seconds(row.created_at)?,
+            updated_at: seconds(row.updated_at)?,
+            members: None,
+        })
+    }
+}
+
+const GROUPS: &str = "SELECT g.id, g.attributes, g.version, g.created_at, g.updated_at
+     FROM directory_groups g WHERE g.directory_id = ";
+
+impl Ledger {
+    /// Add a group with these members to the directory. Whoever isn't of the directory is left out:
+    /// see [`Ledger::strangers`].
+    pub async fn create_group(
+        &self,
+        access: &Access,
+        fields: &GroupFields,
+        members: impl IntoIterator<Item = &Uuid>,
+        now: Timestamp,
+    ) -> Result<Uuid, Refused> {
+        let (id, fields) = (Uuid::now_v7(), fields.clone());
+        let members = Members { add: members.into_iter().copied().collect(), ..Members::default() };
+        self.writer
+            .write(access, now, move |tx, access| {
+                async move {
+                    insert(tx, access, id, &fields, now).await?;
+                    let moved = change_members(tx, access, id, &members).await?;
+                    let detail = format!("{}{}", fields.display_name, moved.tell(&members));
+                    finish(tx, access, "group.create", id, &detail, now).await?;
+                    Ok((id, true))
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    /// One group of the directory, with its members if they are wanted.
+    pub async fn group(
+        &self,
+        access: &Access,
+        id: Uuid,
+        with_members: bool,
+    ) -> Result<Option<StoredGroup>> {
+        let dialect = self.db.dialect();
+        if !with_members {
+            return read(&self.db.read, dialect, access, id).await;
+        }
+        // what may take long keeps nobody from being let in
+        let mut tx = self.db.search.begin_within(SEARCH).await?;
+        let Some(mut group) = read(&mut tx, dialect, access, id).await? else { return Ok(None) };
+        group.members = Some(members_of(&mut tx, id).await.map_err(too_long)?);
+        Ok(Some(group))
+    }
+
+    /// The groups that fulfil `condition`, in the order of their names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLong`] where there are too many to look at.
+    pub async fn find_groups(
+        &self,
+        access: &Access,
+        condition: &Condition,
+        window: Window,
+        with_members: bool,
+    ) -> Result<Page<StoredGroup>> {
+        // one transaction, so that the total fits the page
+        let tx = if condition.names_one() && !with_members {
+            self.db.read.begin().await?
+        } else {
+            self.db.search.begin_within(SEARCH).await?
+        };
+        let found = find(tx, self.db.dialect(), access, condition, window, with_members);
+        found.await.map_err(too_long)
+    }
+
+    /// Change a group and its members. `change` says what it is to become; it is called again where
+    /// somebody else was faster. Where nothing changes, nothing at all is written. Whoever isn't of
+    /// the directory is left out: see [`Ledger::strangers`].
+    pub async fn change_group<E: From<Refused>>(
+        &self,
+        access: &Access,
+        id: Uuid,
+        action: &'static str,
+        now: Timestamp,
+        members: &Members,
+        change: impl Fn(&StoredGroup) -> Result<GroupChange, E>,
+    ) -> Result<StoredGroup, E> {
+        loop {
+            let found = self.group(access, id, false).await.map_err(Refused::from)?;
+            let mut group = found.ok_or(Refused::NotFound)?;
+            let change = change(&group)?;
+            if change.fields.is_none() && members.stay() {
+                self.still_open(access).await?;
+                return Ok(group);
+            }
+            let (members, version) = (members.clone(), group.version);
+            let new = change.fields.as_ref().map(|fields| fields.attributes.clone());
+            let detail = new.as_ref().map(|new| differences(&group.attributes, new));
+            let work = self.writer.write(access, now, move |tx, access| {
+                async move {
+                    let written = write(tx, access, (id, version), &change, &members, now);
+                    let (written, moved) = written.await?;
+                    let changed = matches!(written, Written::Version(_));
+                    if changed {
+                        let detail = detail.unwrap_or_default() + &moved.tell(&members);
+                        finish(tx, access, action, id, detail.trim_start(), now).await?;
+                        #[cfg(test)]
+                        super::crash::point(id, "audit line");
+                    }
+                    Ok((written, changed))
+                }
+                .boxed()
+            });
+            match work.await? {
+                Written::Nothing => {
+                    self.still_open(access).await?;
+                    return Ok(group);
+                }
+                Written::Version(version) => {
+                    group.attributes = new.unwrap_or(group.attributes);
+                    group.version = version;
+                    group.updated_at = now;
+                    return Ok(group);
+                }
+                Written::Stale => {}
+            }
+        }
+    }
+
+    /// Remove a group from the directory; `false` where it is no longer at `version`, where one is
+    /// given.
+    pub async fn delete_group(
+        &self,
+        access: &Access,
+        id: Uuid,
+        version: Option<i64>,
+        now: Timestamp,
+    ) -> Result<bool, Refused> {
+        self.writer
+            .write(access, now, move |tx, access| {
+                async move {
+                    let gone = delete(tx, access, id, version, now).await?;
+                    if let Some(name) = &gone {
+                        finish(tx, access, "group.delete", id, name, now).await?;
+                    }
+                    Ok((gone.is_some(), gone.is_some()))
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    /// Those of `ids` that are neither people nor groups of the directory; at most `limit` of them,
+    /// and how many there are.
+    pub async fn strangers(
+        &self,
+        access: &Access,
+        ids: &BTreeSet<Uuid>,
+        limit: usize,
+    ) -> Result<(Vec<Uuid>, usize)> {
+        let mut strangers: Vec<Uuid> = query_scalar(Text::Each {
+            sqlite: "SELECT unhex(j.value) FROM json_each($1) j
+                 WHERE NOT EXISTS (SELECT 1 FROM people WHERE id = unhex(j.value)
+                         AND directory_id = $2)
+                     AND NOT EXISTS (SELECT 1 FROM directory_groups WHERE id = unhex(j.value)
+                         AND directory_id = $2)
+                 ORDER BY j.key",
+            postgres: "SELECT j.id FROM unnest($1) j (id)
+                 WHERE NOT EXISTS (SELECT 1 FROM people p WHERE p.id = j.id
+                         AND p.directory_id = $2)
+                     AND NOT EXISTS (SELECT 1 FROM directory_groups g WHERE g.id = j.id
+                         AND g.directory_id = $2)
+                 ORDER BY j.id",
+        })
+        .bind(Ids(ids.iter().copied().collect()))
+        .bind(access.directory())
+        .fetch_all(&self.db.read)
+        .await?;
+        let all = strangers.len();
+        strangers.truncate(limit);
+        Ok((strangers, all))
+    }
+}
+
+async fn find(
+    mut tx: Tx,
+    dialect: Dialect,
+    access: &Access,
+    condition: &Condition,
+    mut window: Window,
+    with_members: bool,
+) -> Result<Page<StoredGroup>> {
+    let mut count =
+        Builder::new(dialect, "SELECT count(*) FROM directory_groups g WHERE g.directory_id = ");
+    narrow(&mut count, access, condition);
+    let (total,): (i64,) = count.build().fetch_one(&mut tx).await?;
+    if window.limit == 0 || window.offset >= total {
+        return Ok(Page { total, items: Vec::new() });
+    }
+    let mut rows = Builder::new(dialect, GROUPS);
+    narrow(&mut rows, access, condition);
+    if condition.is_selective() {
+        // see people
+        rows.push_each(" ORDER BY +g.display_name, g.id", " ORDER BY g.display_name, g.id");
+    } else {
+        rows.push(" ORDER BY g.display_name, g.id");
+    }
+    rows.push(" LIMIT ").push_bind(window.limit);
+    rows.push(" OFFSET ").push_bind(window.offset);
+    let rows: Vec<Row> = rows.build().fetch_all(&mut tx).await?;
+    let mut items = Vec::new();
+    for row in rows {
+        let mut group = StoredGroup::try_from(row)?;
+        let mut weight = group.attributes.len();
+        if with_members {
+            // one group at a time: all of a page may be more than fits into memory
+            let members = members_of(&mut tx, group.id).await?;
+            weight += (members.people.len() + members.groups.len()) * MEMBER;
+            group.members = Some(members);
+        }
+        if !window.admits(items.is_empty(), weight) {
+            break;
+        }
+        items.push(group);
+    }
+    Ok(Page { total, items })
+}
+
+async fn read(
+    reader: impl Into<On<'_>>,
+    dialect: Dialect,
+    access: &Access,
+    id: Uuid,
+) -> Result<Option<StoredGroup>> {
+    let mut row = Builder::new(dialect, GROUPS);
+    row.push_bind(access.directory()).push(" AND g.id = ").push_bind(id);
+    let row: Option<Row> = row.build().fetch_optional(reader).await?;
+    row.map(StoredGroup::try_from).transpose()
+}
+
+async fn members_of(tx: &mut Tx, group: Uuid) -> Result<MembersOfGroup> {
+    let (people, groups): (String, String) = query_as(Text::Each {
+        sqlite: "SELECT (SELECT json_group_array(lower(hex(person_id))) FROM memberships
+                  WHERE group_id = $1),
+                 (SELECT json_group_array(lower(hex(member_id))) FROM subgroups
+                  WHERE group_id = $1)",
+        postgres: "SELECT (SELECT coalesce(json_agg(person_id ORDER BY person_id)::text, '[]')
+                  FROM memberships WHERE group_id = $1),
+                 (SELECT coalesce(json_agg(member_id ORDER BY member_id)::text, '[]')
+                  FROM subgroups WHERE group_id = $1)",
+    })
+    .bind(group)
+    .fetch_one(tx)
+    .await?;
+    let ids =
+        |ids: &str| serde_json::from_str::<Vec<Uuid>>(ids).map_err(|_| Error::Corrupt("members"));
+    Ok(MembersOfGroup { people: ids(&people)?, groups: ids(&groups)? })
+}
+
+async fn insert(
+    tx: &mut Tx,
+    access: &Access,
+    id: Uuid,
+    fields: &GroupFields,
+    now: Timestamp,
+) -> Result<(), Refused> {
+    query(
+        "INSERT INTO directory_groups (id, directory_id, display_name, external_id, attributes,
+             created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $6)",
+    )
+    .bind(id)
+    .bind(access.directory())
+    .bind(&fields.display_name)
+    .bind(&fields.external_id)
+    .bind(&fields.attributes)
+    .bind(now.as_second())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// What became of a change.
+#[derive(Clone, Copy)]
+enum Written {
+    Version(i64),
+    /// Everything was so already.
+    Nothing,
+    /// The group is no longer what the change was made of.
+    Stale,
+}
+
+async fn write(
+    tx: &mut Tx,
+    access: &Access,
+    (id, version): (Uuid, i64),
+    change: &GroupChange,
+    members: &Members,
+    now: Timestamp,
+) -> Result<(Written, Moved), Refused> {
+    let current: Option<i64> =
+        query_scalar("SELECT version FROM directory_groups WHERE id = $1 AND directory_id = $2")
+            .bind(id)
+            .bind(access.directory())
+            .fetch_optional(&mut *tx)
+            .await?;
+    let current = current.ok_or(Refused::NotFound)?;
+    if current != version && (change.fields.is_some() || change.exact) {
+        return Ok((Written::Stale, Moved::default()));
+    }
+    let moved = change_members(tx, access, id, members).await?;
+    if change.fields.is_none() && moved.nobody() {
+        return Ok((Written::Nothing, moved));
+    }
+    query("UPDATE directory_groups SET version = $1, updated_at = $2 WHERE id = $3")
+        .bind(current + 1)
+        .bind(now.as_second())
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
+    #[cfg(test)]
+    super::crash::point(id, "version");
+    if let Some(fields) = &change.fields {
+        query(
+            "UPDATE directory_groups SET display_name = $1, external_id = $2, attributes = $3
+             WHERE id = $4",
+        )
+        .bind(&fields.display_name)
+        .bind(&fields.external_id)
+        .bind(&fields.attributes)
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
+        #[cfg(test)]
+        super::crash::point(id, "attributes");
+    }
+    Ok((Written::Version(current + 1), moved))
+}
+
+/// The name of the group that it was; `None` where it is at another version.
+async fn delete(
+    tx: &mut Tx,
+    access: &Access,
+    id: Uuid,
+    version: Option<i64>,
+    now: Timestamp,
+) -> Result<Option<String>, Refused> {
+    // the groups that it is in change with it
+    query(
+        "UPDATE directory_groups SET version = version + 1, updated_at = $1
+         WHERE directory_id = $2 AND id <> $3
+             AND id IN (SELECT group_id FROM subgroups WHERE member_id = $3)",
+    )
+    .bind(now.as_second())
+    .bind(access.directory())
+    .bind(id)
+    .execute(&mut *tx)
+    .await?;
+    let gone: Option<String> = query_scalar(
+        "DELETE FROM directory_groups
+         WHERE id = $1 AND directory_id = $2 AND version = coalesce($3, version)
+         RETURNING display_name",
+    )
+    .bind(id)
+    .bind(access.directory())
+    .bind(version)
+    .fetch_optional(&mut *tx)
+    .await?;
+    if gone.is_some() {
+        return Ok(gone);
+    }
+    let there =
+        query_scalar::<Uuid>("SELECT id FROM directory_groups WHERE id = $1 AND directory_id = $2");
+    let there = there.bind(id).bind(access.directory()).fetch_optional(tx).await?;
+    there.map(|_| None).ok_or(Refused::NotFound)
+}
+
+/// How many came and went.
+#[derive(Default)]
+struct Moved {
+    joined: u64,
+    left: u64,
+}
+
+impl Moved {
+    fn nobody(&self) -> bool {
+        self.joined + self.left == 0
+    }
+
+    /// For the audit log; with names where they are few.
+    fn tell(&self, members: &Members) -> String {
+        let names = |ids: &BTreeSet<Uuid>| match ids.len() {
+            1..=NAMED => {
+                format!(" ({})", ids.iter().map(Uuid::to_string).collect::<Vec<_>>().join(" "))
+            }
+            _ => String::new(),
+        };
+        let mut told = String::new();
+        if self.joined > 0 {
+            told += &format!(" members +{}{}", self.joined, names(&members.add));
+        }
+        if self.left > 0 {
+            told += &format!(" members -{}{}", self.left, names(&members.remove));
+        }
+        told
+    }
+}
+
+/// What changes members: the name of the point after it, SQLite's words and PostgreSQL's.
+type Step = (&'static str, &'static str, &'static str);
+
+const STAY: [Step; 2] = [
+    (
+        "people left",
+        "DELETE FROM memberships WHERE group_id = $1
+         AND person_id NOT IN (SELECT unhex(value) FROM json_each($2))",
+        "DELETE FROM memberships WHERE group_id = $1
+         AND NOT EXISTS (SELECT 1 FROM unnest($2) j (id) WHERE j.id = person_id)",
+    ),
+    (
+        "groups left",
+        "DELETE FROM subgroups WHERE group_id = $1
+         AND member_id NOT IN (SELECT unhex(value) FROM json_each($2))",
+        "DELETE FROM subgroups WHERE group_id = $1
+         AND NOT EXISTS (SELECT 1 FROM unnest($2) j (id) WHERE j.id = member_id)",
+    ),
+];
+const LEAVE: [Step; 2] = [
+    (
+        "people left",
+        "DELETE FROM memberships WHERE group_id = $1
+         AND person_id IN (SELECT unhex(value) FROM json_each($2))",
+        "DELETE FROM memberships WHERE group_id = $1 AND person_id = ANY($2)",
+    ),
+    (
+        "groups left",
+        "DELETE FROM subgroups WHERE group_id = $1
+         AND member_id IN (SELECT unhex(value) FROM json_each($2))",
+        "DELETE FROM subgroups WHERE group_id = $1 AND member_id = ANY($2)",
+    ),
+];
+const JOIN: [Step; 2] = [
+    (
+        "people joined",
+        "INSERT INTO memberships (group_id, person_id)
+         SELECT $1, p.id FROM json_each($2) j
+         CROSS JOIN people p ON p.id = unhex(j.value) AND p.directory_id = $3
+         WHERE true ON CONFLICT DO NOTHING",
+        "INSERT INTO memberships (group_id, person_id)
+         SELECT $1, p.id FROM people p WHERE p.id = ANY($2) AND p.directory_id = $3
+         ON CONFLICT DO NOTHING",
+    ),
+    (
+        "groups joined",
+        "INSERT INTO subgroups (group_id, member_id)
+         SELECT $1, g.id FROM json_each($2) j
+         CROSS JOIN directory_groups g ON g.id = unhex(j.value) AND g.directory_id = $3
+         WHERE true ON CONFLICT DO NOTHING",
+        "INSERT INTO subgroups (group_id, member_id)
+         SELECT $1, g.id FROM directory_groups g WHERE g.id = ANY($2) AND g.directory_id = $3
+         ON CONFLICT DO NOTHING",
+    ),
+];
+
+async fn change_members(
+    tx: &mut Tx,
+    access: &Access,
+    group: Uuid,
+    members: &Members,
+) -> Result<Moved, Refused> {
+    let mut moved = Moved::default();
+    let (leave, ids) = if members.clear { (STAY, &members.add) } else { (LEAVE, &members.remove) };
+    if members.clear || !members.remove.is_empty() {
+        let ids = Ids(ids.iter().copied().collect());
+        for (_point, sqlite, postgres) in leave {
+            let left = query(Text::Each { sqlite, postgres }).bind(group).bind(ids.clone());
+            moved.left += left.execute(&mut *tx).await?;
+            #[cfg(test)]
+            super::crash::point(group, _point);
+        }
+    }
+    if !members.add.is_empty() && !members.leave_only {
+        let ids = Ids(members.add.iter().copied().collect());
+        for (_point, sqlite, postgres) in JOIN {
+            let joined = query(Text::Each { sqlite, postgres });
+            let joined = joined.bind(group).bind(ids.clone()).bind(access.directory());
+            moved.joined += joined.execute(&mut *tx).await?;
+            #[cfg(test)]
+            super::crash::point(group, _point);
+        }
+    }
+    Ok(moved)
+}
+
+/// The rest of a query on `directory_groups g` that ends in `g.directory_id = `.
+fn narrow(query: &mut Builder, access: &Access, condition: &Condition) {
+    query.push_bind(access.directory());
+    if *condition != Condition::Const(true) {
+        query.push(" AND ");
+        condition.push(query, "g", access.directory());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::ledger::{
+        Topic,
+        scim::PersonFields,
+        tests::{Place, ledger},
+    };
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+    /// How many members each of two adds.
+    const EACH: usize = 20;
+
+    fn fields(name: &str) -> GroupFields {
+        GroupFields { display_name: name.into(), external_id: None, attributes: "{}".into() }
+    }
+
+    async fn directory() -> (Place, Ledger, Access) {
+        let (place, ledger) = ledger().await;
+        ledger.name_organization("a", "acme", NOW).await.unwrap();
+        let id = ledger.make_directory("a", "okta", NOW).await.unwrap().id;
+        ledger.replace_token(id, Uuid::now_v7(), b"token", NOW).await.unwrap();
+        let access = ledger.scim_access("acme", "okta", b"token").await.unwrap().unwrap();
+        (place, ledger, access)
+    }
+
+    #[tokio::test]
+    async fn what_two_processes_change_at_once_is_all_kept_and_all_seen_in_order() {
+        let (place, ledger, access) = directory().await;
+        let other = Ledger::open(&place.location()).await.unwrap();
+        let mut people = Vec::new();
+        for number in 0..2 * EACH {
+            let person = PersonFields {
+                user_name: number.to_string(),
+                external_id: None,
+                email: None,
+                active: true,
+                attributes: "{}".into(),
+            };
+            people.push(ledger.create_person(&access, &person, NOW).await.unwrap());
+        }
+        let group = ledger.create_group(&access, &fields("all"), &[], NOW).await.unwrap();
+        let add = async |ledger: &Ledger, people: &[Uuid]| {
+            for (number, person) in people.iter().enumerate() {
+                let members = Members { add: BTreeSet::from([*person]), ..Members::default() };
+                let exact = number % 2 == 0;
+                let change = |_: &StoredGroup| {
+                    Ok::<_, Refused>(GroupChange { exact, ..GroupChange::default() })
+                };
+                let changed = ledger.change_group(&access, group, "test", NOW, &members, change);
+                changed.await.unwrap();
+            }
+        };
+        // who looks for changes misses none, though each only looks at what comes after the last
+        let watch = async || {
+            let mut seq = 0;
+            let mut version = 0;
+            while version < 1 + 2 * EACH as i64 {
+                for change in ledger.changes_since(seq).await.unwrap() {
+                    seq = change.seq;
+                    if change.topic == Topic::Group {
+                        let seen = ledger.group(&access, group, false).await.unwrap().unwrap();
+                        version = seen.version;
+                    }
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let both =
+            async { tokio::join!(add(&ledger, &people[..EACH]), add(&other, &people[EACH..])) };
+        tokio::time::timeout(std::time::Duration::from_secs(60), async {
+            tokio::join!(both, watch())
+        })
+        .await
+        .expect("every change is seen");
+        let group = ledger.group(&access, group, true).await.unwrap().unwrap();
+        let mut members = group.members.unwrap().people;
+        members.sort();
+        people.sort();
+        assert_eq!((members, group.version), (people, 1 + 2 * EACH as i64));
+    }
+
+    #[tokio::test]
+    async fn a_page_of_groups_with_members_ends_where_there_is_no_more_room() {
+        let (_place, ledger, access) = directory().await;
+        for name in ["a", "b", "c"] {
+            let inner = ledger.create_group(&access, &fields(name), &[], NOW).await.unwrap();
+            let outer = fields(&format!("{name}{name}"));
+            ledger.create_group(&access, &outer, &[inner], NOW).await.unwrap();
+        }
+        let page = async |bytes, with_members| {
+            let window = Window { offset: 0, limit: 10, bytes };
+            let all = Condition::Const(true);
+            let page = ledger.find_groups(&access, &all, window, with_members).await.unwrap();
+            assert_eq!(page.total, 6);
+            page.items.iter().map(|group| group.members.is_some()).collect::<Vec<_>>()
+        };
+        assert_eq!(page(1000, false).await, [false; 6]);
+        assert_eq!(page(1000, true).await, [true; 6]);
+        assert_eq!(page(2 + 38 + 2, true).await, [true; 3]);
+        assert_eq!(page(0, true).await, [true; 1], "one comes in any case");
+    }
+}

@@ -1,0 +1,467 @@
+//! The people of a directory, as its SCIM client sees them.
+
+use futures::FutureExt;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{
+    Access, Condition, Page, Refused, SEARCH, Window, condition::Index, differences, finish,
+};
+use crate::ledger::{
+    Error, Result,
+    db::{Builder, Dialect, Text, Tx, query, query_as, query_scalar, too_long},
+    queries::{Ledger, seconds},
+};
+
+/// What a client says of a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PersonFields {
+    pub user_name: String,
+    pub external_id: Option<String>,
+    /// The primary one, or the only one, with ASCII in lower case.
+    pub email: Option<String>,
+    pub active: bool,
+    /// The SCIM resource without id, meta and groups: a JSON object.
+    pub attributes: String,
+}
+
+/// A person as they are kept.
+#[derive(Clone, Debug)]
+pub struct StoredPerson {
+    pub id: Uuid,
+    /// The SCIM resource without id, meta and groups: a JSON object.
+    pub attributes: String,
+    pub active: bool,
+    pub version: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// In the order of their names.
+    pub groups: Vec<GroupOfPerson>,
+}
+
+/// A group that a person is a member of.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct GroupOfPerson {
+    pub id: Uuid,
+    pub display_name: String,
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: Uuid,
+    attributes: String,
+    active: bool,
+    version: i64,
+    created_at: i64,
+    updated_at: i64,
+    groups: String,
+}
+
+impl TryFrom<Row> for StoredPerson {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        Ok(Self {
+            id: row.id,
+            attributes: row.attributes,
+            active: row.active,
+            version: row.version,
+            created_at: seconds(row.created_at)?,
+            updated_at: seconds(row.updated_at)?,
+            groups: serde_json::from_str(&row.groups).map_err(|_| Error::Corrupt("groups"))?,
+        })
+    }
+}
+
+/// SQL: people, with their groups as JSON; in SQLite's words, and PostgreSQL's.
+macro_rules! select {
+    (sqlite $rest:literal) => {
+        concat!(
+            "SELECT p.id, p.attributes, p.active, p.version, p.created_at, p.updated_at,
+                 (SELECT json_group_array(json_object(
+                      'id', lower(hex(g.id)), 'display_name', g.display_name)
+                      ORDER BY g.display_name, g.id)
+                  FROM memberships m JOIN directory_groups g ON g.id = m.group_id
+                  WHERE m.person_id = p.id) AS groups
+             FROM people p WHERE ",
+            $rest
+        )
+    };
+    (postgres $rest:literal) => {
+        concat!(
+            "SELECT p.id, p.attributes, p.active, p.version, p.created_at, p.updated_at,
+                 (SELECT coalesce(json_agg(json_build_object(
+                      'id', g.id, 'display_name', g.display_name)
+                      ORDER BY g.display_name, g.id)::text, '[]')
+                  FROM memberships m JOIN directory_groups g ON g.id = m.group_id
+                  WHERE m.person_id = p.id) AS groups
+             FROM people p WHERE ",
+            $rest
+        )
+    };
+}
+
+impl Ledger {
+    /// Add a person to the directory.
+    pub async fn create_person(
+        &self,
+        access: &Access,
+        fields: &PersonFields,
+        now: Timestamp,
+    ) -> Result<Uuid, Refused> {
+        let (id, fields) = (Uuid::now_v7(), fields.clone());
+        self.writer
+            .write(access, now, move |tx, access| {
+                async move {
+                    insert(tx, access, id, &fields, now).await?;
+                    finish(tx, access, "user.create", id, &fields.user_name, now).await?;
+                    Ok((id, true))
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    /// One person of the directory.
+    pub async fn person(&self, access: &Access, id: Uuid) -> Result<Option<StoredPerson>> {
+        let row: Option<Row> = query_as(Text::Each {
+            sqlite: select!(sqlite "p.directory_id = $1 AND p.id = $2"),
+            postgres: select!(postgres "p.directory_id = $1 AND p.id = $2"),
+        })
+        .bind(access.directory())
+        .bind(id)
+        .fetch_optional(&self.db.read)
+        .await?;
+        row.map(StoredPerson::try_from).transpose()
+    }
+
+    /// The people who fulfil `condition`, in the order of their userNames.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLong`] where there are too many to look at.
+    pub async fn find_people(
+        &self,
+        access: &Access,
+        condition: &Condition,
+        window: Window,
+    ) -> Result<Page<StoredPerson>> {
+        // one transaction, so that the total fits the page
+        let tx = if condition.names_one() {
+            self.db.read.begin().await?
+        } else {
+            self.db.search.begin_within(SEARCH).await?
+        };
+        find(tx, self.db.dialect(), access, condition, window).await.map_err(too_long)
+    }
+
+    /// Change a person. `change` says what they are to become, or `None` to leave them as they are,
+    /// and then nothing at all is written. It is called again where somebody else was faster.
+    pub async fn change_person<E: From<Refused>>(
+        &self,
+        access: &Access,
+        id: Uuid,
+        action: &'static str,
+        now: Timestamp,
+        change: impl Fn(&StoredPerson) -> Result<Option<PersonFields>, E>,
+    ) -> Result<StoredPerson, E> {
+        loop {
+            let found = self.person(access, id).await.map_err(Refused::from)?;
+            let person = found.ok_or(Refused::NotFound)?;
+            let Some(fields) = change(&person)? else {
+                self.still_open(access).await?;
+                return Ok(person);
+            };
+            let detail = differences(&person.attributes, &fields.attributes);
+            let (version, written) = (person.version, fields.clone());
+            if self
+                .writer
+                .write(access, now, move |tx, access| {
+                    async move {
+                        if !write(tx, access, (id, version), &written, now).await? {
+                            return Ok((false, false));
+                        }
+                        finish(tx, access, action, id, &detail, now).await?;
+                        Ok((true, true))
+                    }
+                    .boxed()
+                })
+                .await?
+            {
+                return Ok(StoredPerson {
+                    attributes: fields.attributes,
+                    active: fields.active,
+                    version: version + 1,
+                    updated_at: now,
+                    ..person
+                });
+            }
+        }
+    }
+
+    /// Remove a person from the directory, and so from their groups.
+    pub async fn delete_person(
+        &self,
+        access: &Access,
+        id: Uuid,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
+        self.delete_person_at(access, id, None, now).await.map(drop)
+    }
+
+    /// The same; but `false`, and nothing is done, where they are at another version than this.
+    pub async fn delete_person_at(
+        &self,
+        access: &Access,
+        id: Uuid,
+        version: Option<i64>,
+        now: Timestamp,
+    ) -> Result<bool, Refused> {
+        self.writer
+            .write(access, now, move |tx, access| {
+                async move {
+                    let gone = delete(tx, access, id, version, now).await?;
+                    if let Some(user_name) = &gone {
+                        finish(tx, access, "user.delete", id, user_name, now).await?;
+                    }
+                    Ok((gone.is_some(), gone.is_some()))
+                }
+                .boxed()
+            })
+            .await
+    }
+}
+
+async fn find(
+    mut tx: Tx,
+    dialect: Dialect,
+    access: &Access,
+    condition: &Condition,
+    mut window: Window,
+) -> Result<Page<StoredPerson>> {
+    let mut count = Builder::new(dialect, "SELECT count(*) FROM people p WHERE ");
+    narrow(&mut count, access, condition);
+    let (total,): (i64,) = count.build().fetch_one(&mut tx).await?;
+    if window.limit == 0 || window.offset >= total {
+        return Ok(Page { total, items: Vec::new() });
+    }
+    let rows: Vec<Row> =
+        rows(dialect, access, condition, window).build().fetch_all(&mut tx).await?;
+    let mut items = Vec::new();
+    for row in rows {
+        if !window.admits(items.is_empty(), row.attributes.len() + row.groups.len()) {
+            break;
+        }
+        items.push(row.try_into()?);
+    }
+    Ok(Page { total, items })
+}
+
+async fn insert(
+    tx: &mut Tx,
+    access: &Access,
+    id: Uuid,
+    fields: &PersonFields,
+    now: Timestamp,
+) -> Result<(), Refused> {
+    query(
+        "INSERT INTO people (id, directory_id, user_name, user_name_key, external_id, email,
+             active, active_since, attributes, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8, $8)",
+    )
+    .bind(id)
+    .bind(access.directory())
+    .bind(&fields.user_name)
+    .bind(key(&fields.user_name))
+    .bind(&fields.external_id)
+    .bind(&fields.email)
+    .bind(fields.active)
+    .bind(now.as_second())
+    .bind(&fields.attributes)
+    .execute(tx)
+    .await
+    .map_err(taken)?;
+    Ok(())
+}
+
+/// Make the person what `fields` say; `false` where they are no longer at this version.
+async fn write(
+    tx: &mut Tx,
+    access: &Access,
+    (id, version): (Uuid, i64),
+    fields: &PersonFields,
+    now: Timestamp,
+) -> Result<bool, Refused> {
+    let written = query(
+        "UPDATE people SET user_name = $1, user_name_key = $2, external_id = $3, email = $4,
+             active_since = CASE WHEN active = $5 THEN active_since ELSE $6 END, active = $5,
+             attributes = $7, version = version + 1, updated_at = $6
+         WHERE id = $8 AND directory_id = $9 AND version = $10",
+    )
+    .bind(&fields.user_name)
+    .bind(key(&fields.user_name))
+    .bind(&fields.external_id)
+    .bind(&fields.email)
+    .bind(fields.active)
+    .bind(now.as_second())
+    .bind(&fields.attributes)
+    .bind(id)
+    .bind(access.directory())
+    .bind(version)
+    .execute(tx)
+    .await
+    .map_err(taken)?;
+    Ok(written > 0)
+}
+
+/// The userName of whom it was; `None` where they are at another version.
+async fn delete(
+    tx: &mut Tx,
+    access: &Access,
+    id: Uuid,
+    version: Option<i64>,
+    now: Timestamp,
+) -> Result<Option<String>, Refused> {
+    // their groups change with them
+    query(
+        "UPDATE directory_groups SET version = version + 1, updated_at = $1
+         WHERE directory_id = $2 AND id IN (SELECT group_id FROM memberships WHERE person_id = $3)",
+    )
+    .bind(now.as_second())
+    .bind(access.directory())
+    .bind(id)
+    .execute(&mut *tx)
+    .await?;
+    let gone: Option<String> = query_scalar(
+        "DELETE FROM people WHERE id = $1 AND directory_id = $2 AND version = coalesce($3, version)
+         RETURNING user_name",
+    )
+    .bind(id)
+    .bind(access.directory())
+    .bind(version)
+    .fetch_optional(&mut *tx)
+    .await?;
+    if gone.is_some() || version.is_none() {
+        return gone.map(Some).ok_or(Refused::NotFound);
+    }
+    let there = query_scalar::<Uuid>("SELECT id FROM people WHERE id = $1 AND directory_id = $2");
+    let there = there.bind(id).bind(access.directory()).fetch_optional(tx).await?;
+    there.map(|_| None).ok_or(Refused::NotFound)
+}
+
+fn rows(dialect: Dialect, access: &Access, condition: &Condition, window: Window) -> Builder {
+    let mut rows = Builder::new(
+        dialect,
+        match dialect {
+            Dialect::Sqlite => select!(sqlite ""),
+            Dialect::Postgres => select!(postgres ""),
+        },
+    );
+    narrow(&mut rows, access, condition);
+    if condition.is_selective() {
+        // few rows: with the plus, SQLite takes the condition's index and sorts, instead of walking
+        // the whole directory in order
+        rows.push_each(" ORDER BY +p.user_name_key", " ORDER BY p.user_name_key");
+    } else {
+        rows.push(" ORDER BY p.user_name_key");
+    }
+    rows.push(" LIMIT ").push_bind(window.limit).push(" OFFSET ").push_bind(window.offset);
+    rows
+}
+
+/// The rest of a query on `people p` that ends in `WHERE `.
+fn narrow(query: &mut Builder, access: &Access, condition: &Condition) {
+    match condition.index() {
+        // with the plus, SQLite begins with the addresses, and not with everybody
+        Some(Index::Addresses) => query.push_each("+p.directory_id = ", "p.directory_id = "),
+        _ => query.push("p.directory_id = "),
+    };
+    query.push_bind(access.directory());
+    if *condition != Condition::Const(true) {
+        query.push(" AND ");
+        condition.push(query, "p", access.directory());
+    }
+}
+
+/// What makes a userName unique: it has no case (RFC 7643 section 4.1.1).
+fn key(user_name: &str) -> String {
+    user_name.to_lowercase()
+}
+
+fn taken(error: Error) -> Refused {
+    match &error {
+        Error::Sql(sqlx::Error::Database(e)) if e.is_unique_violation() => Refused::UserNameTaken,
+        _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Field, List, Op},
+        *,
+    };
+    use crate::ledger::tests::ledger;
+
+    /// How a userName is found, in each database's words.
+    const USER_NAME: (&str, &str) =
+        ("(directory_id=? AND user_name_key=?)", "people_directory_id_user_name_key_key");
+
+    #[tokio::test]
+    async fn finding_a_person_does_not_read_the_whole_directory() {
+        let (_dir, ledger) = ledger().await;
+        let access = Access::for_tests();
+        let is = |field| Condition::Text(field, Op::Eq, "a".into());
+        let of = |list: &str, inner| {
+            Condition::Element(List::Values(format!("$.\"{list}\"")), Box::new(inner))
+        };
+        let value = is(Field::OfValue("$.\"value\"".into()));
+        let work = is(Field::OfValue("$.\"type\"".into()));
+        let active = Condition::Flag(Field::Active, true);
+        // many may have one externalId, or address: no search among them where everybody reads
+        assert!(is(Field::UserName).names_one());
+        assert!(Condition::All(vec![is(Field::ExternalId), is(Field::UserName)]).names_one());
+        for many in [is(Field::ExternalId), of("emails", value.clone()), active.clone()] {
+            assert!(!many.names_one(), "{many:?}");
+        }
+        for (condition, sqlite, postgres) in [
+            (
+                Condition::IsId(Field::Id, Some(Uuid::nil())),
+                "autoindex_people_1 (id=?)",
+                "people_pkey",
+            ),
+            (is(Field::UserName), USER_NAME.0, USER_NAME.1),
+            (is(Field::ExternalId), "(directory_id=? AND external_id=?)", "people_external_id"),
+            (Condition::All(vec![active, is(Field::UserName)]), USER_NAME.0, USER_NAME.1),
+            (of("emails", value.clone()), "autoindex_people_1 (id=?)", "addresses_pkey"),
+            (
+                of("emails", Condition::All(vec![work, value])),
+                "autoindex_people_1 (id=?)",
+                "addresses_pkey",
+            ),
+        ] {
+            assert!(condition.is_selective(), "{condition:?}");
+            let window = Window { offset: 0, limit: 9, bytes: 9 };
+            let dialect = ledger.db.dialect();
+            let query = rows(dialect, &access, &condition, window);
+            let mut tx = ledger.db.read.begin().await.unwrap();
+            match dialect {
+                Dialect::Sqlite => {
+                    let plan = query.explain::<(i64, i64, i64, String)>().fetch_all(&mut tx);
+                    let first = &plan.await.unwrap()[0].3;
+                    assert!(first.ends_with(sqlite), "{condition:?}: {first}");
+                }
+                Dialect::Postgres => {
+                    // of so few, it would rather read them all
+                    tx.run("SET LOCAL enable_seqscan = off").await.unwrap();
+                    let plan = query.explain::<(String,)>().fetch_all(&mut tx).await.unwrap();
+                    let plan: Vec<_> = plan.into_iter().map(|(line,)| line).collect();
+                    let uses = |line: &String| line.contains(postgres);
+                    assert!(plan.iter().any(uses), "{condition:?}: {plan:#?}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Many writes, one sync to the disk: what directories write while another write is under way goes
+//! into one transaction with the next. Each has a savepoint of its own, but for the first, so that one
+//! that is refused undoes nothing of the others, and none is answered before all are on the disk.
+
+use std::{collections::BTreeMap, panic::AssertUnwindSafe};
+
+use futures::{FutureExt, future::BoxFuture};
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::{Access, Refused};
+use crate::ledger::{
+    Error, Result, Topic,
+    db::{self, Tx, query},
+    queries::note_change,
+};
+
+/// How many writes share a transaction at most.
+const TOGETHER: usize = 64;
+/// How many writes wait in the queue; the others wait to get into it.
+const QUEUE: usize = 256;
+
+/// Called with whether the transaction is on the disk.
+type Tell = Box<dyn FnOnce(bool) + Send>;
+type Job = Box<dyn for<'c> FnOnce(&'c mut Tx) -> BoxFuture<'c, Outcome> + Send>;
+
+/// What became of a job, before it is on the disk.
+struct Outcome {
+    kept: Kept,
+    tell: Tell,
+}
+
+enum Kept {
+    /// The directory changed.
+    Changed(Access, Timestamp),
+    /// Nothing of it stays.
+    Nothing,
+    /// The database failed: what the others did can't be relied on either.
+    Broken,
+}
+
+/// The one who writes for all directories. Cheap to clone; ends with its last clone.
+#[derive(Clone)]
+pub(in super::super) struct Writer(mpsc::Sender<Job>);
+
+impl Writer {
+    /// Must be called in a tokio runtime.
+    pub fn start(writer: db::Writer) -> Self {
+        let (queue, mut jobs) = mpsc::channel(QUEUE);
+        tokio::spawn(async move {
+            while let Some(first) = jobs.recv().await {
+                let mut told: Vec<Tell> = Vec::new();
+                let written = together(&writer, first, &mut jobs, &mut told).await;
+                if let Err(error) = &written {
+                    tracing::error!(%error, writes = told.len(), "writes were abandoned");
+                }
+                told.into_iter().for_each(|tell| tell(written.is_ok()));
+            }
+        });
+        Self(queue)
+    }
+
+    /// Do `work`, and return what it returns once it is on the disk. It also says whether the
+    /// directory changed. Where it is refused, or changed nothing, nothing of it stays.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        access: &Access,
+        now: Timestamp,
+        work: impl for<'c> FnOnce(&'c mut Tx, &'c Access) -> BoxFuture<'c, Result<(T, bool), Refused>>
+        + Send
+        + 'static,
+    ) -> Result<T, Refused> {
+        let (tell, told) = oneshot::channel();
+        let access = access.clone();
+        let job: Job = Box::new(move |tx| {
+            async move {
+                let result = work(tx, &access).await;
+                let kept = match &result {
+                    Ok((_, true)) => Kept::Changed(access, now),
+                    Err(Refused::Ledger(_)) => Kept::Broken,
+                    _ => Kept::Nothing,
+                };
+                let tell = Box::new(move |on_disk: bool| {
+                    // what was refused was so for what others did, of which nothing stays either
+                    let result = if on_disk { result } else { Err(Error::Abandoned.into()) };
+                    let result = result.map(|(value, _)| value);
+                    let _ = tell.send(result); // whoever asked may be gone
+                });
+                Outcome { kept, tell }
+            }
+            .boxed()
+        });
+        self.0.send(job).await.map_err(|_| Error::Abandoned)?;
+        told.await.map_err(|_| Error::Abandoned)?
+    }
+}
+
+/// One transaction of all that waits, `first` first.
+async fn together(
+    writer: &db::Writer,
+    first: Job,
+    jobs: &mut mpsc::Receiver<Job>,
+    told: &mut Vec<Tell>,
+) -> Result<()> {
+    let mut tx = writer.begin().await?;
+    let mut changed: BTreeMap<Uuid, (Access, Timestamp)> = BTreeMap::new();
+    let mut next = Some(first);
+    while let Some(job) = next {
+        // the first is undone with the transaction
+        match told.len() {
+            0 => {}
+            1 => tx.run("SAVEPOINT one").await?,
+            _ => tx.run("RELEASE SAVEPOINT one; SAVEPOINT one").await?,
+        }
+        let done = AssertUnwindSafe(job(&mut tx)).catch_unwind().await;
+        let Outcome { kept, tell } = done.map_err(|_| Error::Abandoned)?;
+        told.push(tell);
+        match kept {
+            Kept::Changed(access, at) => drop(changed.insert(access.directory(), (access, at))),
+            Kept::Nothing if told.len() == 1 => return Ok(()),
+            Kept::Nothing => tx.run("ROLLBACK TO SAVEPOINT one").await?,
+            Kept::Broken => return Err(Error::Abandoned),
+        }
+        next = if told.len() < TOGETHER { jobs.try_recv().ok() } else { None };
+    }
+    for (access, at) in changed.values() {
+        query("UPDATE directories SET changed_at = $1 WHERE id = $2")
+            .bind(at.as_second())
+            .bind(access.directory())
+            .execute(&mut tx)
+            .await?;
+        note_change(&mut tx, Topic::Directory, access.organization(), access.name()).await?;
+        #[cfg(test)]
+        super::crash::point(access.directory(), "change");
+    }
+    tx.commit().await
+}

@@ -1,0 +1,269 @@
+//! Teams: the groups they stand for, and the one query that says which teams a person is in.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::Ledger;
+use crate::ledger::{
+    Error, Globs, Group, Match, Result, Selector,
+    db::{QueryAs, Tx, query, query_as, query_scalar},
+};
+
+impl Ledger {
+    /// The groups of a directory, by name.
+    pub async fn groups(&self, directory: Uuid) -> Result<Vec<Group>> {
+        let groups = query_as(
+            "SELECT id, display_name, external_id FROM directory_groups WHERE directory_id = $1
+             ORDER BY display_name, id",
+        );
+        Ok(groups.bind(directory).fetch_all(&self.db.read).await?)
+    }
+
+    /// The groups that the organization's teams stand for, by team.
+    pub async fn groups_of_teams(&self, organization: &str) -> Result<BTreeMap<String, Uuid>> {
+        let teams: Vec<(String, Uuid)> = query_as(
+            "SELECT name, group_id FROM teams WHERE organization_id = $1 AND group_id IS NOT NULL",
+        )
+        .bind(organization)
+        .fetch_all(&self.db.read)
+        .await?;
+        Ok(teams.into_iter().collect())
+    }
+
+    /// Publish a team and find its group. A name is pinned to the group it first matched, for as
+    /// long as that group exists, the directory lets teams stand for it, and the team names it in
+    /// the same way.
+    ///
+    /// `accepted` is whether membership counts.
+    pub async fn put_team(
+        &self,
+        organization: &str,
+        name: &str,
+        directory: Uuid,
+        selector: &Selector,
+        accepted: bool,
+    ) -> Result<Match> {
+        let text = selector_text(selector);
+        let key: Option<(Uuid, String, Option<Uuid>, bool)> = query_as(
+            "SELECT directory_id, selector, group_id, accepted FROM teams
+             WHERE organization_id = $1 AND name = $2",
+        )
+        .bind(organization)
+        .bind(name)
+        .fetch_optional(&self.db.read)
+        .await?;
+        let mut reader = self.db.read.begin().await?;
+        let pinned = match &key {
+            Some((d, s, Some(group), _)) if *d == directory && *s == text => Some(*group),
+            _ => None,
+        };
+        let globs: String = query_scalar("SELECT globs FROM directories WHERE id = $1")
+            .bind(directory)
+            .fetch_one(&mut reader)
+            .await?;
+        let globs = serde_json::from_str(&globs).map_err(|_| Error::Corrupt("globs"))?;
+        let mut found = find_group(&mut reader, directory, &globs, selector, pinned).await?;
+        if pinned.is_some() && matches!(found, Match::LeftOut(_)) {
+            found = find_group(&mut reader, directory, &globs, selector, None).await?;
+        }
+        drop(reader);
+        let group = match &found {
+            Match::Found { group, .. } => Some(group.id),
+            Match::NotFound | Match::LeftOut(_) | Match::Ambiguous(_) => None,
+        };
+        if key != Some((directory, text.clone(), group, accepted)) {
+            query(
+                "INSERT INTO teams (organization_id, name, directory_id, selector, group_id, accepted)
+                 VALUES ($1, $2, $3, $4, (SELECT id FROM directory_groups WHERE id = $5), $6)
+                 ON CONFLICT (organization_id, name) DO UPDATE SET
+                     directory_id = excluded.directory_id, selector = excluded.selector,
+                     group_id = excluded.group_id, accepted = excluded.accepted",
+            )
+            .bind(organization)
+            .bind(name)
+            .bind(directory)
+            .bind(text)
+            .bind(group)
+            .bind(accepted)
+            .write(&self.db.write)
+            .await?;
+        }
+        Ok(found)
+    }
+
+    /// Nobody is in this team for now; the group it is pinned to is kept.
+    pub async fn withdraw_team(&self, organization: &str, name: &str) -> Result<()> {
+        query(
+            "UPDATE teams SET accepted = false WHERE organization_id = $1 AND name = $2 AND accepted",
+        )
+        .bind(organization)
+        .bind(name)
+        .write(&self.db.write)
+        .await?;
+        Ok(())
+    }
+
+    /// Nobody is in this team any more.
+    pub async fn delete_team(&self, organization: &str, name: &str) -> Result<()> {
+        query("DELETE FROM teams WHERE organization_id = $1 AND name = $2")
+            .bind(organization)
+            .bind(name)
+            .write(&self.db.write)
+            .await?;
+        Ok(())
+    }
+
+    /// The teams of a person, as tokens carry them: `<organization>:<team>`, in order; by their
+    /// groups, the groups those are in, and so on. Empty for who is not active, or whose directory
+    /// is deleted.
+    pub async fn teams_of_person(&self, person: Uuid) -> Result<Vec<String>> {
+        let teams = query_scalar(
+            "WITH RECURSIVE mine (id) AS (
+                 SELECT group_id FROM memberships WHERE person_id = $1
+                 UNION SELECT s.group_id FROM mine JOIN subgroups s ON s.member_id = mine.id)
+             SELECT DISTINCT o.name || ':' || t.name
+             FROM people p
+             JOIN directories d ON d.id = p.directory_id AND d.deleted_at IS NULL
+             JOIN organizations o ON o.id = d.organization_id AND o.name IS NOT NULL
+             CROSS JOIN mine
+             JOIN teams t ON t.group_id = mine.id AND t.accepted
+                 AND t.organization_id = o.id AND t.directory_id = d.id
+             WHERE p.id = $1 AND p.active
+             ORDER BY 1",
+        );
+        Ok(teams.bind(person).fetch_all(&self.db.read).await?)
+    }
+}
+
+fn selector_text(selector: &Selector) -> String {
+    match selector {
+        Selector::Id(id) => format!("id={id}"),
+        Selector::DisplayName(name) => format!("displayName={name}"),
+        Selector::ExternalId(id) => format!("externalId={id}"),
+    }
+}
+
+fn by_id(directory: Uuid, id: Uuid) -> QueryAs<Group> {
+    query_as(
+        "SELECT id, display_name, external_id FROM directory_groups WHERE directory_id = $1 AND id = $2",
+    )
+    .bind(directory)
+    .bind(id)
+}
+
+async fn find_group(
+    reader: &mut Tx,
+    directory: Uuid,
+    globs: &Globs,
+    selector: &Selector,
+    pinned: Option<Uuid>,
+) -> Result<Match> {
+    let query = match (pinned, selector) {
+        (Some(id), _) => by_id(directory, id),
+        (None, Selector::Id(id)) => match id.parse() {
+            Ok(id) => by_id(directory, id),
+            Err(_) => return Ok(Match::NotFound),
+        },
+        (None, Selector::DisplayName(name)) => query_as(
+            "SELECT id, display_name, external_id FROM directory_groups
+             WHERE directory_id = $1 AND display_name = $2",
+        )
+        .bind(directory)
+        .bind(name),
+        (None, Selector::ExternalId(id)) => query_as(
+            "SELECT id, display_name, external_id FROM directory_groups
+             WHERE directory_id = $1 AND external_id = $2",
+        )
+        .bind(directory)
+        .bind(id),
+    };
+    let mut groups: Vec<Group> = query.fetch_all(&mut *reader).await?;
+    let left_out = groups.iter().find(|group| !globs.matches(&group.display_name)).cloned();
+    groups.retain(|group| globs.matches(&group.display_name));
+    let Some(group) = groups.pop() else {
+        return Ok(left_out.map_or(Match::NotFound, |group| Match::LeftOut(group.display_name)));
+    };
+    if !groups.is_empty() {
+        return Ok(Match::Ambiguous(groups.len() + 1));
+    }
+    let active_members = query_scalar(
+        "WITH RECURSIVE tree (id) AS (
+             SELECT $1 UNION SELECT s.member_id FROM tree JOIN subgroups s ON s.group_id = tree.id)
+         SELECT count(DISTINCT p.id) FROM tree
+         JOIN memberships m ON m.group_id = tree.id
+         JOIN people p ON p.id = m.person_id AND p.active",
+    );
+    let active_members = active_members.bind(group.id).fetch_one(reader).await?;
+    Ok(Match::Found { group, active_members })
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use crate::ledger::{
+        Topic,
+        db::query,
+        fixture::{ACME, Acme},
+        scim::GroupFields,
+    };
+
+    #[tokio::test]
+    async fn the_other_side_hears_of_each_group_that_a_change_concerns() {
+        let acme = Acme::new().await;
+        let mut seen = 0;
+        let mut heard = async || {
+            let changes = acme.ledger.changes_since(seen).await.unwrap();
+            seen = acme.ledger.latest_change().await.unwrap();
+            let groups = changes.into_iter().filter(|change| change.topic == Topic::Group);
+            groups.map(|change| change.name).collect::<Vec<_>>()
+        };
+        let mut ids = vec![];
+        for members in [vec![acme.ada], vec![acme.ada, acme.grace]] {
+            let fields = GroupFields {
+                display_name: "Staff".into(),
+                external_id: None,
+                attributes: "{}".into(),
+            };
+            let made = acme.ledger.create_group(&acme.scim, &fields, &members, acme.now).await;
+            ids.push(made.unwrap().simple().to_string());
+        }
+        let sorted = |mut names: Vec<String>| {
+            names.sort();
+            names
+        };
+        assert_eq!(sorted(heard().await), ids);
+        acme.set_active(acme.grace, "grace", false).await;
+        assert_eq!(heard().await, ids[1..]);
+        acme.set_active(acme.grace, "grace", true).await;
+        assert_eq!(heard().await, ids[1..]);
+        acme.ledger.delete_person(&acme.scim, acme.ada, acme.now).await.unwrap();
+        assert_eq!(sorted(heard().await), ids);
+        query("UPDATE directory_groups SET version = version + 1")
+            .write(&acme.ledger.db.write)
+            .await
+            .unwrap();
+        assert_eq!(sorted(heard().await), ids);
+        // a group that is in another, in which grace therefore counts
+        let fields = GroupFields {
+            display_name: "Everybody".into(),
+            external_id: None,
+            attributes: "{}".into(),
+        };
+        let within = [Uuid::parse_str(&ids[1]).unwrap()];
+        let made = acme.ledger.create_group(&acme.scim, &fields, &within, acme.now).await;
+        ids.push(made.unwrap().simple().to_string());
+        assert_eq!(heard().await, ids[2..]);
+        acme.set_active(acme.grace, "grace", false).await;
+        assert_eq!(sorted(heard().await), ids[1..]);
+        // what is purged of a deleted directory concerns nobody
+        acme.ledger.delete_directory(ACME, "okta", acme.now).await.unwrap();
+        acme.ledger.purge_directories(acme.later(1)).await.unwrap();
+        assert!(heard().await.is_empty());
+        acme.ledger.forget_changes(i64::MAX).await.unwrap();
+        assert!(
+            acme.ledger.changes_since(0).await.unwrap().iter().all(|c| c.topic != Topic::Group)
+        );
+    }
+}

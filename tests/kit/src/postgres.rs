@@ -1,0 +1,206 @@
+//! A PostgreSQL of Debian's, on a free port of this machine, in a folder of its own. Nothing of it
+//! touches the one that the package may have started.
+
+use std::{
+    os::unix::fs::chown,
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use rustix::process::{Pid, Signal, getuid, kill_process};
+use tokio::sync::OnceCell;
+
+use crate::{
+    parts,
+    process::{Process, free_port},
+    scratch::Scratch,
+    wait::until,
+};
+
+/// Who may do anything in it.
+const USER: &str = "postgres";
+const READY: Duration = Duration::from_secs(60);
+
+/// How much a power failure may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// Nothing: as it is meant to run.
+    Waited,
+    /// Everything: for tests, which are not about the disk.
+    Forgotten,
+}
+
+/// A running server. It ends when it is dropped, and with this process.
+pub struct Postgres {
+    process: Process,
+    port: u16,
+    scratch: Scratch,
+    disk: Disk,
+}
+
+impl Postgres {
+    /// The one that all tests of this process share.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub async fn shared() -> anyhow::Result<&'static Self> {
+        static SHARED: OnceCell<Postgres> = OnceCell::const_new();
+        SHARED.get_or_try_init(|| Self::start(Disk::Forgotten)).await
+    }
+
+    /// Starts one that is empty.
+    ///
+    /// # Errors
+    /// If it isn't installed (`make parts`), or isn't ready in time.
+    pub async fn start(disk: Disk) -> anyhow::Result<Self> {
+        let scratch = Scratch::take("postgres")?;
+        let (user, group) = account()?;
+        chown(scratch.path(), Some(user), Some(group)).context("handing over a folder")?;
+        let mut init = as_account(&parts::postgres("initdb")?);
+        init.arg("--pgdata").arg(scratch.path().join("data"));
+        // another locale than C, so that nothing comes to rely on that one
+        init.args(["--username", USER, "--auth=trust", "--no-sync", "--encoding=UTF8"]);
+        init.arg("--locale=C.UTF-8");
+        let made = init.current_dir(scratch.path()).output().context("running initdb")?;
+        ensure!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let port = free_port()?;
+        let process = serve(&scratch, port, disk)?;
+        let server = Self { process, port, scratch, disk };
+        server.ready().await?;
+        Ok(server)
+    }
+
+    async fn ready(&self) -> anyhow::Result<()> {
+        let ready = until("PostgreSQL to be ready", READY, async || {
+            run("SELECT 1", &self.url("postgres")).map(Some)
+        });
+        tokio::select! {
+            ready = ready => ready.map(drop),
+            died = self.process.dies() => died,
+        }
+    }
+
+    /// Ends the server as a crash would, and starts it again on what it left.
+    ///
+    /// # Errors
+    /// If it doesn't end, or isn't ready in time.
+    pub async fn crash(&mut self) -> anyhow::Result<()> {
+        self.signal(Signal::QUIT)?; // without a checkpoint, so that it recovers
+        self.process.wait_for_exit(READY).await?;
+        self.process = serve(&self.scratch, self.port, self.disk)?;
+        self.ready().await
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let id = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
+        kill_process(id.context("the server's id")?, signal).context("signalling PostgreSQL")
+    }
+
+    /// Makes an empty database, which goes with what is returned.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub fn database(&self) -> anyhow::Result<Database> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("rollcall_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        run(&format!("CREATE DATABASE {name}"), &self.url("postgres"))?;
+        Ok(Database { url: self.url(&name), server: self.url("postgres"), name })
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
+    }
+}
+
+impl Drop for Postgres {
+    /// The process is asked to end next, but that would wait for its clients.
+    fn drop(&mut self) {
+        if let Err(error) = self.signal(Signal::INT) {
+            eprintln!("kit: {error:#}");
+        }
+    }
+}
+
+/// A database of its own. It goes when this is dropped, whoever is still connected to it.
+pub struct Database {
+    /// Where it is, for Rollcall.
+    pub url: String,
+    server: String,
+    name: String,
+}
+
+impl Database {
+    /// What ends every connection that is in a transaction, as the server does where a program dies.
+    pub fn cut(&self) -> impl Fn() -> anyhow::Result<()> + Send + use<> {
+        let url = self.url.clone();
+        let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+             WHERE datname = current_database() AND state = 'idle in transaction'";
+        move || {
+            let ended = run(end, &url)?;
+            ensure!(!ended.is_empty() && ended.lines().all(|line| line == "t"), "{ended:?}");
+            Ok(())
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let drop = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        if let Err(error) = run(&drop, &self.server) {
+            eprintln!("kit: {error:#}");
+        }
+    }
+}
+
+fn run(sql: &str, url: &str) -> anyhow::Result<String> {
+    let output = Command::new(parts::postgres("psql")?)
+        .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
+        .args(["--set=ON_ERROR_STOP=1", "--command", sql, url])
+        .output()
+        .context("running psql")?;
+    ensure!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
+}
+
+fn serve(scratch: &Scratch, port: u16, disk: Disk) -> anyhow::Result<Process> {
+    let mut serve = as_account(&parts::postgres("postgres")?);
+    serve.arg("-D").arg(scratch.path().join("data")).current_dir(scratch.path());
+    let port = format!("port={port}");
+    let address = ["listen_addresses=127.0.0.1", &port, "unix_socket_directories="];
+    let disk: &[&str] = match disk {
+        Disk::Waited => &[],
+        Disk::Forgotten => &["fsync=off", "full_page_writes=off"],
+    };
+    for setting in address.iter().chain(disk).chain(&["max_connections=400"]) {
+        serve.args(["-c", setting]);
+    }
+    Process::spawn(&serve, &scratch.path().join("log"))
+}
+
+/// PostgreSQL is never root: where we are, it is who the package made for it.
+fn as_account(program: &Path) -> Command {
+    if !getuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    // it ends with us; the kernel forgets that where a process becomes somebody else
+    command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--pdeathsig", "INT", "--"]);
+    command.arg(program);
+    command
+}
+
+/// The ids of the user and the group it runs as.
+fn account() -> anyhow::Result<(u32, u32)> {
+    if !getuid().is_root() {
+        return Ok((getuid().as_raw(), rustix::process::getgid().as_raw()));
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd").context("reading /etc/passwd")?;
+    let ids = passwd.lines().find_map(|line| {
+        let mut fields = line.strip_prefix(USER)?.strip_prefix(':')?.split(':').skip(1);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    });
+    ids.with_context(|| format!("there is no user {USER}: Debian's package postgresql makes it"))
+}
