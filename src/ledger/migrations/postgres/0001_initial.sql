@@ -111,11 +111,13 @@ CREATE INDEX memberships_of_person ON memberships (person_id);
 -- Groups that are members of groups of their directory. They may form a loop: who walks along them
 -- remembers where they were (UNION, never UNION ALL).
 CREATE TABLE subgroups (
-    group_id  UUID NOT NULL REFERENCES directory_groups ON DELETE CASCADE,
-    member_id UUID NOT NULL REFERENCES directory_groups ON DELETE CASCADE,
+    group_id     UUID NOT NULL REFERENCES directory_groups ON DELETE CASCADE,
+    member_id    UUID NOT NULL REFERENCES directory_groups ON DELETE CASCADE,
+    directory_id UUID NOT NULL,
     PRIMARY KEY (group_id, member_id)
 );
 CREATE INDEX subgroups_of_member ON subgroups (member_id);
+CREATE INDEX subgroups_of_directory ON subgroups (directory_id);
 
 -- Every address of a person, with ASCII in lower case. Kept by the triggers below.
 CREATE TABLE addresses (

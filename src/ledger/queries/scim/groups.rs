@@ -20,6 +20,11 @@ use crate::ledger::{
 const NAMED: usize = 5;
 /// How many bytes of a page a member takes.
 const MEMBER: usize = 36;
+/// How many groups may be in one group, and in all groups of a directory together. Who counts in a
+/// group, and which teams somebody is in, takes a walk along them: at each sign-in, and at each change
+/// of somebody, while everybody else's writes wait.
+pub const GROUPS_IN_GROUP: i64 = 1_000;
+pub const GROUPS_IN_GROUPS: i64 = 10_000;
 
 /// What a client says of a group, apart from its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -549,12 +554,12 @@ const JOIN: [Step; 2] = [
     ),
     (
         "groups joined",
-        "INSERT INTO subgroups (group_id, member_id)
-         SELECT $1, g.id FROM json_each($2) j
+        "INSERT INTO subgroups (group_id, member_id, directory_id)
+         SELECT $1, g.id, $3 FROM json_each($2) j
          CROSS JOIN directory_groups g ON g.id = unhex(j.value) AND g.directory_id = $3
          WHERE true ON CONFLICT DO NOTHING",
-        "INSERT INTO subgroups (group_id, member_id)
-         SELECT $1, g.id FROM directory_groups g WHERE g.id = ANY($2) AND g.directory_id = $3
+        "INSERT INTO subgroups (group_id, member_id, directory_id)
+         SELECT $1, g.id, $3 FROM directory_groups g WHERE g.id = ANY($2) AND g.directory_id = $3
          ON CONFLICT DO NOTHING",
     ),
 ];
@@ -578,15 +583,35 @@ async fn change_members(
     }
     if !members.add.is_empty() && !members.leave_only {
         let ids = Ids(members.add.iter().copied().collect());
+        let mut groups_joined = 0;
         for (_point, sqlite, postgres) in JOIN {
             let joined = query(Text::Each { sqlite, postgres });
             let joined = joined.bind(group).bind(ids.clone()).bind(access.directory());
-            moved.joined += joined.execute(&mut *tx).await?;
+            groups_joined = joined.execute(&mut *tx).await?; // of the last step
+            moved.joined += groups_joined;
             #[cfg(test)]
             super::crash::point(group, _point);
         }
+        if groups_joined > 0 {
+            let (in_group, in_directory) = nested(tx, access, group).await?;
+            if in_group > GROUPS_IN_GROUP || in_directory > GROUPS_IN_GROUPS {
+                return Err(Refused::TooManyGroups);
+            }
+        }
     }
     Ok(moved)
+}
+
+/// How many groups are in this group, and in all groups of the directory together.
+async fn nested(tx: &mut Tx, access: &Access, group: Uuid) -> Result<(i64, i64)> {
+    query_as(
+        "SELECT (SELECT count(*) FROM subgroups WHERE group_id = $1),
+             (SELECT count(*) FROM subgroups WHERE directory_id = $2)",
+    )
+    .bind(group)
+    .bind(access.directory())
+    .fetch_one(tx)
+    .await
 }
 
 /// The rest of a query on `directory_groups g` that ends in `g.directory_id = `.
@@ -680,6 +705,60 @@ mod tests {
         members.sort();
         people.sort();
         assert_eq!((members, group.version), (people, 1 + 2 * EACH as i64));
+    }
+
+    async fn groups(ledger: &Ledger, access: &Access, names: std::ops::Range<i64>) -> Vec<Uuid> {
+        let names = names.map(|number| number.to_string()).collect::<Vec<_>>();
+        let create = async |name| ledger.create_group(access, &fields(name), &[], NOW).await;
+        let made = futures::future::join_all(names.iter().map(|name| create(name))).await;
+        made.into_iter().map(Result::unwrap).collect()
+    }
+
+    /// Put these into the group, beside those who are in it.
+    async fn put_in(
+        ledger: &Ledger,
+        access: &Access,
+        group: Uuid,
+        members: &[Uuid],
+    ) -> Result<StoredGroup, Refused> {
+        let members = Members { add: members.iter().copied().collect(), ..Members::default() };
+        let change = |_: &StoredGroup| Ok(GroupChange::default());
+        ledger.change_group(access, group, "test", NOW, &members, change).await
+    }
+
+    #[tokio::test]
+    async fn groups_nest_up_to_a_limit_and_what_goes_beyond_leaves_nothing() {
+        let (_place, ledger, access) = directory().await;
+        let inner = groups(&ledger, &access, 0..GROUPS_IN_GROUP + 1).await;
+        let (last, most) = inner.split_last().unwrap();
+        let count = async || {
+            let mut tx = ledger.db.read.begin().await.unwrap();
+            nested(&mut tx, &access, inner[0]).await.unwrap()
+        };
+        // in one group
+        let made = ledger.create_group(&access, &fields("outer"), &inner, NOW).await;
+        assert!(matches!(made, Err(Refused::TooManyGroups)), "{made:?}");
+        put_in(&ledger, &access, inner[0], most).await.unwrap();
+        let refused = put_in(&ledger, &access, inner[0], &[*last]).await;
+        assert!(matches!(refused, Err(Refused::TooManyGroups)), "{refused:?}");
+        assert_eq!(count().await, (GROUPS_IN_GROUP, GROUPS_IN_GROUP));
+        // who is in it already comes once more, and counts once
+        put_in(&ledger, &access, inner[0], most).await.unwrap();
+        // in all groups of the directory
+        for group in &inner[1..(GROUPS_IN_GROUPS / GROUPS_IN_GROUP) as usize] {
+            put_in(&ledger, &access, *group, most).await.unwrap();
+        }
+        let refused = put_in(&ledger, &access, *last, &most[..1]).await;
+        assert!(matches!(refused, Err(Refused::TooManyGroups)), "{refused:?}");
+        assert_eq!(count().await.1, GROUPS_IN_GROUPS);
+        // another directory's are not counted, and who leaves makes room
+        let id = ledger.make_directory("a", "entra", NOW).await.unwrap().id;
+        ledger.replace_token(id, Uuid::now_v7(), b"other", NOW).await.unwrap();
+        let entra = ledger.scim_access("acme", "entra", b"other").await.unwrap().unwrap();
+        let its = groups(&ledger, &entra, 0..2).await;
+        put_in(&ledger, &entra, its[0], &its[1..]).await.unwrap();
+        assert!(ledger.delete_group(&access, inner[1], None, NOW).await.unwrap());
+        put_in(&ledger, &access, *last, &most[..1]).await.unwrap();
     }
 
     #[tokio::test]
