@@ -409,8 +409,7 @@ CREATE TRIGGER addresses_of_changed_person AFTER UPDATE OF attributes ON people
 FOR EACH ROW WHEN (old.attributes <> new.attributes) EXECUTE FUNCTION addresses_of_person();
 
 -- A group or who counts in it changed: a change of the topic `group`, by the group's id. Who joins or
--- leaves a group changes its version; the groups that it is in are not told (one write can change
--- the versions of many, and a walk up from each would take longer than a write may).
+-- leaves a group changes its version; of the groups that it is in tells whoever writes that, once.
 CREATE FUNCTION group_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'DELETE' THEN

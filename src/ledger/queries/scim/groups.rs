@@ -414,6 +414,9 @@ async fn write(
     if change.fields.is_none() && moved.nobody() {
         return Ok((Written::Nothing, moved));
     }
+    if !moved.nobody() {
+        tell_above(tx, access, id).await?;
+    }
     query("UPDATE directory_groups SET version = $1, updated_at = $2 WHERE id = $3")
         .bind(current + 1)
         .bind(now.as_second())
@@ -447,6 +450,7 @@ async fn delete(
     version: Option<i64>,
     now: Timestamp,
 ) -> Result<Option<String>, Refused> {
+    tell_above(tx, access, id).await?;
     // the groups that it is in change with it
     query(
         "UPDATE directory_groups SET version = version + 1, updated_at = $1
@@ -475,6 +479,37 @@ async fn delete(
         query_scalar::<Uuid>("SELECT id FROM directory_groups WHERE id = $1 AND directory_id = $2");
     let there = there.bind(id).bind(access.directory()).fetch_optional(tx).await?;
     there.map(|_| None).ok_or(Refused::NotFound)
+}
+
+/// Tell the other side of the groups that this one is in, that those are in, and so on: who joins or
+/// leaves it joins or leaves them. They count for teams alone, and there may be thousands of others.
+async fn tell_above(tx: &mut Tx, access: &Access, group: Uuid) -> Result<()> {
+    macro_rules! note {
+        ($name:literal, $again:literal) => {
+            concat!(
+                "WITH RECURSIVE up (id) AS (
+                     SELECT group_id FROM subgroups WHERE member_id = $1
+                     UNION SELECT s.group_id FROM up JOIN subgroups s ON s.member_id = up.id)
+                 INSERT INTO changes (topic, organization_id, name)
+                 SELECT 'group', $2, ",
+                $name,
+                " FROM up WHERE EXISTS (SELECT 1 FROM teams WHERE group_id = up.id)",
+                $again
+            )
+        };
+    }
+    query(Text::Each {
+        sqlite: note!("lower(hex(up.id))", ""), // see note_change
+        postgres: note!(
+            "replace(up.id::text, '-', '')",
+            " ON CONFLICT (topic, organization_id, name) DO UPDATE SET seq = excluded.seq"
+        ),
+    })
+    .bind(group)
+    .bind(access.organization())
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// How many came and went.
@@ -629,7 +664,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::{
-        Topic,
+        Selector, Topic,
         scim::PersonFields,
         tests::{Place, ledger},
     };
@@ -759,6 +794,42 @@ mod tests {
         put_in(&ledger, &entra, its[0], &its[1..]).await.unwrap();
         assert!(ledger.delete_group(&access, inner[1], None, NOW).await.unwrap());
         put_in(&ledger, &access, *last, &most[..1]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_other_side_hears_of_every_team_that_somebody_counts_in_by_groups_in_groups() {
+        let (_place, ledger, access) = directory().await;
+        let person = PersonFields {
+            user_name: "ann".into(),
+            external_id: None,
+            email: None,
+            active: true,
+            attributes: "{}".into(),
+        };
+        let ann = ledger.create_person(&access, &person, NOW).await.unwrap();
+        let [inner, middle, outer, other] = groups(&ledger, &access, 0..4).await[..] else {
+            panic!("four were made")
+        };
+        for (group, member) in [(middle, inner), (outer, middle), (inner, outer)] {
+            put_in(&ledger, &access, group, &[member]).await.unwrap();
+        }
+        for group in [outer, other] {
+            let (name, selector) = (group.to_string(), Selector::Id(group.to_string()));
+            ledger.put_team("a", &name, access.directory(), &selector, true).await.unwrap();
+        }
+        let heard = async |since| {
+            let changes = ledger.changes_since(since).await.unwrap().into_iter();
+            let groups = changes.filter(|change| change.topic == Topic::Group);
+            groups.map(|change| change.name.parse().unwrap()).collect::<BTreeSet<Uuid>>()
+        };
+        let before = ledger.latest_change().await.unwrap();
+        put_in(&ledger, &access, inner, &[ann]).await.unwrap();
+        assert_eq!(heard(before).await, BTreeSet::from([inner, outer]));
+        let before = ledger.latest_change().await.unwrap();
+        put_in(&ledger, &access, inner, &[ann]).await.unwrap();
+        assert_eq!(heard(before).await, BTreeSet::new(), "nothing changes");
+        ledger.delete_group(&access, inner, None, NOW).await.unwrap();
+        assert_eq!(heard(before).await, BTreeSet::from([inner, middle, outer]));
     }
 
     #[tokio::test]
