@@ -141,7 +141,11 @@ impl About {
             None => ledger.change_group(access, self.id, action, now, &members, change).await,
             Some(refusal) => Err(refusal),
         };
-        let Err(refusal) = made else { return made };
+        // where the ledger fails, nothing is known to be refused: the client says all of it again
+        let refusal = match made {
+            Err(refusal) if !refusal.status.is_server_error() => refusal,
+            made => return made,
+        };
         let leaving = Members { leave_only: true, ..members };
         let change = |group: &StoredGroup| self.of_members(group);
         ledger.change_group(access, self.id, action, now, &leaving, change).await?;
