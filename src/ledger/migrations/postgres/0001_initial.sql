@@ -430,7 +430,8 @@ BEGIN
     SELECT 'group', d.organization_id, replace(up.id::text, '-', '') FROM directories d
     CROSS JOIN (WITH RECURSIVE up (id) AS (
                     SELECT group_id FROM memberships WHERE person_id = old.id
-                    UNION SELECT s.group_id FROM up JOIN subgroups s ON s.member_id = up.id)
+                    UNION SELECT s.group_id FROM up CROSS JOIN LATERAL (
+                        SELECT group_id FROM subgroups WHERE member_id = up.id OFFSET 0) s)
                 SELECT id FROM up) up
     WHERE d.id = old.directory_id AND d.deleted_at IS NULL
     ON CONFLICT (topic, organization_id, name) DO UPDATE SET seq = excluded.seq;

@@ -13,7 +13,7 @@ use super::{Access, Condition, Page, Refused, SEARCH, Window, differences, finis
 use crate::ledger::{
     Error, Result,
     db::{Builder, Dialect, Ids, On, Text, Tx, query, query_as, query_scalar, too_long},
-    queries::{Ledger, seconds},
+    queries::{Ledger, nesting::steps, seconds},
 };
 
 /// How many members a line of the audit log names.
@@ -485,23 +485,21 @@ async fn delete(
 /// leaves it joins or leaves them. They count for teams alone, and there may be thousands of others.
 async fn tell_above(tx: &mut Tx, access: &Access, group: Uuid) -> Result<()> {
     macro_rules! note {
-        ($name:literal, $again:literal) => {
+        ($dialect:ident $name:literal, $again:literal) => {
             concat!(
-                "WITH RECURSIVE up (id) AS (
-                     SELECT group_id FROM subgroups WHERE member_id = $1
-                     UNION SELECT s.group_id FROM up JOIN subgroups s ON s.member_id = up.id)
-                 INSERT INTO changes (topic, organization_id, name)
-                 SELECT 'group', $2, ",
+                "WITH RECURSIVE walk (id) AS (SELECT group_id FROM subgroups WHERE member_id = $1",
+                steps!(up $dialect),
+                ") INSERT INTO changes (topic, organization_id, name) SELECT 'group', $2, ",
                 $name,
-                " FROM up WHERE EXISTS (SELECT 1 FROM teams WHERE group_id = up.id)",
+                " FROM walk WHERE EXISTS (SELECT 1 FROM teams WHERE group_id = walk.id)",
                 $again
             )
         };
     }
     query(Text::Each {
-        sqlite: note!("lower(hex(up.id))", ""), // see note_change
+        sqlite: note!(sqlite "lower(hex(walk.id))", ""), // see note_change
         postgres: note!(
-            "replace(up.id::text, '-', '')",
+            postgres "replace(walk.id::text, '-', '')",
             " ON CONFLICT (topic, organization_id, name) DO UPDATE SET seq = excluded.seq"
         ),
     })
@@ -664,7 +662,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::{
-        Selector, Topic,
+        Match, Selector, Topic,
         scim::PersonFields,
         tests::{Place, ledger},
     };
@@ -830,6 +828,44 @@ mod tests {
         assert_eq!(heard(before).await, BTreeSet::new(), "nothing changes");
         ledger.delete_group(&access, inner, None, NOW).await.unwrap();
         assert_eq!(heard(before).await, BTreeSet::from([inner, middle, outer]));
+    }
+
+    #[tokio::test]
+    async fn the_longest_chain_of_groups_keeps_nobody_waiting() {
+        let (_place, ledger, access) = directory().await;
+        let person = |active| PersonFields {
+            user_name: "ann".into(),
+            external_id: None,
+            email: None,
+            active,
+            attributes: "{}".into(),
+        };
+        let ann = ledger.create_person(&access, &person(true), NOW).await.unwrap();
+        let mut tx = ledger.begin().await.unwrap();
+        let chain: Vec<_> = (0..=GROUPS_IN_GROUPS).map(|_| Uuid::now_v7()).collect();
+        for group in &chain {
+            insert(&mut tx, &access, *group, &fields("link"), NOW).await.unwrap();
+        }
+        let nested = query(
+            "INSERT INTO subgroups (group_id, member_id, directory_id)
+             SELECT id, below, $1 FROM (
+                 SELECT id, lag(id) OVER (ORDER BY id) AS below FROM directory_groups) chain
+             WHERE below IS NOT NULL",
+        );
+        let nested = nested.bind(access.directory()).execute(&mut tx).await.unwrap();
+        assert_eq!(nested, GROUPS_IN_GROUPS as u64);
+        tx.commit().await.unwrap();
+        let walks = async {
+            put_in(&ledger, &access, chain[0], &[ann]).await.unwrap();
+            let top = Selector::Id(chain.last().unwrap().to_string());
+            let found = ledger.put_team("a", "top", access.directory(), &top, true).await.unwrap();
+            assert!(matches!(found, Match::Found { active_members: 1, .. }), "{found:?}");
+            assert_eq!(ledger.teams_of_person(ann).await.unwrap(), ["acme:top"]);
+            let change = |_: &_| Ok::<_, Refused>(Some(person(false)));
+            ledger.change_person(&access, ann, "test", NOW, change).await.unwrap();
+        };
+        // each takes less than half a second; a walk that reads all at each step takes many
+        tokio::time::timeout(std::time::Duration::from_secs(8), walks).await.expect("in time");
     }
 
     #[tokio::test]
