@@ -10,7 +10,10 @@ use scim_v2::{
 };
 
 use super::Json;
-use crate::ledger::{self, scim::Refused};
+use crate::ledger::{
+    self,
+    scim::{GROUPS_IN_GROUP, GROUPS_IN_GROUPS, Refused},
+};
 
 /// A refusal. `detail` is for the person who sets up the identity provider: it says what to send
 /// instead, and never holds a secret or another directory's data.
@@ -126,6 +129,10 @@ impl From<Refused> for Error {
                     "another user of this directory has this userName",
                 )
             },
+            Refused::TooManyGroups => Self::value(format!(
+                "members: at most {GROUPS_IN_GROUP} groups may be in a group, and \
+                 {GROUPS_IN_GROUPS} in all groups of the directory together: send their people instead"
+            )),
             Refused::Closed => Self::unauthorized(),
             Refused::Ledger(error) => error.into(),
         }

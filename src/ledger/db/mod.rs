@@ -166,6 +166,24 @@ impl<'c> From<&'c mut Tx> for On<'c> {
     }
 }
 
+/// Whether a statement failed for what it says: whatever else its transaction did stands, once it is
+/// back at a savepoint. Otherwise the database or the way to it failed, and maybe the transaction.
+pub fn concerns_one(error: &Error) -> bool {
+    // of SQLite the last byte: SQLITE_ERROR, _TOOBIG, _CONSTRAINT, _MISMATCH
+    const SQLITE: [i32; 4] = [1, 18, 19, 20];
+    // of PostgreSQL the class: data, constraints, what can't be run, limits of the program
+    const POSTGRES: [&str; 4] = ["22", "23", "42", "54"];
+    let code = match error {
+        Error::Nul | Error::Corrupt(_) => return true,
+        Error::Sql(sqlx::Error::Database(e)) => e.code(),
+        _ => return false,
+    };
+    code.is_some_and(|code| match code.parse::<i32>() {
+        Ok(number) if code.len() < 5 => SQLITE.contains(&(number & 0xff)),
+        _ => POSTGRES.iter().any(|class| code.starts_with(class)),
+    })
+}
+
 /// Tell apart what was broken off for taking too long.
 pub fn too_long(error: Error) -> Error {
     const INTERRUPT: &str = "9"; // SQLITE_INTERRUPT
@@ -177,5 +195,71 @@ pub fn too_long(error: Error) -> Error {
             Error::TooLong
         }
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{borrow::Cow, error::Error as StdError, fmt};
+
+    use sqlx::error::{DatabaseError, ErrorKind};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Code(&'static str);
+
+    impl fmt::Display for Code {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl StdError for Code {}
+
+    impl DatabaseError for Code {
+        fn message(&self) -> &str {
+            self.0
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(self.0.into())
+        }
+
+        fn as_error(&self) -> &(dyn StdError + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn StdError + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn StdError + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    #[test]
+    fn a_database_that_fails_is_told_from_one_that_refuses_a_statement() {
+        let concerns_one =
+            |code| concerns_one(&Error::Sql(sqlx::Error::Database(Box::new(Code(code)))));
+        // constraints, malformed JSON, too large; a row of an index that is, and a cast that fails
+        for refused in ["2067", "787", "1", "18", "23505", "54000", "22P02", "42883"] {
+            assert!(concerns_one(refused), "{refused}");
+        }
+        // busy, interrupted, I/O, corrupt, full; broken off, locked out, serialization, deadlock,
+        // shut down, disk full, aborted before, inside
+        for failed in [
+            "5", "9", "10", "11", "13", "261", "522", "57014", "55P03", "40001", "40P01", "57P01",
+            "53100", "25P02", "XX000",
+        ] {
+            assert!(!concerns_one(failed), "{failed}");
+        }
+        assert!(!super::concerns_one(&Error::Sql(sqlx::Error::PoolTimedOut)));
+        assert!(super::concerns_one(&Error::Nul));
     }
 }

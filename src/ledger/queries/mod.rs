@@ -13,6 +13,7 @@ mod email_owner;
 pub(crate) mod fixture;
 mod flows;
 mod keys;
+mod nesting;
 mod people;
 mod removals;
 pub mod scim;

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Ledger, seconds};
+use super::{Ledger, nesting::walk, seconds};
 use crate::ledger::{
     Person, Result,
     db::{query_as, query_scalar},
@@ -38,13 +38,12 @@ impl Ledger {
         .await?;
         let mut people = Vec::with_capacity(rows.len());
         for row in rows {
-            let groups = query_scalar(
-                "WITH RECURSIVE mine (id) AS (
-                     SELECT group_id FROM memberships WHERE person_id = $1
-                     UNION SELECT s.group_id FROM mine JOIN subgroups s ON s.member_id = mine.id)
-                 SELECT g.display_name FROM mine JOIN directory_groups g ON g.id = mine.id
-                 ORDER BY g.display_name",
-            );
+            let groups = query_scalar(walk!(
+                up,
+                "SELECT group_id FROM memberships WHERE person_id = $1",
+                "SELECT g.display_name FROM walk JOIN directory_groups g ON g.id = walk.id
+                 ORDER BY g.display_name"
+            ));
             people.push(Person {
                 id: row.id,
                 directory: row.directory,

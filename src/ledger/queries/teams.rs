@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::Ledger;
+use super::{Ledger, nesting::walk};
 use crate::ledger::{
     Error, Globs, Group, Match, Result, Selector,
     db::{On, QueryAs, Tx, query, query_as, query_scalar},
@@ -123,20 +123,19 @@ impl Ledger {
 }
 
 pub(super) async fn teams_of_person(on: impl Into<On<'_>>, person: Uuid) -> Result<Vec<String>> {
-    let teams = query_scalar(
-        "WITH RECURSIVE mine (id) AS (
-             SELECT group_id FROM memberships WHERE person_id = $1
-             UNION SELECT s.group_id FROM mine JOIN subgroups s ON s.member_id = mine.id)
-         SELECT DISTINCT o.name || ':' || t.name
+    let teams = query_scalar(walk!(
+        up,
+        "SELECT group_id FROM memberships WHERE person_id = $1",
+        "SELECT DISTINCT o.name || ':' || t.name
          FROM people p
          JOIN directories d ON d.id = p.directory_id AND d.deleted_at IS NULL
          JOIN organizations o ON o.id = d.organization_id AND o.name IS NOT NULL
-         CROSS JOIN mine
-         JOIN teams t ON t.group_id = mine.id AND t.accepted
+         CROSS JOIN walk
+         JOIN teams t ON t.group_id = walk.id AND t.accepted
              AND t.organization_id = o.id AND t.directory_id = d.id
          WHERE p.id = $1 AND p.active
-         ORDER BY 1",
-    );
+         ORDER BY 1"
+    ));
     teams.bind(person).fetch_all(on).await
 }
 
@@ -191,13 +190,13 @@ async fn find_group(
     if !groups.is_empty() {
         return Ok(Match::Ambiguous(groups.len() + 1));
     }
-    let active_members = query_scalar(
-        "WITH RECURSIVE tree (id) AS (
-             SELECT $1 UNION SELECT s.member_id FROM tree JOIN subgroups s ON s.group_id = tree.id)
-         SELECT count(DISTINCT p.id) FROM tree
-         JOIN memberships m ON m.group_id = tree.id
-         JOIN people p ON p.id = m.person_id AND p.active",
-    );
+    let active_members = query_scalar(walk!(
+        down,
+        "SELECT $1",
+        "SELECT count(DISTINCT p.id) FROM walk
+         JOIN memberships m ON m.group_id = walk.id
+         JOIN people p ON p.id = m.person_id AND p.active"
+    ));
     let active_members = active_members.bind(group.id).fetch_one(reader).await?;
     Ok(Match::Found { group, active_members })
 }

@@ -9,6 +9,7 @@ use super::{
     Ledger,
     connections::parse_admit,
     domains::{proof_of, registrable},
+    nesting::walk,
     seconds,
 };
 use crate::ledger::{
@@ -73,17 +74,16 @@ impl Ledger {
     pub async fn reach(&self, organization: &str, person: Uuid) -> Result<Reach> {
         let changed_at = query_scalar("SELECT updated_at FROM people WHERE id = $1");
         let changed_at = seconds(changed_at.bind(person).fetch_one(&self.db.read).await?)?;
-        let rows: Vec<Row> = query_as(
-            "WITH RECURSIVE mine (id) AS (
-                 SELECT group_id FROM memberships WHERE person_id = $1
-                 UNION SELECT s.group_id FROM mine JOIN subgroups s ON s.member_id = mine.id)
-             SELECT g.id, g.display_name AS name, d.globs, t.name AS team, t.accepted
-             FROM mine
-             JOIN directory_groups g ON g.id = mine.id
+        let rows: Vec<Row> = query_as(walk!(
+            up,
+            "SELECT group_id FROM memberships WHERE person_id = $1",
+            "SELECT g.id, g.display_name AS name, d.globs, t.name AS team, t.accepted
+             FROM walk
+             JOIN directory_groups g ON g.id = walk.id
              JOIN directories d ON d.id = g.directory_id
              LEFT JOIN teams t ON t.group_id = g.id AND t.organization_id = $2
-             ORDER BY g.display_name, g.id, t.name",
-        )
+             ORDER BY g.display_name, g.id, t.name"
+        ))
         .bind(person)
         .bind(organization)
         .fetch_all(&self.db.read)

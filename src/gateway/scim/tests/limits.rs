@@ -6,10 +6,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use futures::future::join_all;
+
 use super::*;
 use crate::ledger::{
     Selector,
-    scim::{GroupFields, PersonFields, Refused},
+    scim::{GROUPS_IN_GROUP, GroupFields, PersonFields, Refused},
     tests::Place,
     watch_writes,
 };
@@ -56,6 +58,38 @@ async fn groups_in_groups_count_for_everybody_in_them_and_loops_end() {
     let entra = server.client("acme", "entra");
     let foreign = entra.group("Foreign", &[]).await;
     okta.patch(&format!("/Groups/{outer}"), add(&foreign)).await.error(400);
+}
+
+#[tokio::test]
+async fn too_many_groups_in_a_group_are_refused_and_who_is_removed_leaves_all_the_same() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let hash = digest(&SHA256, b"acme-okta");
+    let access = server.ledger.scim_access("acme", "okta", hash.as_ref()).await.unwrap().unwrap();
+    let inner =
+        GroupFields { display_name: "inner".into(), external_id: None, attributes: "{}".into() };
+    let create = |_| server.ledger.create_group(&access, &inner, &[], Timestamp::now());
+    let made = join_all((0..=GROUPS_IN_GROUP).map(create)).await;
+    let members: Vec<_> = made.into_iter().map(|id| json!({"value": id.unwrap().0})).collect();
+    let refused = |answer: Answer| {
+        let (keyword, detail) = answer.error(400);
+        assert_eq!(keyword, "invalidValue");
+        assert!(detail.contains("at most 1000 groups"), "{detail}");
+    };
+    refused(okta.post("/Groups", json!({"displayName": "outer", "members": members})).await);
+    let named = okta.get("/Groups?filter=displayName%20eq%20%22outer%22").await.ok();
+    assert_eq!(named["totalResults"], 0);
+    let (ann, bob) = (okta.user("ann").await, okta.user("bob").await);
+    let group = okta.group("ops", &[&ann, &bob]).await;
+    let path = format!("/Groups/{group}");
+    let patch = json!([
+        {"op": "replace", "path": "displayName", "value": "outer"},
+        {"op": "remove", "path": format!("members[value eq \"{bob}\"]")},
+        {"op": "add", "path": "members", "value": members},
+    ]);
+    refused(okta.patch(&path, patch).await);
+    assert_eq!(okta.members(&group).await, [ann]);
+    assert_eq!(okta.get(&path).await.ok()["displayName"], "ops");
 }
 
 #[tokio::test]

@@ -111,11 +111,13 @@ CREATE INDEX memberships_of_person ON memberships (person_id);
 -- Groups that are members of groups of their directory. They may form a loop: who walks along them
 -- remembers where they were (UNION, never UNION ALL).
 CREATE TABLE subgroups (
-    group_id  UUID NOT NULL REFERENCES directory_groups ON DELETE CASCADE,
-    member_id UUID NOT NULL REFERENCES directory_groups ON DELETE CASCADE,
+    group_id     UUID NOT NULL REFERENCES directory_groups ON DELETE CASCADE,
+    member_id    UUID NOT NULL REFERENCES directory_groups ON DELETE CASCADE,
+    directory_id UUID NOT NULL,
     PRIMARY KEY (group_id, member_id)
 );
 CREATE INDEX subgroups_of_member ON subgroups (member_id);
+CREATE INDEX subgroups_of_directory ON subgroups (directory_id);
 
 -- Every address of a person, with ASCII in lower case. Kept by the triggers below.
 CREATE TABLE addresses (
@@ -407,8 +409,7 @@ CREATE TRIGGER addresses_of_changed_person AFTER UPDATE OF attributes ON people
 FOR EACH ROW WHEN (old.attributes <> new.attributes) EXECUTE FUNCTION addresses_of_person();
 
 -- A group or who counts in it changed: a change of the topic `group`, by the group's id. Who joins or
--- leaves a group changes its version; the groups that it is in are not told (one write can change
--- the versions of many, and a walk up from each would take longer than a write may).
+-- leaves a group changes its version; of the groups that it is in tells whoever writes that, once.
 CREATE FUNCTION group_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'DELETE' THEN
@@ -429,7 +430,8 @@ BEGIN
     SELECT 'group', d.organization_id, replace(up.id::text, '-', '') FROM directories d
     CROSS JOIN (WITH RECURSIVE up (id) AS (
                     SELECT group_id FROM memberships WHERE person_id = old.id
-                    UNION SELECT s.group_id FROM up JOIN subgroups s ON s.member_id = up.id)
+                    UNION SELECT s.group_id FROM up CROSS JOIN LATERAL (
+                        SELECT group_id FROM subgroups WHERE member_id = up.id OFFSET 0) s)
                 SELECT id FROM up) up
     WHERE d.id = old.directory_id AND d.deleted_at IS NULL
     ON CONFLICT (topic, organization_id, name) DO UPDATE SET seq = excluded.seq;

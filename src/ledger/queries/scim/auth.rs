@@ -115,18 +115,22 @@ impl Ledger {
         if open { Ok(()) } else { Err(Refused::Closed) }
     }
 
-    /// Keep when the directory was first called with the right token. Costs nothing after that.
+    /// Keep when the directory was first called with the right token; not where that has ended since
+    /// the caller was let in. Costs nothing after that.
     pub async fn note_first_request(&self, access: &mut Access, now: Timestamp) -> Result<()> {
         if access.called_before {
             return Ok(());
         }
         let mut tx = self.begin().await?;
-        let first = query(
+        let first = query(concat!(
             "UPDATE directories SET first_request_at = $1
-             WHERE id = $2 AND first_request_at IS NULL AND deleted_at IS NULL",
-        )
+             WHERE id = $2 AND first_request_at IS NULL AND ",
+            open!("$3", "$2", "$4")
+        ))
         .bind(now.as_second())
         .bind(access.directory)
+        .bind(access.token)
+        .bind(Timestamp::now().as_second())
         .execute(&mut tx)
         .await?;
         if first > 0 {
@@ -135,5 +139,29 @@ impl Ledger {
         tx.commit().await?;
         access.called_before = true;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ledger::fixture::{ACME, Acme};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_first_request_counts_only_while_its_token_opens_the_directory() {
+        let mut acme = Acme::new().await;
+        let first = async |acme: &Acme| {
+            acme.ledger.directory(ACME, "okta").await.unwrap().unwrap().first_request_at
+        };
+        let mut late = acme.ledger.scim_access("acme", "okta", b"token").await.unwrap().unwrap();
+        acme.ledger.replace_token(acme.directory, Uuid::now_v7(), b"new", acme.now).await.unwrap();
+        let before = acme.ledger.latest_change().await.unwrap();
+        acme.ledger.note_first_request(&mut late, acme.now).await.unwrap();
+        assert_eq!(first(&acme).await, None);
+        assert_eq!(acme.ledger.latest_change().await.unwrap(), before);
+        acme.scim = acme.ledger.scim_access("acme", "okta", b"new").await.unwrap().unwrap();
+        acme.ledger.note_first_request(&mut acme.scim, acme.now).await.unwrap();
+        assert_eq!(first(&acme).await, Some(acme.now));
     }
 }

@@ -13,13 +13,18 @@ use super::{Access, Condition, Page, Refused, SEARCH, Window, differences, finis
 use crate::ledger::{
     Error, Result,
     db::{Builder, Dialect, Ids, On, Text, Tx, query, query_as, query_scalar, too_long},
-    queries::{Ledger, seconds},
+    queries::{Ledger, nesting::steps, seconds},
 };
 
 /// How many members a line of the audit log names.
 const NAMED: usize = 5;
 /// How many bytes of a page a member takes.
 const MEMBER: usize = 36;
+/// How many groups may be in one group, and in all groups of a directory together. Who counts in a
+/// group, and which teams somebody is in, takes a walk along them: at each sign-in, and at each change
+/// of somebody, while everybody else's writes wait.
+pub const GROUPS_IN_GROUP: i64 = 1_000;
+pub const GROUPS_IN_GROUPS: i64 = 10_000;
 
 /// What a client says of a group, apart from its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -409,6 +414,9 @@ async fn write(
     if change.fields.is_none() && moved.nobody() {
         return Ok((Written::Nothing, moved));
     }
+    if !moved.nobody() {
+        tell_above(tx, access, id).await?;
+    }
     query("UPDATE directory_groups SET version = $1, updated_at = $2 WHERE id = $3")
         .bind(current + 1)
         .bind(now.as_second())
@@ -442,6 +450,7 @@ async fn delete(
     version: Option<i64>,
     now: Timestamp,
 ) -> Result<Option<String>, Refused> {
+    tell_above(tx, access, id).await?;
     // the groups that it is in change with it
     query(
         "UPDATE directory_groups SET version = version + 1, updated_at = $1
@@ -470,6 +479,35 @@ async fn delete(
         query_scalar::<Uuid>("SELECT id FROM directory_groups WHERE id = $1 AND directory_id = $2");
     let there = there.bind(id).bind(access.directory()).fetch_optional(tx).await?;
     there.map(|_| None).ok_or(Refused::NotFound)
+}
+
+/// Tell the other side of the groups that this one is in, that those are in, and so on: who joins or
+/// leaves it joins or leaves them. They count for teams alone, and there may be thousands of others.
+async fn tell_above(tx: &mut Tx, access: &Access, group: Uuid) -> Result<()> {
+    macro_rules! note {
+        ($dialect:ident $name:literal, $again:literal) => {
+            concat!(
+                "WITH RECURSIVE walk (id) AS (SELECT group_id FROM subgroups WHERE member_id = $1",
+                steps!(up $dialect),
+                ") INSERT INTO changes (topic, organization_id, name) SELECT 'group', $2, ",
+                $name,
+                " FROM walk WHERE EXISTS (SELECT 1 FROM teams WHERE group_id = walk.id)",
+                $again
+            )
+        };
+    }
+    query(Text::Each {
+        sqlite: note!(sqlite "lower(hex(walk.id))", ""), // see note_change
+        postgres: note!(
+            postgres "replace(walk.id::text, '-', '')",
+            " ON CONFLICT (topic, organization_id, name) DO UPDATE SET seq = excluded.seq"
+        ),
+    })
+    .bind(group)
+    .bind(access.organization())
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// How many came and went.
@@ -549,12 +587,12 @@ const JOIN: [Step; 2] = [
     ),
     (
         "groups joined",
-        "INSERT INTO subgroups (group_id, member_id)
-         SELECT $1, g.id FROM json_each($2) j
+        "INSERT INTO subgroups (group_id, member_id, directory_id)
+         SELECT $1, g.id, $3 FROM json_each($2) j
          CROSS JOIN directory_groups g ON g.id = unhex(j.value) AND g.directory_id = $3
          WHERE true ON CONFLICT DO NOTHING",
-        "INSERT INTO subgroups (group_id, member_id)
-         SELECT $1, g.id FROM directory_groups g WHERE g.id = ANY($2) AND g.directory_id = $3
+        "INSERT INTO subgroups (group_id, member_id, directory_id)
+         SELECT $1, g.id, $3 FROM directory_groups g WHERE g.id = ANY($2) AND g.directory_id = $3
          ON CONFLICT DO NOTHING",
     ),
 ];
@@ -578,15 +616,35 @@ async fn change_members(
     }
     if !members.add.is_empty() && !members.leave_only {
         let ids = Ids(members.add.iter().copied().collect());
+        let mut groups_joined = 0;
         for (_point, sqlite, postgres) in JOIN {
             let joined = query(Text::Each { sqlite, postgres });
             let joined = joined.bind(group).bind(ids.clone()).bind(access.directory());
-            moved.joined += joined.execute(&mut *tx).await?;
+            groups_joined = joined.execute(&mut *tx).await?; // of the last step
+            moved.joined += groups_joined;
             #[cfg(test)]
             super::crash::point(group, _point);
         }
+        if groups_joined > 0 {
+            let (in_group, in_directory) = nested(tx, access, group).await?;
+            if in_group > GROUPS_IN_GROUP || in_directory > GROUPS_IN_GROUPS {
+                return Err(Refused::TooManyGroups);
+            }
+        }
     }
     Ok(moved)
+}
+
+/// How many groups are in this group, and in all groups of the directory together.
+async fn nested(tx: &mut Tx, access: &Access, group: Uuid) -> Result<(i64, i64)> {
+    query_as(
+        "SELECT (SELECT count(*) FROM subgroups WHERE group_id = $1),
+             (SELECT count(*) FROM subgroups WHERE directory_id = $2)",
+    )
+    .bind(group)
+    .bind(access.directory())
+    .fetch_one(tx)
+    .await
 }
 
 /// The rest of a query on `directory_groups g` that ends in `g.directory_id = `.
@@ -604,7 +662,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::{
-        Topic,
+        Match, Selector, Topic,
         scim::PersonFields,
         tests::{Place, ledger},
     };
@@ -680,6 +738,134 @@ mod tests {
         members.sort();
         people.sort();
         assert_eq!((members, group.version), (people, 1 + 2 * EACH as i64));
+    }
+
+    async fn groups(ledger: &Ledger, access: &Access, names: std::ops::Range<i64>) -> Vec<Uuid> {
+        let names = names.map(|number| number.to_string()).collect::<Vec<_>>();
+        let create = async |name| ledger.create_group(access, &fields(name), &[], NOW).await;
+        let made = futures::future::join_all(names.iter().map(|name| create(name))).await;
+        made.into_iter().map(|made| made.unwrap().0).collect()
+    }
+
+    /// Put these into the group, beside those who are in it.
+    async fn put_in(
+        ledger: &Ledger,
+        access: &Access,
+        group: Uuid,
+        members: &[Uuid],
+    ) -> Result<StoredGroup, Refused> {
+        let members = Members { add: members.iter().copied().collect(), ..Members::default() };
+        let change = |_: &StoredGroup| Ok(GroupChange::default());
+        ledger.change_group(access, group, "test", NOW, &members, change).await
+    }
+
+    #[tokio::test]
+    async fn groups_nest_up_to_a_limit_and_what_goes_beyond_leaves_nothing() {
+        let (_place, ledger, access) = directory().await;
+        let inner = groups(&ledger, &access, 0..GROUPS_IN_GROUP + 1).await;
+        let (last, most) = inner.split_last().unwrap();
+        let count = async || {
+            let mut tx = ledger.db.read.begin().await.unwrap();
+            nested(&mut tx, &access, inner[0]).await.unwrap()
+        };
+        // in one group
+        let made = ledger.create_group(&access, &fields("outer"), &inner, NOW).await;
+        assert!(matches!(made, Err(Refused::TooManyGroups)), "{made:?}");
+        put_in(&ledger, &access, inner[0], most).await.unwrap();
+        let refused = put_in(&ledger, &access, inner[0], &[*last]).await;
+        assert!(matches!(refused, Err(Refused::TooManyGroups)), "{refused:?}");
+        assert_eq!(count().await, (GROUPS_IN_GROUP, GROUPS_IN_GROUP));
+        // who is in it already comes once more, and counts once
+        put_in(&ledger, &access, inner[0], most).await.unwrap();
+        // in all groups of the directory
+        for group in &inner[1..(GROUPS_IN_GROUPS / GROUPS_IN_GROUP) as usize] {
+            put_in(&ledger, &access, *group, most).await.unwrap();
+        }
+        let refused = put_in(&ledger, &access, *last, &most[..1]).await;
+        assert!(matches!(refused, Err(Refused::TooManyGroups)), "{refused:?}");
+        assert_eq!(count().await.1, GROUPS_IN_GROUPS);
+        // another directory's are not counted, and who leaves makes room
+        let id = ledger.make_directory("a", "entra", NOW).await.unwrap().id;
+        ledger.replace_token(id, Uuid::now_v7(), b"other", NOW).await.unwrap();
+        let entra = ledger.scim_access("acme", "entra", b"other").await.unwrap().unwrap();
+        let its = groups(&ledger, &entra, 0..2).await;
+        put_in(&ledger, &entra, its[0], &its[1..]).await.unwrap();
+        assert!(ledger.delete_group(&access, inner[1], None, NOW).await.unwrap());
+        put_in(&ledger, &access, *last, &most[..1]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_other_side_hears_of_every_team_that_somebody_counts_in_by_groups_in_groups() {
+        let (_place, ledger, access) = directory().await;
+        let person = PersonFields {
+            user_name: "ann".into(),
+            external_id: None,
+            email: None,
+            active: true,
+            attributes: "{}".into(),
+        };
+        let ann = ledger.create_person(&access, &person, NOW).await.unwrap();
+        let [inner, middle, outer, other] = groups(&ledger, &access, 0..4).await[..] else {
+            panic!("four were made")
+        };
+        for (group, member) in [(middle, inner), (outer, middle), (inner, outer)] {
+            put_in(&ledger, &access, group, &[member]).await.unwrap();
+        }
+        for group in [outer, other] {
+            let (name, selector) = (group.to_string(), Selector::Id(group.to_string()));
+            ledger.put_team("a", &name, access.directory(), &selector, true).await.unwrap();
+        }
+        let heard = async |since| {
+            let changes = ledger.changes_since(since).await.unwrap().into_iter();
+            let groups = changes.filter(|change| change.topic == Topic::Group);
+            groups.map(|change| change.name.parse().unwrap()).collect::<BTreeSet<Uuid>>()
+        };
+        let before = ledger.latest_change().await.unwrap();
+        put_in(&ledger, &access, inner, &[ann]).await.unwrap();
+        assert_eq!(heard(before).await, BTreeSet::from([inner, outer]));
+        let before = ledger.latest_change().await.unwrap();
+        put_in(&ledger, &access, inner, &[ann]).await.unwrap();
+        assert_eq!(heard(before).await, BTreeSet::new(), "nothing changes");
+        ledger.delete_group(&access, inner, None, NOW).await.unwrap();
+        assert_eq!(heard(before).await, BTreeSet::from([inner, middle, outer]));
+    }
+
+    #[tokio::test]
+    async fn the_longest_chain_of_groups_keeps_nobody_waiting() {
+        let (_place, ledger, access) = directory().await;
+        let person = |active| PersonFields {
+            user_name: "ann".into(),
+            external_id: None,
+            email: None,
+            active,
+            attributes: "{}".into(),
+        };
+        let ann = ledger.create_person(&access, &person(true), NOW).await.unwrap();
+        let mut tx = ledger.begin().await.unwrap();
+        let chain: Vec<_> = (0..=GROUPS_IN_GROUPS).map(|_| Uuid::now_v7()).collect();
+        for group in &chain {
+            insert(&mut tx, &access, *group, &fields("link"), NOW).await.unwrap();
+        }
+        let nested = query(
+            "INSERT INTO subgroups (group_id, member_id, directory_id)
+             SELECT id, below, $1 FROM (
+                 SELECT id, lag(id) OVER (ORDER BY id) AS below FROM directory_groups) chain
+             WHERE below IS NOT NULL",
+        );
+        let nested = nested.bind(access.directory()).execute(&mut tx).await.unwrap();
+        assert_eq!(nested, GROUPS_IN_GROUPS as u64);
+        tx.commit().await.unwrap();
+        let walks = async {
+            put_in(&ledger, &access, chain[0], &[ann]).await.unwrap();
+            let top = Selector::Id(chain.last().unwrap().to_string());
+            let found = ledger.put_team("a", "top", access.directory(), &top, true).await.unwrap();
+            assert!(matches!(found, Match::Found { active_members: 1, .. }), "{found:?}");
+            assert_eq!(ledger.teams_of_person(ann).await.unwrap(), ["acme:top"]);
+            let change = |_: &_| Ok::<_, Refused>(Some(person(false)));
+            ledger.change_person(&access, ann, "test", NOW, change).await.unwrap();
+        };
+        // each takes less than half a second; a walk that reads all at each step takes many
+        tokio::time::timeout(std::time::Duration::from_secs(8), walks).await.expect("in time");
     }
 
     #[tokio::test]

@@ -15,7 +15,10 @@ pub use auth::Access;
 pub use condition::{Condition, Field, List, Op};
 #[cfg(test)]
 pub(crate) use crash::watch as watch_writes;
-pub use groups::{GroupChange, GroupFields, Members, MembersOfGroup, StoredGroup};
+pub use groups::{
+    GROUPS_IN_GROUP, GROUPS_IN_GROUPS, GroupChange, GroupFields, Members, MembersOfGroup,
+    StoredGroup,
+};
 pub use people::{GroupOfPerson, PersonFields, StoredPerson};
 pub(super) use writer::Writer;
 
@@ -44,6 +47,9 @@ pub enum Refused {
     /// Another person of the directory has this userName.
     #[error("userName taken")]
     UserNameTaken,
+    /// More than [`GROUPS_IN_GROUP`] groups would be in a group, or [`GROUPS_IN_GROUPS`] in all.
+    #[error("too many groups in groups")]
+    TooManyGroups,
     /// The token was taken back, or the directory deleted, since the caller was let in.
     #[error("no longer let in")]
     Closed,

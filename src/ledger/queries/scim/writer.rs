@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Access, Refused};
 use crate::ledger::{
     Error, Result, Topic,
-    db::{self, Tx, query},
+    db::{self, Tx, concerns_one, query},
     queries::note_change,
 };
 
@@ -62,7 +62,8 @@ impl Writer {
     }
 
     /// Do `work`, and return what it returns once it is on the disk. It also says whether the
-    /// directory changed. Where it is refused, or changed nothing, nothing of it stays.
+    /// directory changed. Where it is refused, by the database too, or changed nothing, nothing of it
+    /// stays.
     pub async fn write<T: Send + 'static>(
         &self,
         access: &Access,
@@ -78,7 +79,7 @@ impl Writer {
                 let result = work(tx, &access).await;
                 let kept = match &result {
                     Ok((_, true)) => Kept::Changed(access, now),
-                    Err(Refused::Ledger(_)) => Kept::Broken,
+                    Err(Refused::Ledger(error)) if !concerns_one(error) => Kept::Broken,
                     _ => Kept::Nothing,
                 };
                 let tell = Box::new(move |on_disk: bool| {
@@ -135,4 +136,50 @@ async fn together(
         super::crash::point(access.directory(), "change");
     }
     tx.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{future::join_all, poll};
+
+    use super::*;
+    use crate::ledger::{
+        fixture::Acme,
+        scim::{Condition, PersonFields, Window},
+    };
+
+    #[tokio::test]
+    async fn what_the_database_refuses_of_one_harms_nobody_who_writes_with_them() {
+        let acme = Acme::new().await;
+        let person = |name: &str, attributes: &str| PersonFields {
+            user_name: name.into(),
+            external_id: None,
+            email: None,
+            active: true,
+            attributes: attributes.into(),
+        };
+        // no database takes the second of them for JSON
+        for (names, bad) in [(["a", "b", "c"], 1), (["d", "e", "f"], 0)] {
+            let people: Vec<_> =
+                (0..3).map(|i| person(names[i], if i == bad { "{" } else { "{}" })).collect();
+            let held = acme.ledger.begin().await.unwrap();
+            let create = |person| acme.ledger.create_person(&acme.scim, person, acme.now);
+            let mut writes = Box::pin(join_all(people.iter().map(create)));
+            assert!(poll!(&mut writes).is_pending(), "they wait, to go into one transaction");
+            drop(held);
+            for (i, written) in writes.await.into_iter().enumerate() {
+                match written {
+                    Ok(_) => assert_ne!(i, bad),
+                    Err(Refused::Ledger(Error::Sql(sqlx::Error::Database(_)))) => {
+                        assert_eq!(i, bad);
+                    }
+                    Err(error) => panic!("{}: {error:?}", names[i]),
+                }
+            }
+        }
+        let window = Window { offset: 0, limit: 9, bytes: 9_999 };
+        let all = Condition::Const(true);
+        let people = acme.ledger.find_people(&acme.scim, &all, window).await.unwrap();
+        assert_eq!(people.total, 2 + 4, "with Ada and Grace");
+    }
 }
