@@ -2,7 +2,11 @@
 //! into one transaction with the next. Each has a savepoint of its own, but for the first, so that one
 //! that is refused undoes nothing of the others, and none is answered before all are on the disk.
 
-use std::{collections::BTreeMap, panic::AssertUnwindSafe};
+use std::{
+    collections::BTreeMap,
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
 use futures::{FutureExt, future::BoxFuture};
 use jiff::Timestamp;
@@ -18,6 +22,8 @@ use crate::ledger::{
 
 /// How many writes share a transaction at most.
 const TOGETHER: usize = 64;
+/// How long the first of them may have taken for more to join it: others wait for the lock.
+const LONG: Duration = Duration::from_millis(100);
 /// How many writes wait in the queue; the others wait to get into it.
 const QUEUE: usize = 256;
 
@@ -106,7 +112,7 @@ async fn together(
 ) -> Result<()> {
     let mut tx = writer.begin().await?;
     let mut changed: BTreeMap<Uuid, (Access, Timestamp)> = BTreeMap::new();
-    let mut next = Some(first);
+    let (mut next, began) = (Some(first), Instant::now());
     while let Some(job) = next {
         // the first is undone with the transaction
         match told.len() {
@@ -123,7 +129,8 @@ async fn together(
             Kept::Nothing => tx.run("ROLLBACK TO SAVEPOINT one").await?,
             Kept::Broken => return Err(Error::Abandoned),
         }
-        next = if told.len() < TOGETHER { jobs.try_recv().ok() } else { None };
+        let more = told.len() < TOGETHER && began.elapsed() < LONG;
+        next = if more { jobs.try_recv().ok() } else { None };
     }
     for (access, at) in changed.values() {
         query("UPDATE directories SET changed_at = $1 WHERE id = $2")
