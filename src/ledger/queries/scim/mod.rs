@@ -8,6 +8,7 @@ mod condition;
 #[cfg(test)]
 mod crash;
 mod groups;
+mod members;
 mod people;
 mod writer;
 
@@ -15,10 +16,8 @@ pub use auth::Access;
 pub use condition::{Condition, Field, List, Op};
 #[cfg(test)]
 pub(crate) use crash::watch as watch_writes;
-pub use groups::{
-    GROUPS_IN_GROUP, GROUPS_IN_GROUPS, GroupChange, GroupFields, Members, MembersOfGroup,
-    StoredGroup,
-};
+pub use groups::{GroupChange, GroupFields, StoredGroup};
+pub use members::{GROUPS_IN_GROUP, GROUPS_IN_GROUPS, Members, MembersOfGroup};
 pub use people::{GroupOfPerson, PersonFields, StoredPerson};
 pub(super) use writer::Writer;
 

@@ -1,0 +1,409 @@
+//! Who is in a group: people, and groups of the same directory. They are changed by id, many in one
+//! statement, and never read for it.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use super::{Access, Refused};
+use crate::ledger::{
+    Error, Result,
+    db::{Ids, Text, Tx, query, query_as, query_scalar},
+    queries::{Ledger, nesting::steps},
+};
+
+/// How many members a line of the audit log names.
+const NAMED: usize = 5;
+/// How many groups may be in one group, and in all groups of a directory together. Who counts in a
+/// group, and which teams somebody is in, takes a walk along them: at each sign-in, and at each change
+/// of somebody, while everybody else's writes wait.
+pub const GROUPS_IN_GROUP: i64 = 1_000;
+pub const GROUPS_IN_GROUPS: i64 = 10_000;
+
+/// Who is in a group, by id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MembersOfGroup {
+    pub people: Vec<Uuid>,
+    pub groups: Vec<Uuid>,
+}
+
+/// What becomes of a group's members.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    /// Nobody stays but who is in `add`.
+    pub clear: bool,
+    pub add: BTreeSet<Uuid>,
+    pub remove: BTreeSet<Uuid>,
+    /// Nobody of `add` comes; they only stay.
+    pub leave_only: bool,
+}
+
+impl Members {
+    /// Whether nobody is to come or to leave.
+    pub(super) fn stay(&self) -> bool {
+        !self.clear && self.remove.is_empty() && (self.leave_only || self.add.is_empty())
+    }
+}
+
+impl Ledger {
+    /// Those of `ids` that are neither people nor groups of the directory; at most `limit` of them,
+    /// and how many there are.
+    pub async fn strangers(
+        &self,
+        access: &Access,
+        ids: &BTreeSet<Uuid>,
+        limit: usize,
+    ) -> Result<(Vec<Uuid>, usize)> {
+        let mut strangers: Vec<Uuid> = query_scalar(Text::Each {
+            sqlite: "SELECT unhex(j.value) FROM json_each($1) j
+                 WHERE NOT EXISTS (SELECT 1 FROM people WHERE id = unhex(j.value)
+                         AND directory_id = $2)
+                     AND NOT EXISTS (SELECT 1 FROM directory_groups WHERE id = unhex(j.value)
+                         AND directory_id = $2)
+                 ORDER BY j.key",
+            postgres: "SELECT j.id FROM unnest($1) j (id)
+                 WHERE NOT EXISTS (SELECT 1 FROM people p WHERE p.id = j.id
+                         AND p.directory_id = $2)
+                     AND NOT EXISTS (SELECT 1 FROM directory_groups g WHERE g.id = j.id
+                         AND g.directory_id = $2)
+                 ORDER BY j.id",
+        })
+        .bind(Ids(ids.iter().copied().collect()))
+        .bind(access.directory())
+        .fetch_all(&self.db.read)
+        .await?;
+        let all = strangers.len();
+        strangers.truncate(limit);
+        Ok((strangers, all))
+    }
+}
+
+/// Who is in a group, all of them.
+pub(super) async fn members_of(tx: &mut Tx, group: Uuid) -> Result<MembersOfGroup> {
+    let (people, groups): (String, String) = query_as(Text::Each {
+        sqlite: "SELECT (SELECT json_group_array(lower(hex(person_id))) FROM memberships
+                  WHERE group_id = $1),
+                 (SELECT json_group_array(lower(hex(member_id))) FROM subgroups
+                  WHERE group_id = $1)",
+        postgres: "SELECT (SELECT coalesce(json_agg(person_id ORDER BY person_id)::text, '[]')
+                  FROM memberships WHERE group_id = $1),
+                 (SELECT coalesce(json_agg(member_id ORDER BY member_id)::text, '[]')
+                  FROM subgroups WHERE group_id = $1)",
+    })
+    .bind(group)
+    .fetch_one(tx)
+    .await?;
+    let ids =
+        |ids: &str| serde_json::from_str::<Vec<Uuid>>(ids).map_err(|_| Error::Corrupt("members"));
+    Ok(MembersOfGroup { people: ids(&people)?, groups: ids(&groups)? })
+}
+
+/// Tell the other side of the groups that this one is in, that those are in, and so on: who joins or
+/// leaves it joins or leaves them. They count for teams alone, and there may be thousands of others.
+pub(super) async fn tell_above(tx: &mut Tx, access: &Access, group: Uuid) -> Result<()> {
+    macro_rules! note {
+        ($dialect:ident $name:literal, $again:literal) => {
+            concat!(
+                "WITH RECURSIVE walk (id) AS (SELECT group_id FROM subgroups WHERE member_id = $1",
+                steps!(up $dialect),
+                ") INSERT INTO changes (topic, organization_id, name) SELECT 'group', $2, ",
+                $name,
+                " FROM walk WHERE EXISTS (SELECT 1 FROM teams WHERE group_id = walk.id)",
+                $again
+            )
+        };
+    }
+    query(Text::Each {
+        sqlite: note!(sqlite "lower(hex(walk.id))", ""), // see note_change
+        postgres: note!(
+            postgres "replace(walk.id::text, '-', '')",
+            " ON CONFLICT (topic, organization_id, name) DO UPDATE SET seq = excluded.seq"
+        ),
+    })
+    .bind(group)
+    .bind(access.organization())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// How many came and went.
+#[derive(Default)]
+pub(super) struct Moved {
+    joined: u64,
+    left: u64,
+}
+
+impl Moved {
+    pub(super) fn nobody(&self) -> bool {
+        self.joined + self.left == 0
+    }
+
+    /// For the audit log; with names where they are few.
+    pub(super) fn tell(&self, members: &Members) -> String {
+        let names = |ids: &BTreeSet<Uuid>| match ids.len() {
+            1..=NAMED => {
+                format!(" ({})", ids.iter().map(Uuid::to_string).collect::<Vec<_>>().join(" "))
+            }
+            _ => String::new(),
+        };
+        let mut told = String::new();
+        if self.joined > 0 {
+            told += &format!(" members +{}{}", self.joined, names(&members.add));
+        }
+        if self.left > 0 {
+            told += &format!(" members -{}{}", self.left, names(&members.remove));
+        }
+        told
+    }
+}
+
+/// What changes members: the name of the point after it, SQLite's words and PostgreSQL's.
+type Step = (&'static str, &'static str, &'static str);
+
+const STAY: [Step; 2] = [
+    (
+        "people left",
+        "DELETE FROM memberships WHERE group_id = $1
+         AND person_id NOT IN (SELECT unhex(value) FROM json_each($2))",
+        "DELETE FROM memberships WHERE group_id = $1
+         AND NOT EXISTS (SELECT 1 FROM unnest($2) j (id) WHERE j.id = person_id)",
+    ),
+    (
+        "groups left",
+        "DELETE FROM subgroups WHERE group_id = $1
+         AND member_id NOT IN (SELECT unhex(value) FROM json_each($2))",
+        "DELETE FROM subgroups WHERE group_id = $1
+         AND NOT EXISTS (SELECT 1 FROM unnest($2) j (id) WHERE j.id = member_id)",
+    ),
+];
+const LEAVE: [Step; 2] = [
+    (
+        "people left",
+        "DELETE FROM memberships WHERE group_id = $1
+         AND person_id IN (SELECT unhex(value) FROM json_each($2))",
+        "DELETE FROM memberships WHERE group_id = $1 AND person_id = ANY($2)",
+    ),
+    (
+        "groups left",
+        "DELETE FROM subgroups WHERE group_id = $1
+         AND member_id IN (SELECT unhex(value) FROM json_each($2))",
+        "DELETE FROM subgroups WHERE group_id = $1 AND member_id = ANY($2)",
+    ),
+];
+const JOIN: [Step; 2] = [
+    (
+        "people joined",
+        "INSERT INTO memberships (group_id, person_id)
+         SELECT $1, p.id FROM json_each($2) j
+         CROSS JOIN people p ON p.id = unhex(j.value) AND p.directory_id = $3
+         WHERE true ON CONFLICT DO NOTHING",
+        "INSERT INTO memberships (group_id, person_id)
+         SELECT $1, p.id FROM people p WHERE p.id = ANY($2) AND p.directory_id = $3
+         ON CONFLICT DO NOTHING",
+    ),
+    (
+        "groups joined",
+        "INSERT INTO subgroups (group_id, member_id, directory_id)
+         SELECT $1, g.id, $3 FROM json_each($2) j
+         CROSS JOIN directory_groups g ON g.id = unhex(j.value) AND g.directory_id = $3
+         WHERE true ON CONFLICT DO NOTHING",
+        "INSERT INTO subgroups (group_id, member_id, directory_id)
+         SELECT $1, g.id, $3 FROM directory_groups g WHERE g.id = ANY($2) AND g.directory_id = $3
+         ON CONFLICT DO NOTHING",
+    ),
+];
+
+/// Make these come and go. Whoever isn't of the directory doesn't come.
+pub(super) async fn change_members(
+    tx: &mut Tx,
+    access: &Access,
+    group: Uuid,
+    members: &Members,
+) -> Result<Moved, Refused> {
+    let mut moved = Moved::default();
+    let (leave, ids) = if members.clear { (STAY, &members.add) } else { (LEAVE, &members.remove) };
+    if members.clear || !members.remove.is_empty() {
+        let ids = Ids(ids.iter().copied().collect());
+        for (_point, sqlite, postgres) in leave {
+            let left = query(Text::Each { sqlite, postgres }).bind(group).bind(ids.clone());
+            moved.left += left.execute(&mut *tx).await?;
+            #[cfg(test)]
+            super::crash::point(group, _point);
+        }
+    }
+    if !members.add.is_empty() && !members.leave_only {
+        let ids = Ids(members.add.iter().copied().collect());
+        let mut groups_joined = 0;
+        for (_point, sqlite, postgres) in JOIN {
+            let joined = query(Text::Each { sqlite, postgres });
+            let joined = joined.bind(group).bind(ids.clone()).bind(access.directory());
+            groups_joined = joined.execute(&mut *tx).await?; // of the last step
+            moved.joined += groups_joined;
+            #[cfg(test)]
+            super::crash::point(group, _point);
+        }
+        if groups_joined > 0 {
+            let (in_group, in_directory) = nested(tx, access, group).await?;
+            if in_group > GROUPS_IN_GROUP || in_directory > GROUPS_IN_GROUPS {
+                return Err(Refused::TooManyGroups);
+            }
+        }
+    }
+    Ok(moved)
+}
+
+/// How many groups are in this group, and in all groups of the directory together.
+async fn nested(tx: &mut Tx, access: &Access, group: Uuid) -> Result<(i64, i64)> {
+    query_as(
+        "SELECT (SELECT count(*) FROM subgroups WHERE group_id = $1),
+             (SELECT count(*) FROM subgroups WHERE directory_id = $2)",
+    )
+    .bind(group)
+    .bind(access.directory())
+    .fetch_one(tx)
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::groups::{
+            insert,
+            tests::{NOW, directory, fields},
+        },
+        *,
+    };
+    use crate::ledger::{
+        Match, Selector, Topic,
+        scim::{GroupChange, PersonFields, StoredGroup},
+    };
+
+    async fn groups(ledger: &Ledger, access: &Access, names: std::ops::Range<i64>) -> Vec<Uuid> {
+        let names = names.map(|number| number.to_string()).collect::<Vec<_>>();
+        let create = async |name| ledger.create_group(access, &fields(name), &[], NOW).await;
+        let made = futures::future::join_all(names.iter().map(|name| create(name))).await;
+        made.into_iter().map(|made| made.unwrap().0).collect()
+    }
+
+    /// Put these into the group, beside those who are in it.
+    async fn put_in(
+        ledger: &Ledger,
+        access: &Access,
+        group: Uuid,
+        members: &[Uuid],
+    ) -> Result<StoredGroup, Refused> {
+        let members = Members { add: members.iter().copied().collect(), ..Members::default() };
+        let change = |_: &StoredGroup| Ok(GroupChange::default());
+        ledger.change_group(access, group, "test", NOW, &members, change).await
+    }
+
+    #[tokio::test]
+    async fn groups_nest_up_to_a_limit_and_what_goes_beyond_leaves_nothing() {
+        let (_place, ledger, access) = directory().await;
+        let inner = groups(&ledger, &access, 0..GROUPS_IN_GROUP + 1).await;
+        let (last, most) = inner.split_last().unwrap();
+        let count = async || {
+            let mut tx = ledger.db.read.begin().await.unwrap();
+            nested(&mut tx, &access, inner[0]).await.unwrap()
+        };
+        // in one group
+        let made = ledger.create_group(&access, &fields("outer"), &inner, NOW).await;
+        assert!(matches!(made, Err(Refused::TooManyGroups)), "{made:?}");
+        put_in(&ledger, &access, inner[0], most).await.unwrap();
+        let refused = put_in(&ledger, &access, inner[0], &[*last]).await;
+        assert!(matches!(refused, Err(Refused::TooManyGroups)), "{refused:?}");
+        assert_eq!(count().await, (GROUPS_IN_GROUP, GROUPS_IN_GROUP));
+        // who is in it already comes once more, and counts once
+        put_in(&ledger, &access, inner[0], most).await.unwrap();
+        // in all groups of the directory
+        for group in &inner[1..(GROUPS_IN_GROUPS / GROUPS_IN_GROUP) as usize] {
+            put_in(&ledger, &access, *group, most).await.unwrap();
+        }
+        let refused = put_in(&ledger, &access, *last, &most[..1]).await;
+        assert!(matches!(refused, Err(Refused::TooManyGroups)), "{refused:?}");
+        assert_eq!(count().await.1, GROUPS_IN_GROUPS);
+        // another directory's are not counted, and who leaves makes room
+        let id = ledger.make_directory("a", "entra", NOW).await.unwrap().id;
+        ledger.replace_token(id, Uuid::now_v7(), b"other", NOW).await.unwrap();
+        let entra = ledger.scim_access("acme", "entra", b"other").await.unwrap().unwrap();
+        let its = groups(&ledger, &entra, 0..2).await;
+        put_in(&ledger, &entra, its[0], &its[1..]).await.unwrap();
+        assert!(ledger.delete_group(&access, inner[1], None, NOW).await.unwrap());
+        put_in(&ledger, &access, *last, &most[..1]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_other_side_hears_of_every_team_that_somebody_counts_in_by_groups_in_groups() {
+        let (_place, ledger, access) = directory().await;
+        let person = PersonFields {
+            user_name: "ann".into(),
+            external_id: None,
+            email: None,
+            active: true,
+            attributes: "{}".into(),
+        };
+        let ann = ledger.create_person(&access, &person, NOW).await.unwrap();
+        let [inner, middle, outer, other] = groups(&ledger, &access, 0..4).await[..] else {
+            panic!("four were made")
+        };
+        for (group, member) in [(middle, inner), (outer, middle), (inner, outer)] {
+            put_in(&ledger, &access, group, &[member]).await.unwrap();
+        }
+        for group in [outer, other] {
+            let (name, selector) = (group.to_string(), Selector::Id(group.to_string()));
+            ledger.put_team("a", &name, access.directory(), &selector, true).await.unwrap();
+        }
+        let heard = async |since| {
+            let changes = ledger.changes_since(since).await.unwrap().into_iter();
+            let groups = changes.filter(|change| change.topic == Topic::Group);
+            groups.map(|change| change.name.parse().unwrap()).collect::<BTreeSet<Uuid>>()
+        };
+        let before = ledger.latest_change().await.unwrap();
+        put_in(&ledger, &access, inner, &[ann]).await.unwrap();
+        assert_eq!(heard(before).await, BTreeSet::from([inner, outer]));
+        let before = ledger.latest_change().await.unwrap();
+        put_in(&ledger, &access, inner, &[ann]).await.unwrap();
+        assert_eq!(heard(before).await, BTreeSet::new(), "nothing changes");
+        ledger.delete_group(&access, inner, None, NOW).await.unwrap();
+        assert_eq!(heard(before).await, BTreeSet::from([inner, middle, outer]));
+    }
+
+    #[tokio::test]
+    async fn the_longest_chain_of_groups_keeps_nobody_waiting() {
+        let (_place, ledger, access) = directory().await;
+        let person = |active| PersonFields {
+            user_name: "ann".into(),
+            external_id: None,
+            email: None,
+            active,
+            attributes: "{}".into(),
+        };
+        let ann = ledger.create_person(&access, &person(true), NOW).await.unwrap();
+        let mut tx = ledger.begin().await.unwrap();
+        let chain: Vec<_> = (0..=GROUPS_IN_GROUPS).map(|_| Uuid::now_v7()).collect();
+        for group in &chain {
+            insert(&mut tx, &access, *group, &fields("link"), NOW).await.unwrap();
+        }
+        let nested = query(
+            "INSERT INTO subgroups (group_id, member_id, directory_id)
+             SELECT id, below, $1 FROM (
+                 SELECT id, lag(id) OVER (ORDER BY id) AS below FROM directory_groups) chain
+             WHERE below IS NOT NULL",
+        );
+        let nested = nested.bind(access.directory()).execute(&mut tx).await.unwrap();
+        assert_eq!(nested, GROUPS_IN_GROUPS as u64);
+        tx.commit().await.unwrap();
+        let walks = async {
+            put_in(&ledger, &access, chain[0], &[ann]).await.unwrap();
+            let top = Selector::Id(chain.last().unwrap().to_string());
+            let found = ledger.put_team("a", "top", access.directory(), &top, true).await.unwrap();
+            assert!(matches!(found, Match::Found { active_members: 1, .. }), "{found:?}");
+            assert_eq!(ledger.teams_of_person(ann).await.unwrap(), ["acme:top"]);
+            let change = |_: &_| Ok::<_, Refused>(Some(person(false)));
+            ledger.change_person(&access, ann, "test", NOW, change).await.unwrap();
+        };
+        // each takes less than half a second; a walk that reads all at each step takes many
+        tokio::time::timeout(std::time::Duration::from_secs(8), walks).await.expect("in time");
+    }
+}
