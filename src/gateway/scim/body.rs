@@ -140,20 +140,6 @@ fn parse<T>(read: impl FnOnce() -> serde_json::Result<T>) -> Result<T> {
     })
 }
 
-/// Whether a string of this JSON has U+0000, which PostgreSQL can't hold. In JSON it is always
-/// written like this (RFC 8259 section 7).
-pub(super) fn has_nul(json: &[u8]) -> bool {
-    let mut rest = json;
-    while let Some(at) = rest.iter().position(|&byte| byte == b'\\') {
-        rest = &rest[at + 1..];
-        if rest.starts_with(b"u0000") {
-            return true;
-        }
-        rest = rest.get(1..).unwrap_or_default(); // a backslash that is escaped itself begins nothing
-    }
-    false
-}
-
 impl<'a> Fields<'a> {
     /// A part of a body as one JSON object.
     pub fn parse(text: &'a RawValue) -> Result<Self> {
@@ -250,22 +236,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Listed<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_an_escape_is_taken_for_a_nul() {
-        for (json, has) in [
-            (r#""\u0000""#, true),
-            (r#""a\\\u0000b""#, true),
-            (r#"{"x\u0000": 1}"#, true),
-            (r#""\\u0000""#, false),
-            (r#""\u0001\\""#, false),
-            (r#""u0000""#, false),
-            ("\\", false),
-            ("", false),
-        ] {
-            assert_eq!(has_nul(json.as_bytes()), has, "{json}");
-        }
-    }
 
     #[test]
     fn a_number_beyond_all_that_is_kept_is_an_invalid_value_and_no_syntax_error() {

@@ -8,9 +8,8 @@ use scim_v2::filter::{AttrExp, AttrPath, CompValue, CompareOp, Filter, ValFilter
 use uuid::Uuid;
 
 use super::{
-    body::has_nul,
     error::{Error, Result},
-    resource::{self, ENTERPRISE_USER, GROUP, Kind, Shape},
+    resource::{self, ENTERPRISE_USER, GROUP, Kind, Shape, has_nul},
 };
 use crate::ledger::scim::{Condition, Field, List, Op};
 

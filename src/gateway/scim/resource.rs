@@ -3,10 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{
-    body::has_nul,
-    error::{Error, Result},
-};
+use super::error::{Error, Result};
 
 pub(super) type Object = Map<String, Value>;
 
@@ -367,6 +364,20 @@ pub(super) fn written(resource: &Object) -> Result<String> {
     Ok(text)
 }
 
+/// Whether a string of this JSON has U+0000, which PostgreSQL can't hold. In JSON it is always
+/// written like this (RFC 8259 section 7).
+pub(super) fn has_nul(json: &[u8]) -> bool {
+    let mut rest = json;
+    while let Some(at) = rest.iter().position(|&byte| byte == b'\\') {
+        rest = &rest[at + 1..];
+        if rest.starts_with(b"u0000") {
+            return true;
+        }
+        rest = rest.get(1..).unwrap_or_default(); // a backslash that is escaped itself begins nothing
+    }
+    false
+}
+
 /// How much a value weighs: roughly its bytes as JSON.
 pub(super) fn weight(value: &Value) -> usize {
     match value {
@@ -400,6 +411,22 @@ mod tests {
     fn tidy(resource: Value) -> Result<Value> {
         let Value::Object(resource) = resource else { panic!("not an object") };
         USER.tidy(resource).map(Value::Object)
+    }
+
+    #[test]
+    fn only_an_escape_is_taken_for_a_nul() {
+        for (json, has) in [
+            (r#""\u0000""#, true),
+            (r#""a\\\u0000b""#, true),
+            (r#"{"x\u0000": 1}"#, true),
+            (r#""\\u0000""#, false),
+            (r#""\u0001\\""#, false),
+            (r#""u0000""#, false),
+            ("\\", false),
+            ("", false),
+        ] {
+            assert_eq!(has_nul(json.as_bytes()), has, "{json}");
+        }
     }
 
     #[test]

@@ -2,14 +2,17 @@
 //! until after its commit is seen. No process that hangs or dies keeps it for long: the server ends
 //! what it began.
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Executor, PgPool, SqlSafeStr, SqlStr,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::{Db, Pool, Tx, Writer, transaction::PostgresTx};
+use super::{
+    Db, Pool, Tx, Writer,
+    transaction::{PostgresTx, silent},
+};
 use crate::ledger::{Error, Result};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/migrations/postgres");
@@ -22,9 +25,6 @@ const WRITERS: u32 = 2;
 const CONNECT: Duration = Duration::from_secs(10);
 /// A connection that nobody used for so long is tried before it is.
 const STALE: Duration = Duration::from_secs(1);
-/// How long to wait for an answer: longer than the server lets any statement take. Whoever doesn't
-/// answer by then is gone, without a word.
-const ANSWER: Duration = Duration::from_secs(40);
 
 /// What the server ends by itself, on connections that read and on those that write.
 const READ: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '5s';
@@ -109,16 +109,4 @@ pub async fn snapshot(pool: &PgPool, limit: Option<Duration>) -> Result<Tx> {
 
 async fn begin(pool: &PgPool, begin: impl SqlSafeStr) -> Result<Tx> {
     Ok(Tx::Postgres(PostgresTx::begin(pool.acquire().await?, begin).await?))
-}
-
-/// What the server answers, if it does in time.
-pub async fn answered<T>(answer: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
-    match tokio::time::timeout(ANSWER, answer).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(Error::Sql(silent())),
-    }
-}
-
-fn silent() -> sqlx::Error {
-    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
 }

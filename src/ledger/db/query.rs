@@ -9,7 +9,7 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteRow},
 };
 
-use super::{Dialect, On, Pool, Value, Writer, postgres::answered, value};
+use super::{Dialect, On, Pool, Value, Writer, transaction::answered, value};
 use crate::ledger::Result;
 
 /// What a row can be read as: a tuple, or what derives [`FromRow`].

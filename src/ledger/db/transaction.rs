@@ -1,13 +1,16 @@
 //! A transaction of either database. Unless it is committed, nothing of it stays.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use sqlx::{
     PgConnection, Postgres, SqlSafeStr, SqlStr, Sqlite, Transaction, pool::PoolConnection, raw_sql,
 };
 
-use super::postgres::answered;
-use crate::ledger::Result;
+use crate::ledger::{Error, Result};
+
+/// How long to wait for an answer: longer than the server lets any statement take. Whoever doesn't
+/// answer by then is gone, without a word.
+const ANSWER: Duration = Duration::from_secs(40);
 
 pub enum Tx {
     Sqlite(Transaction<'static, Sqlite>),
@@ -83,4 +86,16 @@ impl Drop for PostgresTx {
             }
         });
     }
+}
+
+/// What the server answers, if it does in time.
+pub async fn answered<T>(answer: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
+    match tokio::time::timeout(ANSWER, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Error::Sql(silent())),
+    }
+}
+
+pub fn silent() -> sqlx::Error {
+    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
 }
