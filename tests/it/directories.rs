@@ -282,6 +282,8 @@ async fn tokens_end_with_their_secret_and_their_directory_and_people_are_taken_u
     world.make_one("DirectorySync", "tokens", "idp", "{source: {scim: {}}}").await?;
     let again = connect(world, "tokens").await?;
     ensure!(asks(&again).await? == 200);
+    // the pass that its first request brings would make the Secret anew before the other one comes
+    world.reason("tokens", "dsync/idp", "Configured", "Connected").await?;
 
     // somebody else's Secret in the place of ours: the token went with it
     world.kubectl("delete secret idp-scim-token -n tokens").await?;

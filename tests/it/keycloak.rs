@@ -251,7 +251,7 @@ impl<'a> Company<'a> {
         // the hour between two looks at metadata is over
         self.world.nudge(self.name, "sso/company").await?;
         let machine = workstation(self.world, &format!("{}-again", self.name))?;
-        until("a sign-in by the new key", 2 * PATIENCE, async || {
+        until("a sign-in by the new key", 4 * PATIENCE, async || {
             let browser = self.browser().await?;
             let signed_in = machine.kubectl_signing_in(&["auth", "whoami"], async |url| {
                 browser.visit(&url).await?;
