@@ -153,7 +153,11 @@ impl Stage {
             NAMESPACE,
             "--output=jsonpath={.data.key}",
         ];
-        let key = BASE64_STANDARD.decode(control_plane.kubectl(&get).await?)?;
+        // a controller that waits for its Lease is ready before it has made the key
+        let key = until("the installation key", READY, async || {
+            Ok(Some(control_plane.kubectl(&get).await?))
+        });
+        let key = BASE64_STANDARD.decode(key.await?)?;
         let file = self.key_file();
         std::fs::write(&file, key).with_context(|| format!("writing {}", file.display()))
     }
