@@ -250,8 +250,11 @@ impl<'a> Company<'a> {
         self.realm.remove_old_signing_keys().await?;
         // the hour between two looks at metadata is over
         self.world.nudge(self.name, "sso/company").await?;
-        let machine = workstation(self.world, &format!("{}-again", self.name))?;
+        let mut attempt = 0;
         until("a sign-in by the new key", 4 * PATIENCE, async || {
+            // a machine of its own for each: where one was refused, kubectl may still wait
+            attempt += 1;
+            let machine = workstation(self.world, &format!("{}-again-{attempt}", self.name))?;
             let browser = self.browser().await?;
             let signed_in = machine.kubectl_signing_in(&["auth", "whoami"], async |url| {
                 browser.visit(&url).await?;
