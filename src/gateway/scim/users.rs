@@ -117,7 +117,7 @@ pub(super) async fn delete(about: About) -> Result<StatusCode> {
             about.precondition.check(&tag(&person))?;
             version = Some(person.version);
         }
-        if ledger.delete_person_at(access, about.id, version, Timestamp::now()).await? {
+        if ledger.delete_person(access, about.id, version, Timestamp::now()).await? {
             return Ok(StatusCode::NO_CONTENT);
         }
     }

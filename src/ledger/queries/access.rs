@@ -239,7 +239,7 @@ mod tests {
         acme.set_active(acme.ada, "ada", true).await;
         assert!(!acme.stands(ada).await, "who is made active again signs in again");
         assert!(acme.stands(grace).await);
-        acme.ledger.delete_person(&acme.scim, acme.grace, acme.now).await.unwrap();
+        acme.ledger.delete_person(&acme.scim, acme.grace, None, acme.now).await.unwrap();
         assert!(!acme.stands(grace).await);
     }
 

@@ -182,7 +182,7 @@ mod tests {
         acme.sign_in(&under("ada", "ada.lovelace")).await.unwrap();
         acme.sign_in(&under("grace", "ada")).await.unwrap();
         assert_eq!(acme.sign_in(&asserted("ada")).await, Err(BEFORE));
-        acme.ledger.delete_person(&acme.scim, acme.grace, acme.now).await.unwrap();
+        acme.ledger.delete_person(&acme.scim, acme.grace, None, acme.now).await.unwrap();
         assert!(acme.sign_in(&asserted("ada")).await.is_ok());
     }
 

@@ -158,7 +158,7 @@ pub(crate) fn fresh() -> Hash {
     hash
 }
 
-fn person(name: &str, active: bool) -> PersonFields {
+pub(crate) fn person(name: &str, active: bool) -> PersonFields {
     PersonFields {
         user_name: format!("{name}@acme.com"),
         external_id: Some(format!("ext-{name}")),

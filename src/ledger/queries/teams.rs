@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(heard().await, ids[1..]);
         acme.set_active(acme.grace, "grace", true).await;
         assert_eq!(heard().await, ids[1..]);
-        acme.ledger.delete_person(&acme.scim, acme.ada, acme.now).await.unwrap();
+        acme.ledger.delete_person(&acme.scim, acme.ada, None, acme.now).await.unwrap();
         assert_eq!(sorted(heard().await), ids);
         query("UPDATE directory_groups SET version = version + 1")
             .write(&acme.ledger.db.write)

@@ -88,7 +88,7 @@ const VALUE: &str = "$.\"value\"";
 
 impl Condition {
     /// Whether an index leads to the few that fulfil it.
-    pub fn is_selective(&self) -> bool {
+    pub(super) fn is_selective(&self) -> bool {
         self.index().is_some()
     }
 

@@ -415,7 +415,7 @@ pub(super) mod tests {
     use super::*;
     use crate::ledger::{
         Topic,
-        scim::PersonFields,
+        fixture::person,
         tests::{Place, ledger},
     };
 
@@ -442,13 +442,7 @@ pub(super) mod tests {
         let other = Ledger::open(&place.location()).await.unwrap();
         let mut people = Vec::new();
         for number in 0..2 * EACH {
-            let person = PersonFields {
-                user_name: number.to_string(),
-                external_id: None,
-                email: None,
-                active: true,
-                attributes: "{}".into(),
-            };
+            let person = person(&number.to_string(), true);
             people.push(ledger.create_person(&access, &person, NOW).await.unwrap());
         }
         let (group, _) = ledger.create_group(&access, &fields("all"), &[], NOW).await.unwrap();

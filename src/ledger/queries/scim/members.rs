@@ -276,7 +276,8 @@ mod tests {
     };
     use crate::ledger::{
         Match, Selector, Topic,
-        scim::{GroupChange, PersonFields, StoredGroup},
+        fixture::person,
+        scim::{GroupChange, StoredGroup},
     };
 
     async fn groups(ledger: &Ledger, access: &Access, names: std::ops::Range<i64>) -> Vec<Uuid> {
@@ -336,14 +337,7 @@ mod tests {
     #[tokio::test]
     async fn the_other_side_hears_of_every_team_that_somebody_counts_in_by_groups_in_groups() {
         let (_place, ledger, access) = directory().await;
-        let person = PersonFields {
-            user_name: "ann".into(),
-            external_id: None,
-            email: None,
-            active: true,
-            attributes: "{}".into(),
-        };
-        let ann = ledger.create_person(&access, &person, NOW).await.unwrap();
+        let ann = ledger.create_person(&access, &person("ann", true), NOW).await.unwrap();
         let [inner, middle, outer, other] = groups(&ledger, &access, 0..4).await[..] else {
             panic!("four were made")
         };
@@ -372,14 +366,7 @@ mod tests {
     #[tokio::test]
     async fn the_longest_chain_of_groups_keeps_nobody_waiting() {
         let (_place, ledger, access) = directory().await;
-        let person = |active| PersonFields {
-            user_name: "ann".into(),
-            external_id: None,
-            email: None,
-            active,
-            attributes: "{}".into(),
-        };
-        let ann = ledger.create_person(&access, &person(true), NOW).await.unwrap();
+        let ann = ledger.create_person(&access, &person("ann", true), NOW).await.unwrap();
         let mut tx = ledger.begin().await.unwrap();
         let chain: Vec<_> = (0..=GROUPS_IN_GROUPS).map(|_| Uuid::now_v7()).collect();
         for group in &chain {
@@ -400,7 +387,7 @@ mod tests {
             let found = ledger.put_team("a", "top", access.directory(), &top, true).await.unwrap();
             assert!(matches!(found, Match::Found { active_members: 1, .. }), "{found:?}");
             assert_eq!(ledger.teams_of_person(ann).await.unwrap(), ["acme:top"]);
-            let change = |_: &_| Ok::<_, Refused>(Some(person(false)));
+            let change = |_: &_| Ok::<_, Refused>(Some(person("ann", false)));
             ledger.change_person(&access, ann, "test", NOW, change).await.unwrap();
         };
         // each takes less than half a second; a walk that reads all at each step takes many

@@ -204,18 +204,9 @@ impl Ledger {
         }
     }
 
-    /// Remove a person from the directory, and so from their groups.
+    /// Remove a person from the directory, and so from their groups; `false` where they are no longer
+    /// at `version`, where one is given.
     pub async fn delete_person(
-        &self,
-        access: &Access,
-        id: Uuid,
-        now: Timestamp,
-    ) -> Result<(), Refused> {
-        self.delete_person_at(access, id, None, now).await.map(drop)
-    }
-
-    /// The same; but `false`, and nothing is done, where they are at another version than this.
-    pub async fn delete_person_at(
         &self,
         access: &Access,
         id: Uuid,

@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::{
-        fixture::Acme,
+        fixture::{Acme, person},
         scim::{Condition, PersonFields, Window},
     };
 
@@ -159,11 +159,8 @@ mod tests {
     async fn what_the_database_refuses_of_one_harms_nobody_who_writes_with_them() {
         let acme = Acme::new().await;
         let person = |name: &str, attributes: &str| PersonFields {
-            user_name: name.into(),
-            external_id: None,
-            email: None,
-            active: true,
             attributes: attributes.into(),
+            ..person(name, true)
         };
         // no database takes the second of them for JSON
         for (names, bad) in [(["a", "b", "c"], 1), (["d", "e", "f"], 0)] {
