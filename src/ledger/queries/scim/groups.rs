@@ -133,14 +133,17 @@ impl Ledger {
         window: Window,
         with_members: bool,
     ) -> Result<Page<StoredGroup>> {
+        let dialect = self.db.dialect();
+        if condition.names_one() && !with_members {
+            let all = Window { offset: 0, limit: 1, ..window };
+            let rows = rows(dialect, access, condition, all).build::<Row>();
+            let found: Vec<_> = rows.fetch_all(&self.db.read).await?;
+            let found = found.into_iter().map(StoredGroup::try_from).collect::<Result<_>>()?;
+            return Ok(Page::of_all(found, window));
+        }
         // one transaction, so that the total fits the page
-        let tx = if condition.names_one() && !with_members {
-            self.db.read.begin().await?
-        } else {
-            self.db.search.begin_within(SEARCH).await?
-        };
-        let found = find(tx, self.db.dialect(), access, condition, window, with_members);
-        found.await.map_err(too_long)
+        let tx = self.db.search.begin_within(SEARCH).await?;
+        find(tx, dialect, access, condition, window, with_members).await.map_err(too_long)
     }
 
     /// Change a group and its members. `change` says what it is to become; it is called again where
@@ -236,17 +239,8 @@ async fn find(
     if window.limit == 0 || window.offset >= total {
         return Ok(Page { total, items: Vec::new() });
     }
-    let mut rows = Builder::new(dialect, GROUPS);
-    narrow(&mut rows, access, condition);
-    if condition.is_selective() {
-        // see people
-        rows.push_each(" ORDER BY +g.display_name, g.id", " ORDER BY g.display_name || '', g.id");
-    } else {
-        rows.push(" ORDER BY g.display_name, g.id");
-    }
-    rows.push(" LIMIT ").push_bind(window.limit);
-    rows.push(" OFFSET ").push_bind(window.offset);
-    let rows: Vec<Row> = rows.build().fetch_all(&mut tx).await?;
+    let rows: Vec<Row> =
+        rows(dialect, access, condition, window).build().fetch_all(&mut tx).await?;
     let mut items = Vec::new();
     for row in rows {
         let mut group = StoredGroup::try_from(row)?;
@@ -263,6 +257,19 @@ async fn find(
         items.push(group);
     }
     Ok(Page { total, items })
+}
+
+fn rows(dialect: Dialect, access: &Access, condition: &Condition, window: Window) -> Builder {
+    let mut rows = Builder::new(dialect, GROUPS);
+    narrow(&mut rows, access, condition);
+    if condition.is_selective() {
+        // see people
+        rows.push_each(" ORDER BY +g.display_name, g.id", " ORDER BY g.display_name || '', g.id");
+    } else {
+        rows.push(" ORDER BY g.display_name, g.id");
+    }
+    rows.push(" LIMIT ").push_bind(window.limit).push(" OFFSET ").push_bind(window.offset);
+    rows
 }
 
 async fn read(

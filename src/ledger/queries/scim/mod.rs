@@ -63,6 +63,16 @@ pub struct Page<T> {
     pub items: Vec<T>,
 }
 
+impl<T> Page<T> {
+    /// What a window shows of `all` there are.
+    fn of_all(all: Vec<T>, window: Window) -> Self {
+        let (skip, most) = (window.offset, window.limit);
+        let (skip, most) = (usize::try_from(skip).unwrap_or(0), usize::try_from(most).unwrap_or(0));
+        let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
+        Self { total, items: all.into_iter().skip(skip).take(most).collect() }
+    }
+}
+
 /// Which part of a list is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
