@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::{Access, Refused};
+use super::{Access, Refused, size};
 use crate::ledger::{
     Error, Result,
     db::{Ids, Text, Tx, query, query_as, query_scalar},
@@ -137,6 +137,11 @@ pub(super) struct Moved {
 impl Moved {
     pub(super) fn nobody(&self) -> bool {
         self.joined + self.left == 0
+    }
+
+    /// How much more the directory holds.
+    pub(super) fn growth(&self) -> i64 {
+        size::of_memberships(self.joined) - size::of_memberships(self.left)
     }
 
     /// For the audit log; with names where they are few.
