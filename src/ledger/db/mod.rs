@@ -16,7 +16,7 @@ mod value;
 
 pub use builder::Builder;
 pub use location::Location;
-pub use query::{Query, QueryAs, Row, Text, query, query_as, query_scalar};
+pub use query::{Query, QueryAs, QueryScalar, Row, Text, query, query_as, query_scalar};
 pub use transaction::Tx;
 pub use value::{Ids, Value, can_hold};
 

@@ -1,5 +1,6 @@
 //! What is bound to a query, the same for both databases.
 
+use serde_json::json;
 use sqlx::{Arguments, error::BoxDynError, postgres::PgArguments, sqlite::SqliteArguments};
 use uuid::Uuid;
 
@@ -15,6 +16,7 @@ pub enum Value {
     Bytes(Option<Vec<u8>>),
     Id(Option<Uuid>),
     Ids(Ids),
+    Ints(Vec<i64>),
 }
 
 /// Ids, however many, as one value: `uuid[]` in PostgreSQL; in SQLite JSON, for `unhex(value)` of
@@ -80,6 +82,13 @@ impl From<&Option<Vec<u8>>> for Value {
     }
 }
 
+/// One value, for `json_each` or `unnest`.
+impl From<Vec<i64>> for Value {
+    fn from(numbers: Vec<i64>) -> Self {
+        Self::Ints(numbers)
+    }
+}
+
 impl From<Ids> for Value {
     fn from(ids: Ids) -> Self {
         Self::Ids(ids)
@@ -123,6 +132,7 @@ fn add_sqlite(arguments: &mut SqliteArguments, value: Value) -> Result<(), BoxDy
         Value::Bytes(value) => arguments.add(value),
         Value::Id(value) => arguments.add(value),
         Value::Ids(ids) => arguments.add(ids.json()),
+        Value::Ints(numbers) => arguments.add(json!(numbers).to_string()),
     }
 }
 
@@ -135,5 +145,6 @@ fn add_postgres(arguments: &mut PgArguments, value: Value) -> Result<(), BoxDynE
         Value::Bytes(value) => arguments.add(value),
         Value::Id(value) => arguments.add(value),
         Value::Ids(ids) => arguments.add(ids.0),
+        Value::Ints(numbers) => arguments.add(numbers),
     }
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::Refused;
 use crate::ledger::{
     Result, Topic,
-    db::{can_hold, query, query_as, query_scalar},
+    db::{On, can_hold, query, query_as, query_scalar},
     queries::{Ledger, note_change},
 };
 
@@ -66,6 +66,17 @@ impl Access {
     pub(super) fn token(&self) -> Uuid {
         self.token
     }
+
+    /// That the caller is let in still, for what writes nothing.
+    pub(super) async fn still_open(&self, on: impl Into<On<'_>>) -> Result<(), Refused> {
+        let open: bool = query_scalar(concat!("SELECT ", open!("$1", "$2", "$3")))
+            .bind(self.token)
+            .bind(self.directory)
+            .bind(Timestamp::now().as_second())
+            .fetch_one(on)
+            .await?;
+        if open { Ok(()) } else { Err(Refused::Closed) }
+    }
 }
 
 impl Ledger {
@@ -102,17 +113,6 @@ impl Ledger {
             token,
             called_before,
         }))
-    }
-
-    /// That the caller is let in still, for an answer that needs no write.
-    pub(super) async fn still_open(&self, access: &Access) -> Result<(), Refused> {
-        let open: bool = query_scalar(concat!("SELECT ", open!("$1", "$2", "$3")))
-            .bind(access.token)
-            .bind(access.directory)
-            .bind(Timestamp::now().as_second())
-            .fetch_one(&self.db.read)
-            .await?;
-        if open { Ok(()) } else { Err(Refused::Closed) }
     }
 
     /// Keep when the directory was first called with the right token; not where that has ended since

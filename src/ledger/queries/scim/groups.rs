@@ -7,7 +7,8 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
-    Access, Condition, Members, MembersOfGroup, Page, Refused, SEARCH, Window, differences, finish,
+    Access, Condition, Members, MembersOfGroup, Page, Refused, SEARCH, Window, differences,
+    line::Line,
     members::{Moved, change_members, members_of, tell_above},
     size,
 };
@@ -97,7 +98,9 @@ impl Ledger {
                     let moved = change_members(tx, access, id, &members).await?;
                     let detail = format!("{}{}", fields.display_name, moved.tell(&members));
                     let by = size::of_group(&fields.attributes) + moved.growth();
-                    let growth = finish(tx, access, "group.create", id, &detail, by, now).await?;
+                    let (action, subject, detail) = ("group.create", id, detail.as_str());
+                    let line = Line { action, subject, detail, by, now };
+                    let growth = line.write(tx, access).await?;
                     Ok(((id, members_of(tx, id).await?), Some(growth)))
                 }
                 .boxed()
@@ -165,7 +168,7 @@ impl Ledger {
             let mut group = found.ok_or(Refused::NotFound)?;
             let change = change(&group)?;
             if change.fields.is_none() && members.stay() {
-                self.still_open(access).await?;
+                access.still_open(&self.db.read).await?;
                 return Ok(group);
             }
             let (members, version) = (members.clone(), group.version);
@@ -182,7 +185,8 @@ impl Ledger {
                     }
                     let detail = detail.unwrap_or_default() + &moved.tell(&members);
                     let (detail, by) = (detail.trim_start(), grows.unwrap_or(0) + moved.growth());
-                    let growth = finish(tx, access, action, id, detail, by, now).await?;
+                    let line = Line { action, subject: id, detail, by, now };
+                    let growth = line.write(tx, access).await?;
                     #[cfg(test)]
                     super::crash::point(id, "audit line");
                     Ok((written, Some(growth)))
@@ -191,7 +195,7 @@ impl Ledger {
             });
             match work.await? {
                 Written::Nothing => {
-                    self.still_open(access).await?;
+                    access.still_open(&self.db.read).await?;
                     return Ok(group);
                 }
                 Written::Version(version) => {
@@ -220,7 +224,9 @@ impl Ledger {
                     let Some((name, size)) = delete(tx, access, id, version, now).await? else {
                         return Ok((false, None));
                     };
-                    let growth = finish(tx, access, "group.delete", id, &name, -size, now).await?;
+                    let (action, subject, detail) = ("group.delete", id, name.as_str());
+                    let line = Line { action, subject, detail, by: -size, now };
+                    let growth = line.write(tx, access).await?;
                     Ok((true, Some(growth)))
                 }
                 .boxed()

@@ -8,6 +8,7 @@ mod condition;
 #[cfg(test)]
 mod crash;
 mod groups;
+mod line;
 mod members;
 mod people;
 mod size;
@@ -24,19 +25,12 @@ pub(super) use writer::Writer;
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
-use crate::ledger::{
-    Error, Result,
-    db::{Tx, query_scalar},
-};
+use crate::ledger::Error;
 
 /// How long a search may take that no index helps.
 const SEARCH: Duration = Duration::from_secs(5);
-/// The longest detail of an audit line, in characters.
-const DETAIL: usize = 400;
 
 /// Why a write was not made. Nothing of it was kept.
 #[derive(Debug, thiserror::Error)]
@@ -97,49 +91,6 @@ impl Window {
     }
 }
 
-/// How much more an organization's directories hold by a write.
-#[derive(Clone, Copy, Debug)]
-struct Growth {
-    /// Less than nothing where the write frees something.
-    by: i64,
-    /// What they held before the transaction; nothing where that doesn't matter.
-    from: i64,
-}
-
-/// The end of every write: who did what, and how many bytes more the directory holds. Refused where
-/// the caller isn't let in any more; nobody can take back the token between this and the commit, since
-/// there is one writer.
-async fn finish(
-    tx: &mut Tx,
-    access: &Access,
-    action: &str,
-    subject: Uuid,
-    detail: &str,
-    by: i64,
-    now: Timestamp,
-) -> Result<Growth, Refused> {
-    let from = query_scalar(concat!(
-        "INSERT INTO audit (at, organization_id, actor, action, subject, detail)
-         SELECT $1, $2, $3, $4, $5, $6 WHERE ",
-        auth::open!("$7", "$8", "$9"),
-        " RETURNING (SELECT CAST(coalesce(sum(bytes), 0) AS BIGINT) FROM directories
-                     WHERE organization_id = $2 AND $10)"
-    ))
-    .bind(now.as_second())
-    .bind(access.organization())
-    .bind(format!("scim:{}", access.name()))
-    .bind(action)
-    .bind(subject.hyphenated().to_string())
-    .bind(detail.chars().take(DETAIL).collect::<String>())
-    .bind(access.token())
-    .bind(access.directory())
-    .bind(Timestamp::now().as_second())
-    .bind(by > 0)
-    .fetch_optional(tx)
-    .await?;
-    Ok(Growth { by, from: from.ok_or(Refused::Closed)? })
-}
-
 /// What changes between two kept resources, for the audit log: names, and no values but `active`.
 fn differences(before: &str, after: &str) -> String {
     let read = |text| serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
@@ -158,7 +109,11 @@ fn differences(before: &str, after: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{db::too_long, tests::ledger};
+    use crate::ledger::{
+        Result,
+        db::{query_scalar, too_long},
+        tests::ledger,
+    };
 
     #[tokio::test]
     async fn a_search_that_takes_too_long_is_broken_off_and_the_next_one_is_not() {

@@ -7,7 +7,11 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
-    Access, Condition, Page, Refused, SEARCH, Window, condition::Index, differences, finish, size,
+    Access, Condition, Page, Refused, SEARCH, Window,
+    condition::Index,
+    differences,
+    line::{Growth, Line, line_where, written},
+    size,
 };
 use crate::ledger::{
     Error, Result,
@@ -118,9 +122,7 @@ impl Ledger {
         self.writer
             .write(access, now, move |tx, access| {
                 async move {
-                    insert(tx, access, id, &fields, now).await?;
-                    let (name, by) = (&fields.user_name, size::of_person(&fields));
-                    let growth = finish(tx, access, "user.create", id, name, by, now).await?;
+                    let growth = insert(tx, access, id, &fields, now).await?;
                     Ok((id, Some(growth)))
                 }
                 .boxed()
@@ -179,7 +181,7 @@ impl Ledger {
             let found = self.person(access, id).await.map_err(Refused::from)?;
             let person = found.ok_or(Refused::NotFound)?;
             let Some(fields) = change(&person)? else {
-                self.still_open(access).await?;
+                access.still_open(&self.db.read).await?;
                 return Ok(person);
             };
             let detail = differences(&person.attributes, &fields.attributes);
@@ -190,11 +192,9 @@ impl Ledger {
                 .writer
                 .write(access, now, move |tx, access| {
                     async move {
-                        if !write(tx, access, (id, version), &written, now).await? {
-                            return Ok((false, None));
-                        }
-                        let growth = finish(tx, access, action, id, &detail, by, now).await?;
-                        Ok((true, Some(growth)))
+                        let line = Line { action, subject: id, detail: &detail, by, now };
+                        let growth = write(tx, access, line, version, &written).await?;
+                        Ok((growth.is_some(), growth))
                     }
                     .boxed()
                 })
@@ -226,7 +226,9 @@ impl Ledger {
                     let Some((name, size)) = delete(tx, access, id, version, now).await? else {
                         return Ok((false, None));
                     };
-                    let growth = finish(tx, access, "user.delete", id, &name, -size, now).await?;
+                    let (action, subject, detail) = ("user.delete", id, name.as_str());
+                    let line = Line { action, subject, detail, by: -size, now };
+                    let growth = line.write(tx, access).await?;
                     Ok((true, Some(growth)))
                 }
                 .boxed()
@@ -266,55 +268,61 @@ async fn insert(
     id: Uuid,
     fields: &PersonFields,
     now: Timestamp,
-) -> Result<(), Refused> {
-    query(
+) -> Result<Growth, Refused> {
+    let (action, subject, detail) = ("user.create", id, fields.user_name.as_str());
+    let by = size::of_person(fields);
+    let text = written!(
         "INSERT INTO people (id, directory_id, user_name, user_name_key, external_id, email,
              active, active_since, attributes, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8, $8)",
-    )
-    .bind(id)
-    .bind(access.directory())
-    .bind(&fields.user_name)
-    .bind(key(&fields.user_name))
-    .bind(&fields.external_id)
-    .bind(&fields.email)
-    .bind(fields.active)
-    .bind(now.as_second())
-    .bind(&fields.attributes)
-    .execute(tx)
-    .await
-    .map_err(taken)?;
-    Ok(())
+         VALUES ($11, $8, $12, $13, $14, $15, $16, $1, $17, $1, $1)"
+    );
+    let from = Line { action, subject, detail, by, now }
+        .of(text, access)
+        .bind(id)
+        .bind(&fields.user_name)
+        .bind(key(&fields.user_name))
+        .bind(&fields.external_id)
+        .bind(&fields.email)
+        .bind(fields.active)
+        .bind(&fields.attributes)
+        .fetch_optional(tx)
+        .await
+        .map_err(taken)?;
+    Ok(Growth { by, from: from.ok_or(Refused::Closed)? })
 }
 
-/// Make the person what `fields` say; `false` where they are no longer at this version.
+/// Make the person what `fields` say; `None` where they are no longer at this version.
 async fn write(
     tx: &mut Tx,
     access: &Access,
-    (id, version): (Uuid, i64),
+    line: Line<'_>,
+    version: i64,
     fields: &PersonFields,
-    now: Timestamp,
-) -> Result<bool, Refused> {
-    let written = query(
-        "UPDATE people SET user_name = $1, user_name_key = $2, external_id = $3, email = $4,
-             active_since = CASE WHEN active = $5 THEN active_since ELSE $6 END, active = $5,
-             attributes = $7, version = version + 1, updated_at = $6
-         WHERE id = $8 AND directory_id = $9 AND version = $10",
-    )
-    .bind(&fields.user_name)
-    .bind(key(&fields.user_name))
-    .bind(&fields.external_id)
-    .bind(&fields.email)
-    .bind(fields.active)
-    .bind(now.as_second())
-    .bind(&fields.attributes)
-    .bind(id)
-    .bind(access.directory())
-    .bind(version)
-    .execute(tx)
-    .await
-    .map_err(taken)?;
-    Ok(written > 0)
+) -> Result<Option<Growth>, Refused> {
+    let (id, by) = (line.subject, line.by);
+    let text = written!(
+        "UPDATE people SET user_name = $11, user_name_key = $12, external_id = $13, email = $14,
+             active_since = CASE WHEN active = $15 THEN active_since ELSE $1 END, active = $15,
+             attributes = $16, version = version + 1, updated_at = $1
+         WHERE id = $17 AND directory_id = $8 AND version = $18"
+    );
+    let from = line
+        .of(text, access)
+        .bind(&fields.user_name)
+        .bind(key(&fields.user_name))
+        .bind(&fields.external_id)
+        .bind(&fields.email)
+        .bind(fields.active)
+        .bind(&fields.attributes)
+        .bind(id)
+        .bind(version)
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(taken)?;
+    if from.is_none() {
+        access.still_open(tx).await?;
+    }
+    Ok(from.map(|from| Growth { by, from }))
 }
 
 /// The userName of whom it was, and how much is freed; `None` where they are at another version.

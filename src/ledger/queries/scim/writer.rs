@@ -13,11 +13,10 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::{Access, Growth, Refused};
+use super::{Access, Refused, line::Growth};
 use crate::ledger::{
-    Error, Result, Topic,
-    db::{self, Tx, concerns_one, query},
-    queries::note_change,
+    Error, Result,
+    db::{self, Ids, Text, Tx, concerns_one, query},
 };
 
 /// How many writes share a transaction at most.
@@ -68,6 +67,37 @@ impl Changes {
     fn of(&self, organization: &str) -> i64 {
         let its = self.0.values().filter(|change| change.access.organization() == organization);
         its.map(|change| change.grew).sum()
+    }
+
+    /// Write down which directories changed, and tell the other side.
+    async fn write(&self, tx: &mut Tx) -> Result<()> {
+        let Some(at) = self.0.values().map(|change| change.at.as_second()).max() else {
+            return Ok(());
+        };
+        query(Text::Each {
+            // a row of changes that is in the way is replaced
+            sqlite: "UPDATE directories SET changed_at = $1, bytes = bytes + grew.value
+                 FROM json_each($2) id JOIN json_each($3) grew USING (key)
+                 WHERE directories.id = unhex(id.value);
+                 INSERT INTO changes (topic, organization_id, name)
+                 SELECT 'directory', d.organization_id, d.name
+                 FROM json_each($2) j CROSS JOIN directories d ON d.id = unhex(j.value)",
+            postgres: "WITH changed AS (
+                     UPDATE directories d SET changed_at = $1, bytes = bytes + j.grew
+                     FROM unnest($2, $3) j (id, grew) WHERE d.id = j.id
+                     RETURNING d.organization_id, d.name)
+                 INSERT INTO changes (topic, organization_id, name)
+                 SELECT 'directory', organization_id, name FROM changed
+                 ON CONFLICT (topic, organization_id, name) DO UPDATE SET seq = excluded.seq",
+        })
+        .bind(at)
+        .bind(Ids(self.0.keys().copied().collect()))
+        .bind(self.0.values().map(|change| change.grew).collect::<Vec<_>>())
+        .execute(tx)
+        .await?;
+        #[cfg(test)]
+        self.0.keys().for_each(|directory| super::crash::point(*directory, "change"));
+        Ok(())
     }
 }
 
@@ -175,17 +205,7 @@ async fn together(
         let more = told.len() < TOGETHER && began.elapsed() < LONG;
         next = if more { jobs.try_recv().ok() } else { None };
     }
-    for Change { access, at, grew } in changes.0.values() {
-        query("UPDATE directories SET changed_at = $1, bytes = bytes + $2 WHERE id = $3")
-            .bind(at.as_second())
-            .bind(*grew)
-            .bind(access.directory())
-            .execute(&mut tx)
-            .await?;
-        note_change(&mut tx, Topic::Directory, access.organization(), access.name()).await?;
-        #[cfg(test)]
-        super::crash::point(access.directory(), "change");
-    }
+    changes.write(&mut tx).await?;
     tx.commit().await
 }
 

@@ -1,0 +1,93 @@
+//! The line of the audit log that ends each write. It is written only where the caller is let in
+//! still; nobody can take back the token between this and the commit, since there is one writer.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Access, Refused};
+use crate::ledger::{
+    Result,
+    db::{QueryScalar, Text, Tx, query_scalar},
+};
+
+/// The longest detail of a line, in characters.
+const DETAIL: usize = 400;
+
+/// Who did what to whom, and by how many bytes more the directory holds.
+pub(super) struct Line<'a> {
+    pub action: &'a str,
+    pub subject: Uuid,
+    pub detail: &'a str,
+    /// Less than nothing where the write frees something.
+    pub by: i64,
+    pub now: Timestamp,
+}
+
+/// How much more an organization's directories hold by a write.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Growth {
+    pub by: i64,
+    /// What they held before the transaction; nothing where that doesn't matter.
+    pub from: i64,
+}
+
+/// SQL: a line, on a condition.
+macro_rules! line_where {
+    ($condition:literal) => {
+        concat!(
+            "INSERT INTO audit (at, organization_id, actor, action, subject, detail)
+             SELECT $1, $2, $3, $4, $5, $6 WHERE ",
+            $condition,
+            " AND ",
+            $crate::ledger::queries::scim::auth::open!("$7", "$8", "$9"),
+            " RETURNING (SELECT CAST(coalesce(sum(bytes), 0) AS BIGINT) FROM directories
+                         WHERE organization_id = $2 AND $10)"
+        )
+    };
+}
+
+/// A [`Text`]: a statement that writes, whose values are bound from `$11` on, and the line of what it
+/// wrote, in one go. See [`Line::of`].
+macro_rules! written {
+    ($statement:literal) => {
+        $crate::ledger::db::Text::Each {
+            sqlite: concat!($statement, "; ", line_where!("changes() > 0")),
+            postgres: concat!(
+                "WITH written AS (",
+                $statement,
+                " RETURNING 1) ",
+                line_where!("EXISTS (SELECT 1 FROM written)")
+            ),
+        }
+    };
+}
+pub(super) use {line_where, written};
+
+impl Line<'_> {
+    /// Write it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Closed`] where the caller isn't let in any more.
+    pub async fn write(self, tx: &mut Tx, access: &Access) -> Result<Growth, Refused> {
+        let by = self.by;
+        let from = self.of(line_where!("true"), access).fetch_optional(tx).await?;
+        Ok(Growth { by, from: from.ok_or(Refused::Closed)? })
+    }
+
+    /// The line, with what [`written!`] has it tell of. Returns what [`Growth`] is from; no row where
+    /// nothing was written, or the caller isn't let in any more.
+    pub fn of(self, text: impl Into<Text>, access: &Access) -> QueryScalar<i64> {
+        query_scalar(text)
+            .bind(self.now.as_second())
+            .bind(access.organization())
+            .bind(format!("scim:{}", access.name()))
+            .bind(self.action)
+            .bind(self.subject.hyphenated().to_string())
+            .bind(self.detail.chars().take(DETAIL).collect::<String>())
+            .bind(access.token())
+            .bind(access.directory())
+            .bind(Timestamp::now().as_second())
+            .bind(self.by > 0)
+    }
+}
