@@ -1,9 +1,9 @@
 //! `make bench`: what a release build of Rollcall does under load, beside what the design asks of it.
 //!
-//! `ONLY=domains`, `teams`, `scim`, `saml` or `sign-in` measures one part. `SIZE=500` shrinks what is measured,
-//! for a quick try: its figures mean little. `LEDGER=postgres` has the ledger in a PostgreSQL on this
-//! machine instead of a SQLite file. A missed aim is a figure like any other; what fails to
-//! work ends the bench with an error.
+//! `ONLY=domains`, `teams`, `scim`, `saml` or `sign-in` measures one part; `scim` and `saml` do so beside
+//! programs of others. `SIZE=500` shrinks what is measured, for a quick try: its figures mean little.
+//! `LEDGER=postgres` has the ledger in a PostgreSQL on this machine instead of a SQLite file. A missed
+//! aim is a figure like any other; what fails to work ends the bench with an error.
 
 use std::{env, path::Path};
 

@@ -35,7 +35,7 @@ pub fn find(tool: &str) -> anyhow::Result<PathBuf> {
     }
 }
 
-/// The folder of `keycloak`, `openid-client` or `scim-tester`.
+/// The folder of a part that is one, such as `keycloak` or `openid-client`.
 ///
 /// # Errors
 /// If it isn't there.

@@ -1,7 +1,7 @@
 //! A company IdP's provisioning: a small SCIM 2.0 client.
 
 use anyhow::{Context, bail};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Certificate, Client, Method, StatusCode};
 use serde_json::{Value, json};
 
 /// Pushes people and groups to one directory.
@@ -18,8 +18,24 @@ impl Scim {
     /// # Errors
     /// If that is no certificate.
     pub fn new(endpoint: &str, token: &str, ca_pem: &str) -> anyhow::Result<Self> {
-        let ca = reqwest::Certificate::from_pem(ca_pem.as_bytes()).context("reading the CA")?;
-        let client = Client::builder().tls_certs_only([ca]).no_proxy().build()?;
+        let ca = Certificate::from_pem(ca_pem.as_bytes()).context("reading the CA")?;
+        Self::trusting([ca], endpoint, token)
+    }
+
+    /// The same for an endpoint that speaks plain HTTP.
+    ///
+    /// # Errors
+    /// If there can be no client.
+    pub fn plain(endpoint: &str, token: &str) -> anyhow::Result<Self> {
+        Self::trusting([], endpoint, token)
+    }
+
+    fn trusting<const N: usize>(
+        authorities: [Certificate; N],
+        endpoint: &str,
+        token: &str,
+    ) -> anyhow::Result<Self> {
+        let client = Client::builder().tls_certs_only(authorities).no_proxy().build()?;
         Ok(Self { client, endpoint: endpoint.to_owned(), token: token.to_owned() })
     }
 

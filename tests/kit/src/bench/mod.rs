@@ -1,9 +1,12 @@
 //! What `make bench` measures. Each part starts a control plane and a Rollcall of its own, the two
 //! sides apart, so that each process's memory and processor time are its own.
 
+mod company;
 pub mod domains;
 pub mod machine;
 pub mod metrics;
+mod peers;
+mod push;
 pub mod report;
 pub mod saml;
 pub mod scim;

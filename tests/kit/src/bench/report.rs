@@ -1,6 +1,6 @@
 //! The table: each figure beside its aim.
 
-use std::fmt;
+use std::{fmt, time::Instant};
 
 /// What the design asks of a figure.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +28,22 @@ impl Table {
         println!("    {figure}: {}", text(value));
         self.0.push([figure.to_owned(), text(value), aim]);
     }
+
+    /// Adds two rows on how long something took, in milliseconds: within what half of the times are,
+    /// and 99 % of them.
+    pub fn times(&mut self, what: &str, mut times: Vec<f64>, most: Aim) {
+        times.sort_unstable_by(f64::total_cmp);
+        for (percent, share, aim) in [(50, "half of them", Aim::None), (99, "99 %", most)] {
+            let at = (times.len() * percent).div_ceil(100).saturating_sub(1);
+            let time = times.get(at).copied().unwrap_or(f64::NAN);
+            self.row(&format!("{what}, {share} within"), time, "ms", aim);
+        }
+    }
+}
+
+/// How long it is since then.
+pub fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
 }
 
 /// Three digits, no more than the machine's noise allows.

@@ -1,6 +1,6 @@
-//! What companies' identity providers push: users as fast as they are taken, many organizations at
-//! once, and one large directory with a group of everybody. The ledger syncs to the disk before it
-//! answers.
+//! What companies' identity providers push: users as fast as they are taken, beside what other servers
+//! take, many organizations at once, and one large directory with a group of everybody. The ledger syncs
+//! to the disk before it answers.
 
 use std::{
     path::Path,
@@ -13,17 +13,17 @@ use std::{
 
 use anyhow::{Context, ensure};
 use futures::future::try_join_all;
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{interval, sleep};
 
 use super::{
-    ORGANIZATION, Setting, machine,
-    report::{Aim, Table},
+    ORGANIZATION, Setting, machine, peers,
+    push::{self, CONNECTIONS, Pushed},
+    report::{Aim, Table, milliseconds},
 };
 use crate::{scim::Scim, wait::until};
 
-const CONNECTIONS: usize = 8;
 /// How many organizations push at once, each so many requests a second, for so long.
 const TENANTS: usize = 40;
 const REQUESTS_A_SECOND: u32 = 25;
@@ -42,8 +42,12 @@ const DIRECTORY: &str = "company";
 pub async fn measure(program: &Path, size: usize, table: &mut Table) -> anyhow::Result<()> {
     let setting = Setting::start(program, "scim").await?;
     let tenants = tenants(&setting).await?;
+    let clients = tenants.iter().take(CONNECTIONS).map(Tenant::client);
+    let clients = clients.collect::<anyhow::Result<Vec<_>>>()?;
     let measured = async {
-        creations(&setting, &tenants, size, table).await?;
+        // first of all, while what the gateway has in memory is of this alone
+        peers::measure(&setting, &clients, size, table).await?;
+        creations(&setting, &clients, size, table).await?;
         steady(&tenants, table).await?;
         large(&setting, &tenants[0], size * LARGE, table).await
     };
@@ -95,10 +99,10 @@ async fn tenants(setting: &Setting) -> anyhow::Result<Vec<Tenant>> {
     Ok(tenants)
 }
 
-/// Users, each created after the one before on the same connection was answered.
+/// Users as fast as they are taken.
 async fn creations(
     setting: &Setting,
-    tenants: &[Tenant],
+    clients: &[Scim],
     size: usize,
     table: &mut Table,
 ) -> anyhow::Result<()> {
@@ -106,28 +110,12 @@ async fn creations(
     let ours = std::process::id();
     let (gateway_before, ours_before) =
         (machine::processor_seconds(setting.gateway())?, machine::processor_seconds(ours)?);
-    let next = AtomicUsize::new(1);
-    let begun = Instant::now();
-    let clients = tenants.iter().take(CONNECTIONS).map(|tenant| async {
-        let scim = tenant.client()?;
-        let mut times = Vec::new();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number > size {
-                return anyhow::Ok(times);
-            }
-            let begun = Instant::now();
-            scim.create_user(&format!("new{number:06}@bench.example"), "New").await?;
-            times.push(milliseconds(begun));
-        }
-    });
-    let times = try_join_all(clients).await?.concat();
-    let seconds = begun.elapsed().as_secs_f64();
+    let Pushed { times, rate, .. } = push::users(clients, "new", size).await?;
     let gateway = machine::processor_seconds(setting.gateway())? - gateway_before;
     let ours = machine::processor_seconds(ours)? - ours_before;
     let title = format!("{size} users over TLS on {CONNECTIONS} connections");
-    table.row(&title, size as f64 / seconds, "/s", Aim::AtLeast(1500.0));
-    latencies(times, Aim::None, table);
+    table.row(&title, rate, "/s", Aim::AtLeast(1500.0));
+    table.times("latency", times, Aim::None);
     table.row("gateway, processor time", gateway, "s", Aim::None);
     table.row("bench's own processor time (the client)", ours, "s", Aim::None);
     Ok(())
@@ -163,13 +151,12 @@ async fn steady(tenants: &[Tenant], table: &mut Table) -> anyhow::Result<()> {
     let title =
         format!("{TENANTS} organizations x {REQUESTS_A_SECOND} requests a second, answered");
     table.row(&title, times.len() as f64 / STEADY.as_secs_f64(), "/s", Aim::None);
-    latencies(times, Aim::AtMost(50.0), table);
+    table.times("latency", times, Aim::AtMost(50.0));
     Ok(())
 }
 
 /// What an identity provider does all day: it looks, then it changes something.
 fn request(number: usize, tenant: usize, user: &str, group: &str) -> (Method, String, Value) {
-    let patch = |operation: Value| json!({"Operations": [operation]});
     match number % 5 {
         0 | 1 => {
             let filter = format!("userName%20eq%20%22steady{tenant}@bench.example%22");
@@ -177,12 +164,12 @@ fn request(number: usize, tenant: usize, user: &str, group: &str) -> (Method, St
         }
         2 => {
             let title = json!({"op": "Replace", "path": "title", "value": number.to_string()});
-            (Method::PATCH, format!("Users/{user}"), patch(title))
+            (Method::PATCH, format!("Users/{user}"), push::patch(title))
         }
         3 => {
             let op = if number.is_multiple_of(2) { "Add" } else { "Remove" };
             let member = json!({"op": op, "path": "members", "value": [{"value": user}]});
-            (Method::PATCH, format!("Groups/{group}"), patch(member))
+            (Method::PATCH, format!("Groups/{group}"), push::patch(member))
         }
         _ => {
             let user = json!({"userName": format!("s{tenant}-{number}@bench.example")});
@@ -212,7 +199,7 @@ async fn large(
             "emails": [{"value": user_name, "type": "work", "primary": true}],
             "active": true,
         });
-        let made = insist(scim, Method::POST, "Users", &user).await?;
+        let made = push::insist(scim, Method::POST, "Users", &user).await?;
         let id = made["id"].as_str().context("no id")?.to_owned();
         ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[number] = id;
         Ok(())
@@ -228,7 +215,9 @@ async fn large(
             "displayName": format!("Group {number}"),
             "members": named(&mut (from..from + members)),
         });
-        insist(scim, Method::POST, "Groups?excludedAttributes=members", &group).await.map(drop)
+        push::insist(scim, Method::POST, "Groups?excludedAttributes=members", &group)
+            .await
+            .map(drop)
     })
     .await?;
     let minutes = begun.elapsed().as_secs_f64() / 60.0;
@@ -239,19 +228,12 @@ async fn large(
     let scim = tenant.client()?;
     let everybody = json!({"displayName": "Everybody", "members": named(&mut (1..users))});
     let begun = Instant::now();
-    let made = insist(&scim, Method::POST, "Groups?attributes=displayName", &everybody).await?;
+    let made =
+        push::insist(&scim, Method::POST, "Groups?attributes=displayName", &everybody).await?;
     table.row("that group made at once", milliseconds(begun), "ms", Aim::None);
     let path = format!("Groups/{}", made["id"].as_str().context("no id")?);
-    let mut times = Vec::new();
-    for number in 0..500 {
-        let op = if number % 2 == 0 { "add" } else { "remove" };
-        let member = json!({"op": op, "path": "members", "value": [{"value": ids[0]}]});
-        let begun = Instant::now();
-        insist(&scim, Method::PATCH, &path, &json!({"Operations": [member]})).await?;
-        times.push(milliseconds(begun));
-    }
-    println!("    one member added to that group, or removed");
-    latencies(times, Aim::AtMost(10.0), table);
+    let times = push::one_member(&scim, &path, &ids[0], 500).await?;
+    table.times("one member added to that group, or removed", times, Aim::AtMost(10.0));
     until("the users to be counted in the status", PATIENCE, async || {
         let get = ["get", "directorysync", DIRECTORY, "-n", &tenant.organization];
         let path = ["-o", "jsonpath={.status.users}"];
@@ -280,31 +262,4 @@ async fn each(
         }
     });
     try_join_all(clients).await.map(drop)
-}
-
-/// Send it again where the directory is told that it asks too much, as an identity provider does.
-async fn insist(scim: &Scim, method: Method, path: &str, body: &Value) -> anyhow::Result<Value> {
-    loop {
-        let (status, answer) = scim.send(method.clone(), path, body).await?;
-        if status == StatusCode::TOO_MANY_REQUESTS {
-            sleep(Duration::from_secs(1)).await;
-            continue;
-        }
-        ensure!(status.is_success(), "{path}: {status}: {answer}");
-        return Ok(answer);
-    }
-}
-
-fn milliseconds(since: Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1e3
-}
-
-fn latencies(mut times: Vec<f64>, p99: Aim, table: &mut Table) {
-    times.sort_unstable_by(f64::total_cmp);
-    let percentile = |percent: usize| {
-        let at = (times.len() * percent).div_ceil(100).saturating_sub(1);
-        times.get(at).copied().unwrap_or(f64::NAN)
-    };
-    table.row("latency, half of them within", percentile(50), "ms", Aim::None);
-    table.row("latency, 99 % within", percentile(99), "ms", p99);
 }

@@ -1,5 +1,6 @@
-//! From a change at the company IdP to what it gives: how long after a SCIM request begins its effect
-//! stands in the cluster. Beside other teams, one change after another.
+//! From a change at the company IdP to what it gives or takes: how long after a SCIM request begins its
+//! effect stands in the cluster, or a person's refresh is refused. Beside other teams, one change after
+//! another.
 
 use std::{
     path::Path,
@@ -14,26 +15,42 @@ use kube::{
     Api, ResourceExt,
     runtime::{WatchStreamExt, watcher},
 };
+use reqwest::{Client, Method};
 use serde_json::Value;
 
 use super::{
     ORGANIZATION, Setting,
-    report::{Aim, Table},
+    company::{Company, DIRECTORY, Refused, client},
+    report::{Aim, Table, milliseconds},
 };
-use crate::{scim::Scim, wait::until};
+use crate::{control_plane::ControlPlane, scim::Scim};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const DIRECTORY: &str = "company";
+/// Within what a change has its effect, in milliseconds.
+const PROMPT: Aim = Aim::AtMost(1000.0);
 /// How many teams there are already.
 const BESIDE: usize = 200;
 
-/// Measures with `size` changes.
+/// Measures with `size` changes of each kind.
 ///
 /// # Errors
 /// If something fails to work.
 pub async fn measure(program: &Path, size: usize, table: &mut Table) -> anyhow::Result<()> {
     let setting = Setting::start(program, "teams").await?;
     let Setting { stage, control_plane, .. } = &setting;
+    println!("==> teams: connecting the company and pushing {size} people");
+    let company = Company::new(stage, control_plane, size).await?;
+    bindings(control_plane, &company.scim, size, table).await?;
+    refusals(&client(&stage.ca_pem)?, &company, table).await
+}
+
+/// Groups that come and go, each with a team that is imported.
+async fn bindings(
+    control_plane: &ControlPlane,
+    scim: &Scim,
+    size: usize,
+    table: &mut Table,
+) -> anyhow::Result<()> {
     let directory = format!(
         "{{apiVersion: v1, kind: Namespace, metadata: {{name: {ORGANIZATION}-web, \
           labels: {{rollcall.dev/organization: {ORGANIZATION}}}}}}}\n---\n\
@@ -43,10 +60,6 @@ pub async fn measure(program: &Path, size: usize, table: &mut Table) -> anyhow::
           permissions: [{{name: look, clusterRole: view}}]}}}}}}}}"
     );
     control_plane.kubectl_apply(&directory).await?;
-    let (scim, ..) = until("the directory's address and token", PATIENCE, async || {
-        stage.scim(control_plane, ORGANIZATION, DIRECTORY).await.map(Some)
-    })
-    .await?;
     let person = scim.create_user("ada@bench.example", "Ada").await?;
     let web = format!("{ORGANIZATION}-web");
     let bindings = Api::<RoleBinding>::namespaced(control_plane.client().await?, &web);
@@ -83,30 +96,46 @@ pub async fn measure(program: &Path, size: usize, table: &mut Table) -> anyhow::
         let begun = Instant::now();
         let id = scim.create_group(&format!("Team {number}"), &[&person]).await?;
         let team = next(false).await?;
-        made.push(begun.elapsed().as_secs_f64() * 1e3);
+        made.push(milliseconds(begun));
         ensure!(team == Some(format!("team-{number}")), "a binding of {team:?}");
         let begun = Instant::now();
-        delete_group(&scim, &id).await?;
+        delete_group(scim, &id).await?;
         next(true).await?;
-        ended.push(begun.elapsed().as_secs_f64() * 1e3);
+        ended.push(milliseconds(begun));
     }
-    for (what, mut times) in
-        [("group pushed to its RoleBinding", made), ("group deleted to its end", ended)]
-    {
-        times.sort_unstable_by(f64::total_cmp);
-        let percentile = |percent: usize| {
-            let place = (times.len() * percent).div_ceil(100).saturating_sub(1);
-            times.get(place).copied().unwrap_or(f64::NAN)
+    table.times("group pushed to its RoleBinding", made, PROMPT);
+    table.times("group deleted to its end", ended, PROMPT);
+    Ok(())
+}
+
+/// People who are signed in, until the company deactivates them.
+async fn refusals(client: &Client, company: &Company, table: &mut Table) -> anyhow::Result<()> {
+    println!("==> teams: {} people are deactivated", company.ids.len());
+    let mut times = vec![];
+    for (number, id) in company.ids.iter().enumerate() {
+        let token = company.sign_in(client, number).await?;
+        let mut token = company.refresh(client, number, &token).await?;
+        let begun = Instant::now();
+        company.scim.deactivate(id).await?;
+        let refused = async {
+            loop {
+                match company.refresh(client, number, &token).await {
+                    Ok(next) => token = next,
+                    Err(error) if error.is::<Refused>() => return Ok(()),
+                    Err(error) => return Err(error),
+                }
+            }
         };
-        table.row(&format!("{what}, half of them within"), percentile(50), "ms", Aim::None);
-        table.row(&format!("{what}, 99 % within"), percentile(99), "ms", Aim::AtMost(1000.0));
+        tokio::time::timeout(PATIENCE, refused).await.context("refreshes are still granted")??;
+        times.push(milliseconds(begun));
     }
+    table.times("person deactivated to their refused refresh", times, PROMPT);
     Ok(())
 }
 
 async fn delete_group(scim: &Scim, id: &str) -> anyhow::Result<()> {
     let path = format!("Groups/{id}");
-    let (status, body) = scim.send(reqwest::Method::DELETE, &path, &Value::Null).await?;
+    let (status, body) = scim.send(Method::DELETE, &path, &Value::Null).await?;
     ensure!(status.is_success(), "{status}: {body}");
     Ok(())
 }
