@@ -304,6 +304,26 @@ pub(crate) mod tests {
             let audit = "SELECT organization_id, actor, action, subject FROM audit ORDER BY seq";
             query_as(audit).fetch_all(&self.db.read).await.unwrap()
         }
+
+        /// Has the database refuse people and groups whose attributes have `unkept` in them, as it
+        /// might what we don't know of.
+        pub async fn refuse_some_for_tests(&self) {
+            let refuse = match self.db.dialect() {
+                Dialect::Sqlite => {
+                    "CREATE TRIGGER people_kept BEFORE UPDATE OF attributes ON people
+                     WHEN instr(new.attributes, 'unkept') BEGIN SELECT RAISE(ABORT, 'no'); END;
+                     CREATE TRIGGER groups_kept BEFORE UPDATE OF attributes ON directory_groups
+                     WHEN instr(new.attributes, 'unkept') BEGIN SELECT RAISE(ABORT, 'no'); END"
+                }
+                Dialect::Postgres => {
+                    "ALTER TABLE people ADD CHECK (instr(attributes, 'unkept') = 0);
+                     ALTER TABLE directory_groups ADD CHECK (instr(attributes, 'unkept') = 0)"
+                }
+            };
+            let mut tx = self.begin().await.unwrap();
+            tx.run(refuse).await.unwrap();
+            tx.commit().await.unwrap();
+        }
     }
 
     /// Where a test's ledger is. What is there goes with it.

@@ -187,6 +187,8 @@ impl Ledger {
                             return Ok((false, false));
                         }
                         finish(tx, access, action, id, &detail, now).await?;
+                        #[cfg(test)]
+                        super::crash::point(id, "audit line");
                         Ok((true, true))
                     }
                     .boxed()
