@@ -9,17 +9,6 @@ use crate::world::{PATIENCE, World};
 const PUT: reqwest::Method = reqwest::Method::PUT;
 const GET: reqwest::Method = reqwest::Method::GET;
 
-async fn directory(world: &World, organization: &str, spec: &str) -> anyhow::Result<Scim> {
-    world.organization(organization).await?;
-    world.make_one("DirectorySync", organization, "idp", spec).await?;
-    connect(world, organization).await
-}
-
-async fn connect(world: &World, organization: &str) -> anyhow::Result<Scim> {
-    world.reason(organization, "dsync/idp", "Configured", "AwaitingFirstRequest").await?;
-    Ok(world.stage.scim(&world.control_plane, organization, "idp").await?.0)
-}
-
 async fn team(world: &World, organization: &str, permissions: &str) -> anyhow::Result<()> {
     let spec = format!(
         "{{directorySyncRef: {{name: idp}}, group: {{displayName: Staff}}, permissions: {permissions}}}"
@@ -50,7 +39,7 @@ async fn has_roles(world: &World, namespace: &str, expected: &str) -> anyhow::Re
 #[tokio::test]
 async fn bindings_follow_permissions_labels_and_tampering() -> anyhow::Result<()> {
     let world = World::shared().await?;
-    let scim = directory(world, "follow", "{source: {scim: {}}}").await?;
+    let scim = world.directory("follow", "{source: {scim: {}}}").await?;
     team(world, "follow", "[{name: a, clusterRole: view}]").await?;
     world.reason("follow", "dteam/staff", "GroupFound", "NotFound").await?;
     let ada = scim.create_user("ada@follow.example", "Ada").await?;
@@ -108,7 +97,7 @@ async fn what_is_out_of_bounds_is_named_and_binds_nothing() -> anyhow::Result<()
         )
         .await?;
     world.kubectl("create clusterrole unlisted --verb=get --resource=pods").await?;
-    let scim = directory(world, "bounds", "{source: {scim: {}}}").await?;
+    let scim = world.directory("bounds", "{source: {scim: {}}}").await?;
     world.kubectl("annotate namespace bounds rollcall.dev/class=roles").await?;
     scim.create_group("Staff", &[]).await?;
     let staff = "dteam/staff";
@@ -186,7 +175,7 @@ async fn what_is_out_of_bounds_is_named_and_binds_nothing() -> anyhow::Result<()
 #[tokio::test]
 async fn a_name_is_pinned_to_its_group_and_two_of_a_name_are_ambiguous() -> anyhow::Result<()> {
     let world = World::shared().await?;
-    let scim = directory(world, "names", "{source: {scim: {}}}").await?;
+    let scim = world.directory("names", "{source: {scim: {}}}").await?;
     let first = scim.create_group("Staff", &[]).await?;
     team(world, "names", "[]").await?;
     world.field("names", "dteam/staff", "{.status.group.id}", &first).await?;
@@ -217,7 +206,7 @@ async fn imported_teams_come_and_go_with_their_groups_and_step_back() -> anyhow:
     let world = World::shared().await?;
     let spec = "{source: {scim: {}}, teams: {import: {include: [\"*\"], exclude: [\"Secret *\"], \
                 permissions: [{name: look, clusterRole: view}]}}}";
-    let scim = directory(world, "imports", spec).await?;
+    let scim = world.directory("imports", spec).await?;
     let staff = scim.create_group("Staff", &[]).await?;
     scim.create_group("Secret Santas", &[]).await?;
     world.reason("imports", "dteam/staff", "Ready", "Ready").await?;
@@ -253,24 +242,23 @@ async fn tokens_end_with_their_secret_and_their_directory_and_people_are_taken_u
     world.field("tokens", "secret/idp-scim-token", "{.data.token}", "bWluZQ==").await?;
     world.kubectl("delete secret idp-scim-token -n tokens").await?;
     world.nudge("tokens", "dsync/idp").await?;
-    let old = connect(world, "tokens").await?;
+    let old = world.connect("tokens", "idp").await?;
     let ada = old.create_user("ada@tokens.example", "Ada").await?;
     world.reason("tokens", "dsync/idp", "Ready", "Ready").await?;
 
     // the Secret deleted: the old token ends, a new one is made
     world.kubectl("delete secret idp-scim-token -n tokens").await?;
     world.nudge("tokens", "dsync/idp").await?;
-    let fresh = until("a new token", PATIENCE, async || {
-        Ok(Some(world.stage.scim(&world.control_plane, "tokens", "idp").await?.0))
-    })
-    .await?;
+    let fresh =
+        until("a new token", PATIENCE, async || world.scim("tokens", "idp").await.map(Some))
+            .await?;
     let path = format!("Users/{ada}");
     let asks =
         async |scim: &Scim| anyhow::Ok(scim.send(GET, &path, &Value::Null).await?.0.as_u16());
     ensure!(asks(&old).await? == 401 && asks(&fresh).await? == 200);
 
     // another organization's token opens nothing
-    let other = directory(world, "strangers", "{source: {scim: {}}}").await?;
+    let other = world.directory("strangers", "{source: {scim: {}}}").await?;
     ensure!(asks(&other).await? == 404, "a stranger's id is known");
 
     // the directory deleted: the token ends, nobody is anybody; made again, people are there
@@ -280,7 +268,7 @@ async fn tokens_end_with_their_secret_and_their_directory_and_people_are_taken_u
     ensure!(nobody.contains("nobody"), "{nobody}");
     world.gone("tokens", "secret/idp-scim-token").await?;
     world.make_one("DirectorySync", "tokens", "idp", "{source: {scim: {}}}").await?;
-    let again = connect(world, "tokens").await?;
+    let again = world.connect("tokens", "idp").await?;
     ensure!(asks(&again).await? == 200);
     // the pass that its first request brings would make the Secret anew before the other one comes
     world.reason("tokens", "dsync/idp", "Configured", "Connected").await?;

@@ -11,12 +11,9 @@ use crate::world::{PATIENCE, World};
 #[tokio::test]
 async fn what_a_platform_team_breaks_is_told_and_can_be_mended() -> anyhow::Result<()> {
     let mut world = World::own().await?;
-    world.organization("acme").await?;
+    let scim = world.directory("acme", "{source: {scim: {}}}").await?;
     world.make_one("VerifiedDomain", "acme", "acme", "{domain: acme.example}").await?;
     world.prove("acme", "acme").await?;
-    world.make_one("DirectorySync", "acme", "idp", "{source: {scim: {}}}").await?;
-    world.reason("acme", "dsync/idp", "Configured", "AwaitingFirstRequest").await?;
-    let (scim, ..) = world.stage.scim(&world.control_plane, "acme", "idp").await?;
     let ada = scim.create_user("ada@acme.example", "Ada").await?;
     scim.create_group("Staff", &[&ada]).await?;
     let team = "{directorySyncRef: {name: idp}, group: {displayName: Staff}, \

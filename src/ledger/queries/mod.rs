@@ -335,12 +335,9 @@ pub(crate) mod tests {
     impl Place {
         /// An empty one: on PostgreSQL where `ROLLCALL_TEST_LEDGER=postgres` says so.
         pub async fn new() -> Self {
-            match std::env::var("ROLLCALL_TEST_LEDGER").as_deref() {
-                Ok("postgres") => {
-                    Self::Postgres(Postgres::shared().await.unwrap().database().unwrap())
-                }
-                Ok("sqlite") | Err(_) => Self::File(tempfile::tempdir().unwrap()),
-                Ok(other) => panic!("ROLLCALL_TEST_LEDGER={other}: it is sqlite or postgres"),
+            match Database::asked_for().await.unwrap() {
+                Some(database) => Self::Postgres(database),
+                None => Self::File(tempfile::tempdir().unwrap()),
             }
         }
 
