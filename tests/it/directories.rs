@@ -270,14 +270,14 @@ async fn tokens_end_with_their_secret_and_their_directory_and_people_are_taken_u
     world.make_one("DirectorySync", "tokens", "idp", "{source: {scim: {}}}").await?;
     let again = world.connect("tokens", "idp").await?;
     ensure!(asks(&again).await? == 200);
-    // the pass that its first request brings would make the Secret anew before the other one comes
-    world.reason("tokens", "dsync/idp", "Configured", "Connected").await?;
 
-    // somebody else's Secret in the place of ours: the token went with it
-    world.kubectl("delete secret idp-scim-token -n tokens").await?;
-    world
-        .kubectl("create secret generic idp-scim-token -n tokens --from-literal=token=mine")
-        .await?;
+    // somebody else's Secret in the place of ours, once no pass was faster: the token went with it
+    until("somebody else's Secret", PATIENCE, async || {
+        world.kubectl("delete secret idp-scim-token -n tokens --ignore-not-found").await?;
+        let mine = "create secret generic idp-scim-token -n tokens --from-literal=token=mine";
+        world.kubectl(mine).await.map(Some)
+    })
+    .await?;
     world.nudge("tokens", "dsync/idp").await?;
     world.reason("tokens", "dsync/idp", "Configured", "SecretConflict").await?;
     ensure!(asks(&again).await? == 401);

@@ -134,11 +134,7 @@ async fn a_cluster_that_is_restored_has_its_yaml_again_and_the_people_of_today()
     let later = world.connect("acme", "later").await?;
     let zoe = later.create_user("zoe@acme.example", "Zoe").await?;
     world.kubectl("annotate dsync idp -n acme rollcall.dev/rotate-token=1").await?;
-    let rotated = until("the rotated token", PATIENCE, async || {
-        let rotated = world.scim("acme", "idp").await?;
-        Ok((rotated.token() != acme.token()).then_some(rotated))
-    })
-    .await?;
+    let rotated = world.next_scim("acme", "idp", &acme).await?;
     ensure!(asks(&rotated).await? == 200);
 
     world.stage.stop().await?;
@@ -174,16 +170,9 @@ async fn a_cluster_that_is_restored_has_its_yaml_again_and_the_people_of_today()
     says(&world, "zoe@acme.example", "nobody").await?;
     // nothing is proved by what a status says
     world.reason("acme", "vd/labs", "Verified", "AwaitingRecord").await?;
-    // a token that it doesn't know has ended for one that its Secret has
-    until("the rotated token to end", PATIENCE, async || {
-        Ok((asks(&rotated).await? == 401).then_some(()))
-    })
-    .await?;
-    let scim = until("the token of the Secret to open", PATIENCE, async || {
-        let scim = world.scim("acme", "idp").await?;
-        Ok((scim.token() != acme.token() && asks(&scim).await? == 200).then_some(scim))
-    })
-    .await?;
+    // a token that it doesn't know has ended for the one that its Secret has now
+    let scim = world.next_scim("acme", "idp", &acme).await?;
+    ensure!(asks(&rotated).await? == 401, "a token that nobody knows of opens");
     for id in [&ids[0], &ids[1], &grace] {
         ensure!(has(&scim, id).await?, "{id} is lost");
     }

@@ -103,6 +103,21 @@ impl World {
         Ok(self.stage.scim(&self.control_plane, organization, name).await?.0)
     }
 
+    /// Waits until the Secret of a DirectorySync has another token than that of `before`, and returns
+    /// what pushes by it.
+    pub async fn next_scim(
+        &self,
+        organization: &str,
+        name: &str,
+        before: &Scim,
+    ) -> anyhow::Result<Scim> {
+        until(&format!("a new token for {name}"), PATIENCE, async || {
+            let now = self.scim(organization, name).await?;
+            Ok((now.token() != before.token()).then_some(now))
+        })
+        .await
+    }
+
     /// Waits until a condition of `object` has this reason, and returns its message.
     pub async fn reason(
         &self,

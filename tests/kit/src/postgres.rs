@@ -28,7 +28,7 @@ use crate::{
 
 /// Who may do anything in it.
 const USER: &str = "postgres";
-/// Who owns the databases, and may do no more than that: Rollcall is told to be nobody else.
+/// Who owns the databases and may do nothing else: Rollcall.
 const OWNER: &str = "rollcall";
 /// What the files of its certificate are called.
 const SERVER: &str = "server";
