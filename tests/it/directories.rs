@@ -1,6 +1,6 @@
 //! What users may rely on of DirectorySync and DirectoryTeam.
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use rollcall_kit::{scim::Scim, wait::until};
 use serde_json::{Value, json};
 
@@ -16,26 +16,6 @@ async fn team(world: &World, organization: &str, permissions: &str) -> anyhow::R
     world.make_one("DirectoryTeam", organization, "staff", &spec).await
 }
 
-/// The roles of our bindings in a namespace, in order.
-async fn roles(world: &World, namespace: &str) -> anyhow::Result<String> {
-    let list = "get rolebindings -l app.kubernetes.io/managed-by=rollcall -o json -n";
-    let list: Value = serde_json::from_str(&world.kubectl(&format!("{list} {namespace}")).await?)?;
-    let items = list["items"].as_array().context("no list")?;
-    let mut roles: Vec<_> =
-        items.iter().filter_map(|item| item["roleRef"]["name"].as_str()).collect();
-    roles.sort_unstable();
-    Ok(roles.join(" "))
-}
-
-async fn has_roles(world: &World, namespace: &str, expected: &str) -> anyhow::Result<()> {
-    until(&format!("{namespace} to have [{expected}]"), PATIENCE, async || {
-        let now = roles(world, namespace).await?;
-        ensure!(now == expected, "it has [{now}]");
-        Ok(Some(()))
-    })
-    .await
-}
-
 #[tokio::test]
 async fn bindings_follow_permissions_labels_and_tampering() -> anyhow::Result<()> {
     let world = World::shared().await?;
@@ -45,41 +25,41 @@ async fn bindings_follow_permissions_labels_and_tampering() -> anyhow::Result<()
     let ada = scim.create_user("ada@follow.example", "Ada").await?;
     scim.create_group("Staff", &[&ada]).await?;
     world.reason("follow", "dteam/staff", "Ready", "Ready").await?;
-    has_roles(world, "follow-web", "view").await?;
+    world.has_roles("follow-web", "view").await?;
 
     // another role: the new binding comes, the old one goes
     team(world, "follow", "[{name: a, clusterRole: edit}]").await?;
-    has_roles(world, "follow-web", "edit").await?;
+    world.has_roles("follow-web", "edit").await?;
     // taken away by hand: made again
     world.kubectl("delete rolebindings --all -n follow-web").await?;
-    has_roles(world, "follow-web", "edit").await?;
+    world.has_roles("follow-web", "edit").await?;
     // a namespace gets the label, and loses it
     world.kubectl("create namespace follow-new").await?;
     world.kubectl("label namespace follow-new rollcall.dev/organization=follow").await?;
-    has_roles(world, "follow-new", "edit").await?;
+    world.has_roles("follow-new", "edit").await?;
     world.kubectl("label namespace follow-new rollcall.dev/organization-").await?;
-    has_roles(world, "follow-new", "").await?;
+    world.has_roles("follow-new", "").await?;
     // one that is named and goes degrades its own entry, and nobody's membership
     world.kubectl("label namespace follow-new rollcall.dev/organization=follow").await?;
     team(world, "follow", "[{name: a, clusterRole: edit, namespaces: [follow-web, follow-new]}]")
         .await?;
-    has_roles(world, "follow-new", "edit").await?;
+    world.has_roles("follow-new", "edit").await?;
     world.kubectl("delete namespace follow-new").await?;
     world.reason("follow", "dteam/staff", "ResolvedRefs", "NamespaceNotFound").await?;
     let person = world.stage.rollcall(&["people", "ada@follow.example", "-n", "follow"])?;
     ensure!(person.contains("Teams      follow:staff"), "{person}");
-    has_roles(world, "follow-web", "edit").await?;
+    world.has_roles("follow-web", "edit").await?;
     // no permission, no binding, and it is said
     team(world, "follow", "[]").await?;
     let message =
         world.reason("follow", "dteam/staff", "PermissionsApplied", "NoPermissions").await?;
     ensure!(message.starts_with("Nobody gets access"), "{message}");
-    has_roles(world, "follow-web", "").await?;
+    world.has_roles("follow-web", "").await?;
     // the team gone, its bindings are, too
     team(world, "follow", "[{name: a, clusterRole: view}]").await?;
-    has_roles(world, "follow-web", "view").await?;
+    world.has_roles("follow-web", "view").await?;
     world.kubectl("delete dteam staff -n follow").await?;
-    has_roles(world, "follow-web", "").await?;
+    world.has_roles("follow-web", "").await?;
     let person = world.stage.rollcall(&["people", "ada@follow.example", "-n", "follow"])?;
     ensure!(person.contains("Teams      none"), "{person}");
     Ok(())
@@ -127,7 +107,7 @@ async fn what_is_out_of_bounds_is_named_and_binds_nothing() -> anyhow::Result<()
         team(world, "bounds", permissions).await?;
         world.reason("bounds", staff, condition, reason).await?;
         for namespace in ["bounds", "bounds-web", "elsewhere-web", "kube-system"] {
-            has_roles(world, namespace, "").await?;
+            world.has_roles(namespace, "").await?;
         }
     }
     // what is wrong degrades only its own entry
@@ -135,16 +115,16 @@ async fn what_is_out_of_bounds_is_named_and_binds_nothing() -> anyhow::Result<()
         "[{name: a, clusterRole: view}, {name: b, clusterRole: view, namespaces: [nowhere]}]";
     team(world, "bounds", some).await?;
     world.reason("bounds", staff, "PermissionsApplied", "PartiallyApplied").await?;
-    has_roles(world, "bounds-web", "view").await?;
+    world.has_roles("bounds-web", "view").await?;
     // suspended, what stands stays, but not in a namespace that is no longer the organization's
     world.kubectl("patch dteam staff -n bounds --type merge -p {\"spec\":{\"suspend\":true,\"permissions\":[]}}").await?;
     world.reason("bounds", staff, "Ready", "Suspended").await?;
-    has_roles(world, "bounds-web", "view").await?;
+    world.has_roles("bounds-web", "view").await?;
     let relabel = |organization: &str| {
         format!("label namespace bounds-web --overwrite rollcall.dev/organization={organization}")
     };
     world.kubectl(&relabel("elsewhere")).await?;
-    has_roles(world, "bounds-web", "").await?;
+    world.has_roles("bounds-web", "").await?;
 
     // nor without a class, for which all else waits
     world.kubectl(&relabel("bounds")).await?;
@@ -154,22 +134,22 @@ async fn what_is_out_of_bounds_is_named_and_binds_nothing() -> anyhow::Result<()
         .kubectl("patch dteam staff -n bounds --type merge -p {\"spec\":{\"suspend\":false}}")
         .await?;
     team(world, "bounds", "[{name: a, clusterRole: view}]").await?;
-    has_roles(world, "bounds-web", "view").await?;
-    has_roles(world, "bounds-api", "view").await?;
+    world.has_roles("bounds-web", "view").await?;
+    world.has_roles("bounds-api", "view").await?;
     world.kubectl("annotate namespace bounds --overwrite rollcall.dev/class=nowhere").await?;
     world.reason("bounds", staff, "Accepted", "ClassNotFound").await?;
     world.kubectl(&relabel("elsewhere")).await?;
-    has_roles(world, "bounds-web", "").await?;
-    has_roles(world, "bounds-api", "view").await?;
+    world.has_roles("bounds-web", "").await?;
+    world.has_roles("bounds-api", "view").await?;
 
     // a role that may not be bound leaves the one in its place, and no other, unmade
     world.kubectl("annotate namespace bounds --overwrite rollcall.dev/class=roles").await?;
     let both = "[{name: a, clusterRole: unlisted}, {name: b, clusterRole: view}]";
     team(world, "bounds", both).await?;
     world.reason("bounds", staff, "PermissionsApplied", "Forbidden").await?;
-    has_roles(world, "bounds-api", "view").await?;
+    world.has_roles("bounds-api", "view").await?;
     team(world, "bounds", "[{name: b, clusterRole: unlisted}]").await?;
-    has_roles(world, "bounds-api", "").await
+    world.has_roles("bounds-api", "").await
 }
 
 #[tokio::test]
@@ -210,19 +190,19 @@ async fn imported_teams_come_and_go_with_their_groups_and_step_back() -> anyhow:
     let staff = scim.create_group("Staff", &[]).await?;
     scim.create_group("Secret Santas", &[]).await?;
     world.reason("imports", "dteam/staff", "Ready", "Ready").await?;
-    has_roles(world, "imports-web", "view").await?;
+    world.has_roles("imports-web", "view").await?;
 
     // a team by hand for the same group wins
     let spec = "{directorySyncRef: {name: idp}, group: {displayName: Staff}}";
     world.make_one("DirectoryTeam", "imports", "by-hand", spec).await?;
     world.gone("imports", "dteam/staff").await?;
-    has_roles(world, "imports-web", "").await?;
+    world.has_roles("imports-web", "").await?;
     world.kubectl("delete dteam by-hand -n imports").await?;
     world.reason("imports", "dteam/staff", "Ready", "Ready").await?;
 
     scim.send(reqwest::Method::DELETE, &format!("Groups/{staff}"), &Value::Null).await?;
     world.gone("imports", "dteam/staff").await?;
-    has_roles(world, "imports-web", "").await?;
+    world.has_roles("imports-web", "").await?;
     let teams = world.kubectl("get dteam -n imports -o name").await?;
     ensure!(teams.is_empty(), "{teams}");
     Ok(())

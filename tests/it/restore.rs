@@ -154,15 +154,7 @@ async fn a_cluster_that_is_restored_has_its_yaml_again_and_the_people_of_today()
     ensure!(has(&anew, &eve).await?, "Eve is lost");
     says(&world, "eve@globex.example", "Teams      globex:staff\n").await?;
     // what it has no more has ended
-    let roles = "get rolebindings -n acme-web -o jsonpath={.items[*].roleRef.name}";
-    until("the bindings of its teams, and no others", PATIENCE, async || {
-        let roles = world.kubectl(roles).await?;
-        let mut roles: Vec<_> = roles.split(' ').collect();
-        roles.sort_unstable();
-        ensure!(roles == ["edit", "view"], "{roles:?}");
-        Ok(Some(()))
-    })
-    .await?;
+    world.has_roles("acme-web", "edit view").await?;
     until("the token of the later directory to end", PATIENCE, async || {
         Ok((asks(&later).await? == 401).then_some(()))
     })

@@ -171,6 +171,20 @@ impl World {
         .await
     }
 
+    /// Waits until our bindings in a namespace give these roles, in order.
+    pub async fn has_roles(&self, namespace: &str, expected: &str) -> anyhow::Result<()> {
+        let ours = "-l app.kubernetes.io/managed-by=rollcall -o jsonpath={.items[*].roleRef.name}";
+        let list = format!("get rolebindings -n {namespace} {ours}");
+        until(&format!("{namespace} to have [{expected}]"), PATIENCE, async || {
+            let now = self.kubectl(&list).await?;
+            let mut now: Vec<_> = now.split_whitespace().collect();
+            now.sort_unstable();
+            ensure!(now.join(" ") == expected, "it has {now:?}");
+            Ok(Some(()))
+        })
+        .await
+    }
+
     /// Waits until there is no such object.
     pub async fn gone(&self, namespace: &str, object: &str) -> anyhow::Result<()> {
         until(&format!("{object} to be gone"), PATIENCE, async || {
