@@ -14,6 +14,8 @@ test: ## formatting, lints, and every test, those of the ledger on both database
 	cargo clippy --workspace --all-targets -- -D warnings
 	env -u KUBECONFIG cargo test --workspace
 	ROLLCALL_TEST_LEDGER=postgres cargo test --lib -- ledger:: gateway::
+	env -u KUBECONFIG ROLLCALL_TEST_LEDGER=postgres cargo test --test it -- \
+		directories:: operations:: restore:: scim:: story:: teams::
 
 demo: parts ## plays the story on a real API server and keeps running (ONCE=1: ends after it)
 	cargo build --bins

@@ -11,7 +11,7 @@ mod queries;
 mod sign_in;
 mod why;
 
-pub use db::Location;
+pub use db::{Location, concerns_one};
 pub use globs::Globs;
 pub use queries::{Ledger, Rotation, TOKEN_SECONDS, scim};
 #[cfg(test)]

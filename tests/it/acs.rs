@@ -199,8 +199,7 @@ async fn who_is_renamed_to_somebody_else_stays_who_they_are() -> anyhow::Result<
     let company = Company::found("renamed").await?;
     let world = company.world;
     world.make_one("DirectorySync", company.name, "people", "{source: {scim: {}}}").await?;
-    world.reason(company.name, "dsync/people", "Configured", "AwaitingFirstRequest").await?;
-    let (scim, ..) = world.stage.scim(&world.control_plane, company.name, "people").await?;
+    let scim = world.connect(company.name, "people").await?;
     let ids = [
         scim.create_user(&company.email("ada"), "Ada").await?,
         scim.create_user(&company.email("mallory"), "Mallory").await?,

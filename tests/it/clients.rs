@@ -57,7 +57,7 @@ struct Back {
 }
 
 struct People {
-    company: Company,
+    company: Company<'static>,
     /// What they type to sign in.
     email: String,
     browser: Visitor,

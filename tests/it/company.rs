@@ -11,20 +11,22 @@ use url::Url;
 use crate::world::World;
 
 /// An organization with a login of its own. Its domain is `<name>.test.example`.
-pub struct Company {
-    pub world: &'static World,
+pub struct Company<'w> {
+    pub world: &'w World,
     pub name: &'static str,
     pub idp: SamlIdp,
 }
 
-impl Company {
+impl Company<'static> {
     /// Has one move in that admits whom its login vouches for.
     pub async fn found(name: &'static str) -> anyhow::Result<Self> {
         Self::found_in(World::shared().await?, name).await
     }
+}
 
+impl<'w> Company<'w> {
     /// The same, elsewhere.
-    pub async fn found_in(world: &'static World, name: &'static str) -> anyhow::Result<Self> {
+    pub async fn found_in(world: &'w World, name: &'static str) -> anyhow::Result<Self> {
         let idp = SamlIdp::start(&world.stage.authority)?;
         world.organization(name).await?;
         world

@@ -1,6 +1,6 @@
 //! What users may rely on of DirectorySync and DirectoryTeam.
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use rollcall_kit::{scim::Scim, wait::until};
 use serde_json::{Value, json};
 
@@ -9,17 +9,6 @@ use crate::world::{PATIENCE, World};
 const PUT: reqwest::Method = reqwest::Method::PUT;
 const GET: reqwest::Method = reqwest::Method::GET;
 
-async fn directory(world: &World, organization: &str, spec: &str) -> anyhow::Result<Scim> {
-    world.organization(organization).await?;
-    world.make_one("DirectorySync", organization, "idp", spec).await?;
-    connect(world, organization).await
-}
-
-async fn connect(world: &World, organization: &str) -> anyhow::Result<Scim> {
-    world.reason(organization, "dsync/idp", "Configured", "AwaitingFirstRequest").await?;
-    Ok(world.stage.scim(&world.control_plane, organization, "idp").await?.0)
-}
-
 async fn team(world: &World, organization: &str, permissions: &str) -> anyhow::Result<()> {
     let spec = format!(
         "{{directorySyncRef: {{name: idp}}, group: {{displayName: Staff}}, permissions: {permissions}}}"
@@ -27,70 +16,50 @@ async fn team(world: &World, organization: &str, permissions: &str) -> anyhow::R
     world.make_one("DirectoryTeam", organization, "staff", &spec).await
 }
 
-/// The roles of our bindings in a namespace, in order.
-async fn roles(world: &World, namespace: &str) -> anyhow::Result<String> {
-    let list = "get rolebindings -l app.kubernetes.io/managed-by=rollcall -o json -n";
-    let list: Value = serde_json::from_str(&world.kubectl(&format!("{list} {namespace}")).await?)?;
-    let items = list["items"].as_array().context("no list")?;
-    let mut roles: Vec<_> =
-        items.iter().filter_map(|item| item["roleRef"]["name"].as_str()).collect();
-    roles.sort_unstable();
-    Ok(roles.join(" "))
-}
-
-async fn has_roles(world: &World, namespace: &str, expected: &str) -> anyhow::Result<()> {
-    until(&format!("{namespace} to have [{expected}]"), PATIENCE, async || {
-        let now = roles(world, namespace).await?;
-        ensure!(now == expected, "it has [{now}]");
-        Ok(Some(()))
-    })
-    .await
-}
-
 #[tokio::test]
 async fn bindings_follow_permissions_labels_and_tampering() -> anyhow::Result<()> {
     let world = World::shared().await?;
-    let scim = directory(world, "follow", "{source: {scim: {}}}").await?;
+    let scim = world.directory("follow", "{source: {scim: {}}}").await?;
     team(world, "follow", "[{name: a, clusterRole: view}]").await?;
     world.reason("follow", "dteam/staff", "GroupFound", "NotFound").await?;
     let ada = scim.create_user("ada@follow.example", "Ada").await?;
     scim.create_group("Staff", &[&ada]).await?;
     world.reason("follow", "dteam/staff", "Ready", "Ready").await?;
-    has_roles(world, "follow-web", "view").await?;
+    world.has_roles("follow-web", "view").await?;
 
     // another role: the new binding comes, the old one goes
     team(world, "follow", "[{name: a, clusterRole: edit}]").await?;
-    has_roles(world, "follow-web", "edit").await?;
+    world.has_roles("follow-web", "edit").await?;
     // taken away by hand: made again
     world.kubectl("delete rolebindings --all -n follow-web").await?;
-    has_roles(world, "follow-web", "edit").await?;
+    world.has_roles("follow-web", "edit").await?;
     // a namespace gets the label, and loses it
     world.kubectl("create namespace follow-new").await?;
     world.kubectl("label namespace follow-new rollcall.dev/organization=follow").await?;
-    has_roles(world, "follow-new", "edit").await?;
+    world.has_roles("follow-new", "edit").await?;
     world.kubectl("label namespace follow-new rollcall.dev/organization-").await?;
-    has_roles(world, "follow-new", "").await?;
+    world.has_roles("follow-new", "").await?;
     // one that is named and goes degrades its own entry, and nobody's membership
     world.kubectl("label namespace follow-new rollcall.dev/organization=follow").await?;
     team(world, "follow", "[{name: a, clusterRole: edit, namespaces: [follow-web, follow-new]}]")
         .await?;
-    has_roles(world, "follow-new", "edit").await?;
+    world.has_roles("follow-new", "edit").await?;
     world.kubectl("delete namespace follow-new").await?;
     world.reason("follow", "dteam/staff", "ResolvedRefs", "NamespaceNotFound").await?;
     let person = world.stage.rollcall(&["people", "ada@follow.example", "-n", "follow"])?;
     ensure!(person.contains("Teams      follow:staff"), "{person}");
-    has_roles(world, "follow-web", "edit").await?;
+    world.has_roles("follow-web", "edit").await?;
     // no permission, no binding, and it is said
     team(world, "follow", "[]").await?;
     let message =
         world.reason("follow", "dteam/staff", "PermissionsApplied", "NoPermissions").await?;
     ensure!(message.starts_with("Nobody gets access"), "{message}");
-    has_roles(world, "follow-web", "").await?;
+    world.has_roles("follow-web", "").await?;
     // the team gone, its bindings are, too
     team(world, "follow", "[{name: a, clusterRole: view}]").await?;
-    has_roles(world, "follow-web", "view").await?;
+    world.has_roles("follow-web", "view").await?;
     world.kubectl("delete dteam staff -n follow").await?;
-    has_roles(world, "follow-web", "").await?;
+    world.has_roles("follow-web", "").await?;
     let person = world.stage.rollcall(&["people", "ada@follow.example", "-n", "follow"])?;
     ensure!(person.contains("Teams      none"), "{person}");
     Ok(())
@@ -108,7 +77,7 @@ async fn what_is_out_of_bounds_is_named_and_binds_nothing() -> anyhow::Result<()
         )
         .await?;
     world.kubectl("create clusterrole unlisted --verb=get --resource=pods").await?;
-    let scim = directory(world, "bounds", "{source: {scim: {}}}").await?;
+    let scim = world.directory("bounds", "{source: {scim: {}}}").await?;
     world.kubectl("annotate namespace bounds rollcall.dev/class=roles").await?;
     scim.create_group("Staff", &[]).await?;
     let staff = "dteam/staff";
@@ -138,7 +107,7 @@ async fn what_is_out_of_bounds_is_named_and_binds_nothing() -> anyhow::Result<()
         team(world, "bounds", permissions).await?;
         world.reason("bounds", staff, condition, reason).await?;
         for namespace in ["bounds", "bounds-web", "elsewhere-web", "kube-system"] {
-            has_roles(world, namespace, "").await?;
+            world.has_roles(namespace, "").await?;
         }
     }
     // what is wrong degrades only its own entry
@@ -146,16 +115,16 @@ async fn what_is_out_of_bounds_is_named_and_binds_nothing() -> anyhow::Result<()
         "[{name: a, clusterRole: view}, {name: b, clusterRole: view, namespaces: [nowhere]}]";
     team(world, "bounds", some).await?;
     world.reason("bounds", staff, "PermissionsApplied", "PartiallyApplied").await?;
-    has_roles(world, "bounds-web", "view").await?;
+    world.has_roles("bounds-web", "view").await?;
     // suspended, what stands stays, but not in a namespace that is no longer the organization's
     world.kubectl("patch dteam staff -n bounds --type merge -p {\"spec\":{\"suspend\":true,\"permissions\":[]}}").await?;
     world.reason("bounds", staff, "Ready", "Suspended").await?;
-    has_roles(world, "bounds-web", "view").await?;
+    world.has_roles("bounds-web", "view").await?;
     let relabel = |organization: &str| {
         format!("label namespace bounds-web --overwrite rollcall.dev/organization={organization}")
     };
     world.kubectl(&relabel("elsewhere")).await?;
-    has_roles(world, "bounds-web", "").await?;
+    world.has_roles("bounds-web", "").await?;
 
     // nor without a class, for which all else waits
     world.kubectl(&relabel("bounds")).await?;
@@ -165,28 +134,28 @@ async fn what_is_out_of_bounds_is_named_and_binds_nothing() -> anyhow::Result<()
         .kubectl("patch dteam staff -n bounds --type merge -p {\"spec\":{\"suspend\":false}}")
         .await?;
     team(world, "bounds", "[{name: a, clusterRole: view}]").await?;
-    has_roles(world, "bounds-web", "view").await?;
-    has_roles(world, "bounds-api", "view").await?;
+    world.has_roles("bounds-web", "view").await?;
+    world.has_roles("bounds-api", "view").await?;
     world.kubectl("annotate namespace bounds --overwrite rollcall.dev/class=nowhere").await?;
     world.reason("bounds", staff, "Accepted", "ClassNotFound").await?;
     world.kubectl(&relabel("elsewhere")).await?;
-    has_roles(world, "bounds-web", "").await?;
-    has_roles(world, "bounds-api", "view").await?;
+    world.has_roles("bounds-web", "").await?;
+    world.has_roles("bounds-api", "view").await?;
 
     // a role that may not be bound leaves the one in its place, and no other, unmade
     world.kubectl("annotate namespace bounds --overwrite rollcall.dev/class=roles").await?;
     let both = "[{name: a, clusterRole: unlisted}, {name: b, clusterRole: view}]";
     team(world, "bounds", both).await?;
     world.reason("bounds", staff, "PermissionsApplied", "Forbidden").await?;
-    has_roles(world, "bounds-api", "view").await?;
+    world.has_roles("bounds-api", "view").await?;
     team(world, "bounds", "[{name: b, clusterRole: unlisted}]").await?;
-    has_roles(world, "bounds-api", "").await
+    world.has_roles("bounds-api", "").await
 }
 
 #[tokio::test]
 async fn a_name_is_pinned_to_its_group_and_two_of_a_name_are_ambiguous() -> anyhow::Result<()> {
     let world = World::shared().await?;
-    let scim = directory(world, "names", "{source: {scim: {}}}").await?;
+    let scim = world.directory("names", "{source: {scim: {}}}").await?;
     let first = scim.create_group("Staff", &[]).await?;
     team(world, "names", "[]").await?;
     world.field("names", "dteam/staff", "{.status.group.id}", &first).await?;
@@ -217,23 +186,23 @@ async fn imported_teams_come_and_go_with_their_groups_and_step_back() -> anyhow:
     let world = World::shared().await?;
     let spec = "{source: {scim: {}}, teams: {import: {include: [\"*\"], exclude: [\"Secret *\"], \
                 permissions: [{name: look, clusterRole: view}]}}}";
-    let scim = directory(world, "imports", spec).await?;
+    let scim = world.directory("imports", spec).await?;
     let staff = scim.create_group("Staff", &[]).await?;
     scim.create_group("Secret Santas", &[]).await?;
     world.reason("imports", "dteam/staff", "Ready", "Ready").await?;
-    has_roles(world, "imports-web", "view").await?;
+    world.has_roles("imports-web", "view").await?;
 
     // a team by hand for the same group wins
     let spec = "{directorySyncRef: {name: idp}, group: {displayName: Staff}}";
     world.make_one("DirectoryTeam", "imports", "by-hand", spec).await?;
     world.gone("imports", "dteam/staff").await?;
-    has_roles(world, "imports-web", "").await?;
+    world.has_roles("imports-web", "").await?;
     world.kubectl("delete dteam by-hand -n imports").await?;
     world.reason("imports", "dteam/staff", "Ready", "Ready").await?;
 
     scim.send(reqwest::Method::DELETE, &format!("Groups/{staff}"), &Value::Null).await?;
     world.gone("imports", "dteam/staff").await?;
-    has_roles(world, "imports-web", "").await?;
+    world.has_roles("imports-web", "").await?;
     let teams = world.kubectl("get dteam -n imports -o name").await?;
     ensure!(teams.is_empty(), "{teams}");
     Ok(())
@@ -253,24 +222,23 @@ async fn tokens_end_with_their_secret_and_their_directory_and_people_are_taken_u
     world.field("tokens", "secret/idp-scim-token", "{.data.token}", "bWluZQ==").await?;
     world.kubectl("delete secret idp-scim-token -n tokens").await?;
     world.nudge("tokens", "dsync/idp").await?;
-    let old = connect(world, "tokens").await?;
+    let old = world.connect("tokens", "idp").await?;
     let ada = old.create_user("ada@tokens.example", "Ada").await?;
     world.reason("tokens", "dsync/idp", "Ready", "Ready").await?;
 
     // the Secret deleted: the old token ends, a new one is made
     world.kubectl("delete secret idp-scim-token -n tokens").await?;
     world.nudge("tokens", "dsync/idp").await?;
-    let fresh = until("a new token", PATIENCE, async || {
-        Ok(Some(world.stage.scim(&world.control_plane, "tokens", "idp").await?.0))
-    })
-    .await?;
+    let fresh =
+        until("a new token", PATIENCE, async || world.scim("tokens", "idp").await.map(Some))
+            .await?;
     let path = format!("Users/{ada}");
     let asks =
         async |scim: &Scim| anyhow::Ok(scim.send(GET, &path, &Value::Null).await?.0.as_u16());
     ensure!(asks(&old).await? == 401 && asks(&fresh).await? == 200);
 
     // another organization's token opens nothing
-    let other = directory(world, "strangers", "{source: {scim: {}}}").await?;
+    let other = world.directory("strangers", "{source: {scim: {}}}").await?;
     ensure!(asks(&other).await? == 404, "a stranger's id is known");
 
     // the directory deleted: the token ends, nobody is anybody; made again, people are there
@@ -280,16 +248,16 @@ async fn tokens_end_with_their_secret_and_their_directory_and_people_are_taken_u
     ensure!(nobody.contains("nobody"), "{nobody}");
     world.gone("tokens", "secret/idp-scim-token").await?;
     world.make_one("DirectorySync", "tokens", "idp", "{source: {scim: {}}}").await?;
-    let again = connect(world, "tokens").await?;
+    let again = world.connect("tokens", "idp").await?;
     ensure!(asks(&again).await? == 200);
-    // the pass that its first request brings would make the Secret anew before the other one comes
-    world.reason("tokens", "dsync/idp", "Configured", "Connected").await?;
 
-    // somebody else's Secret in the place of ours: the token went with it
-    world.kubectl("delete secret idp-scim-token -n tokens").await?;
-    world
-        .kubectl("create secret generic idp-scim-token -n tokens --from-literal=token=mine")
-        .await?;
+    // somebody else's Secret in the place of ours, once no pass was faster: the token went with it
+    until("somebody else's Secret", PATIENCE, async || {
+        world.kubectl("delete secret idp-scim-token -n tokens --ignore-not-found").await?;
+        let mine = "create secret generic idp-scim-token -n tokens --from-literal=token=mine";
+        world.kubectl(mine).await.map(Some)
+    })
+    .await?;
     world.nudge("tokens", "dsync/idp").await?;
     world.reason("tokens", "dsync/idp", "Configured", "SecretConflict").await?;
     ensure!(asks(&again).await? == 401);

@@ -132,7 +132,7 @@ impl<'a> Company<'a> {
         let realm = keycloak.create_realm(name).await?;
         let email = format!("ada@{name}.example");
         let at_keycloak = realm.create_user(&ada(&email)).await?;
-        let (scim, ..) = world.stage.scim(&world.control_plane, name, "company").await?;
+        let scim = world.scim(name, "company").await?;
         let in_directory = scim.create_user(&email, "Ada Lovelace").await?;
         scim.create_group("Engineering", &[&in_directory]).await?;
         world.reason(name, "dteam/engineering", "Ready", "Ready").await?;

@@ -11,12 +11,9 @@ use crate::world::{PATIENCE, World};
 #[tokio::test]
 async fn what_a_platform_team_breaks_is_told_and_can_be_mended() -> anyhow::Result<()> {
     let mut world = World::own().await?;
-    world.organization("acme").await?;
+    let scim = world.directory("acme", "{source: {scim: {}}}").await?;
     world.make_one("VerifiedDomain", "acme", "acme", "{domain: acme.example}").await?;
     world.prove("acme", "acme").await?;
-    world.make_one("DirectorySync", "acme", "idp", "{source: {scim: {}}}").await?;
-    world.reason("acme", "dsync/idp", "Configured", "AwaitingFirstRequest").await?;
-    let (scim, ..) = world.stage.scim(&world.control_plane, "acme", "idp").await?;
     let ada = scim.create_user("ada@acme.example", "Ada").await?;
     scim.create_group("Staff", &[&ada]).await?;
     let team = "{directorySyncRef: {name: idp}, group: {displayName: Staff}, \
@@ -36,15 +33,9 @@ async fn what_a_platform_team_breaks_is_told_and_can_be_mended() -> anyhow::Resu
         world.kubectl(&format!("patch {object} -n acme {bare}")).await?;
         world.gone("acme", object).await?;
     }
-    let bindings = "get rolebindings -n acme-web -l app.kubernetes.io/managed-by=rollcall -o name";
-    ensure!(!world.kubectl(bindings).await?.is_empty(), "the team's binding is gone already");
+    world.has_roles("acme-web", "view").await?;
     world.stage.run().await?;
-    until("the binding to be swept", PATIENCE, async || {
-        let left = world.kubectl(bindings).await?;
-        ensure!(left.is_empty(), "{left}");
-        Ok(Some(()))
-    })
-    .await?;
+    world.has_roles("acme-web", "").await?;
     until("the token to end", PATIENCE, async || {
         let (status, _) = scim.send(reqwest::Method::GET, "Users", &Value::Null).await?;
         ensure!(status.as_u16() == 401, "{status}");
@@ -86,7 +77,7 @@ async fn lost_installation_key(world: &mut World) -> anyhow::Result<()> {
          {{name: look, clusterRole: view}}, {{name: ci, clusterRole: edit, expiresAt: \"{end}\"}}]}}"
     );
     world.make_one("DirectoryTeam", "acme", "staff", &ending).await?;
-    bound(world, "edit view").await?;
+    world.has_roles("acme-web", "edit view").await?;
     world.stage.stop().await?;
     world.kubectl(&format!("delete {secret} -n {NAMESPACE}")).await?;
     world.stage.run().await?;
@@ -98,7 +89,7 @@ async fn lost_installation_key(world: &mut World) -> anyhow::Result<()> {
     world.reason("acme", "vd/acme", "Verified", "RecordFound").await?;
     world.reason("acme", "dteam/staff", "PermissionsApplied", "Applied").await?;
     // what ends, ends nevertheless
-    bound(world, "view").await?;
+    world.has_roles("acme-web", "view").await?;
     let restored = json!({
         "apiVersion": "v1", "kind": "Secret", "immutable": true, "data": {"key": saved},
         "metadata": {"name": "rollcall-installation-key", "namespace": NAMESPACE},
@@ -111,19 +102,6 @@ async fn lost_installation_key(world: &mut World) -> anyhow::Result<()> {
             .await?;
     }
     Ok(())
-}
-
-/// Waits until the team's bindings give these roles.
-async fn bound(world: &World, roles: &str) -> anyhow::Result<()> {
-    until(&format!("bindings of {roles}"), PATIENCE, async || {
-        let list = "get rolebindings -n acme-web -l app.kubernetes.io/managed-by=rollcall";
-        let now = world.kubectl(&format!("{list} -o jsonpath={{.items[*].roleRef.name}}")).await?;
-        let mut now: Vec<_> = now.split(' ').collect();
-        now.sort_unstable();
-        ensure!(now.join(" ") == roles, "{now:?}");
-        Ok(Some(()))
-    })
-    .await
 }
 
 /// Killed in the middle of work, it goes on where it was.

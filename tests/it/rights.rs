@@ -12,6 +12,8 @@ use rollcall_kit::{control_plane::ControlPlane, stage::Stage, wait::until};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The operator's: everywhere, and in its own namespace where the ledger is shared.
+const ROLES: [&str; 2] = ["rollcall", "rollcall-lease"];
 const POLICY: &str = "
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -76,7 +78,7 @@ impl Audit {
         let secret = "secret/company-scim-token -n acme";
         kubectl(&format!("annotate {secret} --overwrite rollcall.dev/token-id=other")).await?;
         kubectl("annotate dsync company -n acme rollcall.dev/reconcile-requested-at=now").await?;
-        let granted = granted(&kubectl("get clusterrole rollcall -o json").await?)?;
+        let granted = granted(&kubectl("get clusterroles,roles -n rollcall -o json").await?)?;
         until("all rights to be used, and no others", PATIENCE, async || {
             let used = self.used()?;
             let unused: Vec<_> = granted.difference(&used).collect();
@@ -113,14 +115,16 @@ impl Audit {
     }
 }
 
-fn granted(role: &str) -> anyhow::Result<BTreeSet<String>> {
-    let role: Value = serde_json::from_str(role)?;
+fn granted(roles: &str) -> anyhow::Result<BTreeSet<String>> {
+    let roles: Value = serde_json::from_str(roles)?;
     let mut granted = BTreeSet::new();
     let list = |rule: &Value, key: &str| -> Vec<String> {
         let items = rule[key].as_array().into_iter().flatten();
         items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
     };
-    for rule in role["rules"].as_array().context("no rules")? {
+    let roles = roles["items"].as_array().context("no list")?.iter();
+    let ours = roles.filter(|role| ROLES.iter().any(|ours| role["metadata"]["name"] == *ours));
+    for rule in ours.filter_map(|role| role["rules"].as_array()).flatten() {
         for group in list(rule, "apiGroups") {
             for resource in list(rule, "resources") {
                 // `bind` is asked for by the API server itself, of whoever makes a binding

@@ -7,14 +7,8 @@ use crate::world::World;
 
 #[tokio::test]
 async fn the_scim_server_does_what_the_standard_says() -> anyhow::Result<()> {
-    judge(World::shared().await?).await
-}
-
-/// Has the SCIM server of a Rollcall judged.
-pub async fn judge(world: &World) -> anyhow::Result<()> {
-    world.organization("judged").await?;
-    world.make_one("DirectorySync", "judged", "idp", "{source: {scim: {}}}").await?;
-    world.reason("judged", "dsync/idp", "Configured", "AwaitingFirstRequest").await?;
+    let world = World::shared().await?;
+    world.directory("judged", "{source: {scim: {}}}").await?;
     let (_, endpoint, token) = world.stage.scim(&world.control_plane, "judged", "idp").await?;
     let checks = scim_tester::check(&endpoint, &token, &world.stage.ca_pem).await?;
     let good = ["SUCCESS", "COMPLIANT", "ACCEPTABLE"];

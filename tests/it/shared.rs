@@ -20,7 +20,7 @@ use crate::{
 
 /// Two pods, and a company whose people are in a directory.
 struct Pods {
-    company: Company,
+    company: Company<'static>,
     other: Pod,
     /// The company's provisioning, at either gateway.
     scim: [Scim; 2],

@@ -6,6 +6,7 @@ use anyhow::{Context, ensure};
 use rollcall_kit::{
     control_plane::ControlPlane,
     install_crypto,
+    postgres::Database,
     scratch::Scratch,
     stage::{Sides, Stage},
     story::play,
@@ -27,7 +28,9 @@ async fn a_company_moves_in_and_then_nothing_is_written() -> anyhow::Result<()> 
     let control_plane = ControlPlane::start_with(scratch.path(), &audit.flags()).await?;
     let program = Path::new(env!("CARGO_BIN_EXE_rollcall"));
     let own = scratch.path().join("rollcall");
-    let mut stage = Stage::start(&control_plane, program, &own, Sides::Apart).await?;
+    let database = Database::asked_for().await?;
+    let mut stage =
+        Stage::start(&control_plane, program, &own, Sides::Apart, database.as_ref()).await?;
     let played = play(&control_plane, &stage, &|_| {}).await?;
 
     stays(&control_plane, REST).await?;
@@ -45,6 +48,7 @@ async fn a_company_moves_in_and_then_nothing_is_written() -> anyhow::Result<()> 
     for (place, text) in [("logs", &logs), ("events", &events), ("metrics", &metrics)] {
         ensure!(!text.contains(&played.scim_token), "the token is in the {place}");
         ensure!(!text.contains("ada@"), "a person is in the {place}");
+        ensure!(!text.contains("postgres://"), "the database's URL is in the {place}");
     }
     audit.rights_are_exactly_those_used(&control_plane, &stage).await?;
     stage.stop().await

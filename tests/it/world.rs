@@ -7,6 +7,7 @@ use rollcall_kit::{
     control_plane::ControlPlane,
     install_crypto,
     postgres::{Database, Postgres},
+    scim::Scim,
     scratch::Scratch,
     stage::{Sides, Stage},
     wait::until,
@@ -18,8 +19,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct World {
     pub control_plane: ControlPlane,
     pub stage: Stage,
-    // after the stage, which is still connected to it
-    _database: Option<Database>,
+    /// Where the ledger is, if not in a file. It goes after the stage, which is connected to it.
+    pub database: Option<Database>,
     _scratch: Scratch,
 }
 
@@ -32,10 +33,10 @@ impl World {
 
     /// One for a test alone, that stops it or changes what all share.
     pub async fn own() -> anyhow::Result<Self> {
-        Self::with(None).await
+        Self::with(Database::asked_for().await?).await
     }
 
-    /// One for a test alone, with its ledger in PostgreSQL.
+    /// One for a test alone, with its ledger in PostgreSQL whatever is asked for.
     pub async fn on_postgres() -> anyhow::Result<Self> {
         Self::with(Some(Postgres::shared().await?.database()?)).await
     }
@@ -46,14 +47,8 @@ impl World {
         let control_plane = ControlPlane::start(scratch.path()).await?;
         let program = Path::new(env!("CARGO_BIN_EXE_rollcall"));
         let (own, sides) = (scratch.path().join("rollcall"), Sides::Apart);
-        let stage = match &database {
-            None => Stage::start(&control_plane, program, &own, sides).await?,
-            Some(database) => {
-                let ledger = database.url.clone();
-                Stage::start_on(&control_plane, program, &own, sides, ledger).await?
-            }
-        };
-        Ok(Self { control_plane, stage, _database: database, _scratch: scratch })
+        let stage = Stage::start(&control_plane, program, &own, sides, database.as_ref()).await?;
+        Ok(Self { control_plane, stage, database, _scratch: scratch })
     }
 
     pub async fn kubectl(&self, command: &str) -> anyhow::Result<String> {
@@ -86,6 +81,40 @@ impl World {
              {{apiVersion: v1, kind: Namespace, metadata: {{name: {name}-web, \
              labels: {{rollcall.dev/organization: {name}}}}}}}\n"
         ))
+        .await
+    }
+
+    /// Makes an organization with the DirectorySync `idp`, and returns what pushes to it.
+    pub async fn directory(&self, organization: &str, spec: &str) -> anyhow::Result<Scim> {
+        self.organization(organization).await?;
+        self.make_one("DirectorySync", organization, "idp", spec).await?;
+        self.connect(organization, "idp").await
+    }
+
+    /// What pushes to a DirectorySync that nobody has pushed to by its present token.
+    pub async fn connect(&self, organization: &str, name: &str) -> anyhow::Result<Scim> {
+        let object = format!("dsync/{name}");
+        self.reason(organization, &object, "Configured", "AwaitingFirstRequest").await?;
+        self.scim(organization, name).await
+    }
+
+    /// What pushes to a DirectorySync by the token of its Secret.
+    pub async fn scim(&self, organization: &str, name: &str) -> anyhow::Result<Scim> {
+        Ok(self.stage.scim(&self.control_plane, organization, name).await?.0)
+    }
+
+    /// Waits until the Secret of a DirectorySync has another token than that of `before`, and returns
+    /// what pushes by it.
+    pub async fn next_scim(
+        &self,
+        organization: &str,
+        name: &str,
+        before: &Scim,
+    ) -> anyhow::Result<Scim> {
+        until(&format!("a new token for {name}"), PATIENCE, async || {
+            let now = self.scim(organization, name).await?;
+            Ok((now.token() != before.token()).then_some(now))
+        })
         .await
     }
 
@@ -137,6 +166,20 @@ impl World {
         until(&format!("{path} of {object} to be {value:?}"), PATIENCE, async || {
             let now = self.get(namespace, object, path).await?;
             ensure!(now == value, "{now:?}");
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// Waits until our bindings in a namespace give these roles, in order.
+    pub async fn has_roles(&self, namespace: &str, expected: &str) -> anyhow::Result<()> {
+        let ours = "-l app.kubernetes.io/managed-by=rollcall -o jsonpath={.items[*].roleRef.name}";
+        let list = format!("get rolebindings -n {namespace} {ours}");
+        until(&format!("{namespace} to have [{expected}]"), PATIENCE, async || {
+            let now = self.kubectl(&list).await?;
+            let mut now: Vec<_> = now.split_whitespace().collect();
+            now.sort_unstable();
+            ensure!(now.join(" ") == expected, "it has {now:?}");
             Ok(Some(()))
         })
         .await

@@ -11,7 +11,7 @@ use scim_v2::{
 
 use super::Json;
 use crate::ledger::{
-    self,
+    self, concerns_one,
     scim::{GROUPS_IN_GROUP, GROUPS_IN_GROUPS, Refused},
 };
 
@@ -86,6 +86,12 @@ impl Error {
         Self { retry_after: Some(seconds), ..refusal }
     }
 
+    /// Whether nothing was refused for what it says: the client is to say all of it again, and until
+    /// then nothing of it is made.
+    pub fn is_for_now(&self) -> bool {
+        self.retry_after.is_some()
+    }
+
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "there is no such resource in this directory")
     }
@@ -109,6 +115,9 @@ impl From<ledger::Error> for Error {
         match error {
             ledger::Error::Corrupt(_) => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the stored resource is unreadable")
+            }
+            error if concerns_one(&error) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the ledger can't hold this")
             }
             _ => {
                 let text = "the ledger doesn't answer, try again";

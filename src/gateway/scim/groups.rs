@@ -174,8 +174,8 @@ impl About {
     /// same: that somebody unknown shall come, or a name is nonsense, keeps nobody in. But a request
     /// for another version changes nothing at all, as it asks.
     async fn refuse_group(&self, refusal: Error, action: &'static str, members: Members) -> Error {
-        if refusal.status.is_server_error() {
-            return refusal; // the ledger failed, and refused nothing: the client says all of it again
+        if refusal.is_for_now() {
+            return refusal;
         }
         let leaving = Members { leave_only: true, ..members };
         let change = |group: &StoredGroup| self.of_members(group);

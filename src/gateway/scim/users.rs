@@ -143,7 +143,7 @@ impl About {
     /// is made: whatever else is wrong with the request keeps nobody in. But a request for another
     /// version of them isn't for who they are now, and changes nothing at all, as it asks.
     async fn refuse(&self, refusal: Error, deactivates: bool) -> Error {
-        if !deactivates {
+        if !deactivates || refusal.is_for_now() {
             return refusal;
         }
         self.change_person("user.deactivate", deactivated).await.err().unwrap_or(refusal)

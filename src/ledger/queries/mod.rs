@@ -315,6 +315,26 @@ pub(crate) mod tests {
             let audit = "SELECT organization_id, actor, action, subject FROM audit ORDER BY seq";
             query_as(audit).fetch_all(&self.db.read).await.unwrap()
         }
+
+        /// Has the database refuse people and groups whose attributes have `unkept` in them, as it
+        /// might what we don't know of.
+        pub async fn refuse_some_for_tests(&self) {
+            let refuse = match self.db.dialect() {
+                Dialect::Sqlite => {
+                    "CREATE TRIGGER people_kept BEFORE UPDATE OF attributes ON people
+                     WHEN instr(new.attributes, 'unkept') BEGIN SELECT RAISE(ABORT, 'no'); END;
+                     CREATE TRIGGER groups_kept BEFORE UPDATE OF attributes ON directory_groups
+                     WHEN instr(new.attributes, 'unkept') BEGIN SELECT RAISE(ABORT, 'no'); END"
+                }
+                Dialect::Postgres => {
+                    "ALTER TABLE people ADD CHECK (instr(attributes, 'unkept') = 0);
+                     ALTER TABLE directory_groups ADD CHECK (instr(attributes, 'unkept') = 0)"
+                }
+            };
+            let mut tx = self.begin().await.unwrap();
+            tx.run(refuse).await.unwrap();
+            tx.commit().await.unwrap();
+        }
     }
 
     /// Where a test's ledger is. What is there goes with it.
@@ -326,12 +346,9 @@ pub(crate) mod tests {
     impl Place {
         /// An empty one: on PostgreSQL where `ROLLCALL_TEST_LEDGER=postgres` says so.
         pub async fn new() -> Self {
-            match std::env::var("ROLLCALL_TEST_LEDGER").as_deref() {
-                Ok("postgres") => {
-                    Self::Postgres(Postgres::shared().await.unwrap().database().unwrap())
-                }
-                Ok("sqlite") | Err(_) => Self::File(tempfile::tempdir().unwrap()),
-                Ok(other) => panic!("ROLLCALL_TEST_LEDGER={other}: it is sqlite or postgres"),
+            match Database::asked_for().await.unwrap() {
+                Some(database) => Self::Postgres(database),
+                None => Self::File(tempfile::tempdir().unwrap()),
             }
         }
 

@@ -7,8 +7,9 @@ mod keys;
 mod programs;
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -25,7 +26,7 @@ use tokio::sync::OnceCell;
 
 use self::{
     keys::{Keys, write_kubeconfig},
-    programs::{start_apiserver, start_controller_manager, start_etcd},
+    programs::{etcd_data, start_apiserver, start_controller_manager, start_etcd},
 };
 use crate::{
     kubectl::Kubectl,
@@ -42,13 +43,23 @@ const START_TIMEOUT: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct ControlPlane {
     // In the order in which they are ended.
-    _processes: Vec<Process>,
+    processes: Vec<Process>,
+    /// What its programs are started with; none where they aren't ours.
+    ours: Option<Ours>,
     folder: PathBuf,
     kubeconfig: PathBuf,
     server: String,
     ca_pem: String,
     kubectl: Kubectl,
     _scratch: Option<Scratch>,
+}
+
+#[derive(Debug)]
+struct Ours {
+    keys: Keys,
+    etcd_port: u16,
+    port: u16,
+    apiserver_flags: Vec<String>,
 }
 
 impl ControlPlane {
@@ -88,29 +99,73 @@ impl ControlPlane {
         let (etcd_port, port) = (free_port()?, free_port()?);
         let keys = Keys::make(folder, &format!("https://127.0.0.1:{port}"))?;
         authentication::write(folder, authentication::NOBODY)?;
-        let etcd = start_etcd(folder, etcd_port)?;
-        let apiserver = start_apiserver(folder, &keys, etcd_port, port, apiserver_flags)?;
-        let control_plane = Self {
-            _processes: Vec::new(),
+        let mut control_plane = Self {
+            processes: Vec::new(),
             folder: folder.to_owned(),
             kubectl: Kubectl::new(&keys.kubeconfig, folder)?,
             kubeconfig: keys.kubeconfig.clone(),
             server: keys.server.clone(),
             ca_pem: keys.ca_pem.clone(),
+            ours: Some(Ours { keys, etcd_port, port, apiserver_flags: apiserver_flags.to_owned() }),
             _scratch: None,
         };
-        let client = control_plane.client().await?;
+        control_plane.run().await?;
+        Ok(control_plane)
+    }
+
+    /// Starts its programs on what etcd has in the folder.
+    async fn run(&mut self) -> anyhow::Result<()> {
+        let folder = &self.folder;
+        let Ours { keys, etcd_port, port, apiserver_flags } =
+            self.ours.as_ref().context("this cluster's programs are not the kit's to run")?;
+        let etcd = start_etcd(folder, *etcd_port)?;
+        let apiserver = start_apiserver(folder, keys, *etcd_port, *port, apiserver_flags)?;
+        let client = self.client().await?;
         tokio::select! {
             served = served(&client) => served?,
             died = apiserver.dies() => died?,
             died = etcd.dies() => died?,
         }
-        let manager = start_controller_manager(folder, &keys)?;
+        let manager = start_controller_manager(folder, keys)?;
         tokio::select! {
             aggregated = aggregated(&client) => aggregated?,
             died = manager.dies() => died?,
         }
-        Ok(Self { _processes: vec![manager, apiserver, etcd], ..control_plane })
+        self.processes = vec![manager, apiserver, etcd];
+        Ok(())
+    }
+
+    /// Keeps a copy of what etcd has now, in place of the one before. It isn't served meanwhile.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), or if the cluster was there already.
+    pub async fn back_up(&mut self) -> anyhow::Result<()> {
+        let data = etcd_data(&self.folder);
+        self.replace(&data.with_extension("backup"), &data).await
+    }
+
+    /// Lets etcd have again what it had at the backup.
+    ///
+    /// # Errors
+    /// As [`back_up`](Self::back_up), or if there was no backup.
+    pub async fn restore(&mut self) -> anyhow::Result<()> {
+        let data = etcd_data(&self.folder);
+        self.replace(&data, &data.with_extension("backup")).await
+    }
+
+    /// Puts a copy of one folder in the place of another, while nothing runs.
+    async fn replace(&mut self, folder: &Path, with: &Path) -> anyhow::Result<()> {
+        ensure!(self.is_ours(), "this cluster's data are not the kit's to change");
+        ensure!(with.is_dir(), "{} isn't there", with.display());
+        for process in self.processes.drain(..) {
+            process.stop().await?;
+        }
+        if folder.exists() {
+            fs::remove_dir_all(folder).with_context(|| format!("removing {}", folder.display()))?;
+        }
+        let copied = Command::new("cp").arg("--recursive").args([with, folder]).status();
+        ensure!(copied.context("running cp")?.success(), "{} isn't copied", with.display());
+        self.run().await
     }
 
     /// A cluster that is there already; nothing is started or ended. What the kit writes for it
@@ -135,7 +190,8 @@ impl ControlPlane {
         let own = folder.join("admin.kubeconfig");
         write_file(&own, &view.to_string())?;
         Ok(Self {
-            _processes: Vec::new(),
+            processes: Vec::new(),
+            ours: None,
             folder: folder.to_owned(),
             server: server.to_owned(),
             ca_pem: String::from_utf8(ca).context("the certificate authority is not PEM")?,
@@ -221,7 +277,7 @@ impl ControlPlane {
 
     /// Whether it was started here, and is not somebody's cluster.
     pub fn is_ours(&self) -> bool {
-        !self._processes.is_empty()
+        self.ours.is_some()
     }
 
     /// A client as the administrator. Make one in each test: it belongs to the test's runtime.

@@ -2,7 +2,7 @@
 //! touches the one that the package may have started.
 
 use std::{
-    fs,
+    env, fs,
     net::{IpAddr, Ipv4Addr},
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use rustix::{
     io::Errno,
     process::{Pid, Signal, getuid, kill_process},
@@ -28,6 +28,8 @@ use crate::{
 
 /// Who may do anything in it.
 const USER: &str = "postgres";
+/// Who owns the databases and may do nothing else: Rollcall.
+const OWNER: &str = "rollcall";
 /// What the files of its certificate are called.
 const SERVER: &str = "server";
 const READY: Duration = Duration::from_secs(60);
@@ -92,12 +94,13 @@ impl Postgres {
         let process = serve(&scratch, port, disk)?;
         let server = Self { ca_file, process, port, scratch, disk };
         server.ready().await?;
+        run(&format!("CREATE ROLE {OWNER} LOGIN"), &server.url(USER, "postgres"))?;
         Ok(server)
     }
 
     async fn ready(&self) -> anyhow::Result<()> {
         let ready = until("PostgreSQL to be ready", READY, async || {
-            run("SELECT 1", &self.url("postgres")).map(Some)
+            run("SELECT 1", &self.url(USER, "postgres")).map(Some)
         });
         tokio::select! {
             ready = ready => ready.map(drop),
@@ -140,12 +143,13 @@ impl Postgres {
     pub fn database_with(&self, options: &str) -> anyhow::Result<Database> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("rollcall_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        run(&format!("CREATE DATABASE {name} {options}"), &self.url("postgres"))?;
-        Ok(Database { url: self.url(&name), server: self.url("postgres"), name })
+        let server = self.url(USER, "postgres");
+        create(&name, options, &server)?;
+        Ok(Database { url: self.url(OWNER, &name), server, name })
     }
 
-    fn url(&self, database: &str) -> String {
-        format!("postgres://{USER}@127.0.0.1:{}/{database}?sslmode=disable", self.port)
+    fn url(&self, user: &str, database: &str) -> String {
+        format!("postgres://{user}@127.0.0.1:{}/{database}?sslmode=disable", self.port)
     }
 }
 
@@ -167,6 +171,54 @@ pub struct Database {
 }
 
 impl Database {
+    /// One for a test that runs on either ledger: none, and so a file, unless
+    /// `ROLLCALL_TEST_LEDGER=postgres` asks for it.
+    ///
+    /// # Errors
+    /// As [`Postgres::shared`] and [`Postgres::database`], or if the variable says something else.
+    pub async fn asked_for() -> anyhow::Result<Option<Self>> {
+        match env::var("ROLLCALL_TEST_LEDGER").as_deref() {
+            Ok("postgres") => Postgres::shared().await?.database().map(Some),
+            Ok("sqlite") | Err(_) => Ok(None),
+            Ok(other) => bail!("ROLLCALL_TEST_LEDGER={other}: it is sqlite or postgres"),
+        }
+    }
+
+    /// Runs SQL as Rollcall's user, and returns the values it gives.
+    ///
+    /// # Errors
+    /// If the server refuses it.
+    pub fn run(&self, sql: &str) -> anyhow::Result<String> {
+        run(sql, &self.url)
+    }
+
+    /// Writes a backup of it to a file.
+    ///
+    /// # Errors
+    /// If `pg_dump` fails: with what it said.
+    pub fn back_up(&self, file: &Path) -> anyhow::Result<()> {
+        let mut dump = Command::new(parts::postgres("pg_dump")?);
+        output(dump.arg("--no-owner").arg("--file").arg(file).arg(&self.url)).map(drop)
+    }
+
+    /// Makes it what it was at a backup.
+    ///
+    /// # Errors
+    /// If the server refuses any of it.
+    pub fn restore(&self, file: &Path) -> anyhow::Result<()> {
+        self.empty()?;
+        output(psql()?.arg("--single-transaction").arg("--file").arg(file).arg(&self.url)).map(drop)
+    }
+
+    /// Makes it as it was made, with nothing in it.
+    ///
+    /// # Errors
+    /// If the server refuses, as where somebody is connected to it.
+    pub fn empty(&self) -> anyhow::Result<()> {
+        run(&format!("DROP DATABASE {}", self.name), &self.server)?;
+        create(&self.name, "", &self.server)
+    }
+
     /// What ends every connection that is in a transaction, as the server does where a program dies.
     pub fn cut(&self) -> impl Fn() -> anyhow::Result<()> + Send + use<> {
         let url = self.url.clone();
@@ -189,13 +241,24 @@ impl Drop for Database {
     }
 }
 
+fn create(name: &str, options: &str, server: &str) -> anyhow::Result<()> {
+    run(&format!("CREATE DATABASE {name} OWNER {OWNER} {options}"), server).map(drop)
+}
+
 fn run(sql: &str, url: &str) -> anyhow::Result<String> {
-    let output = Command::new(parts::postgres("psql")?)
-        .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
-        .args(["--set=ON_ERROR_STOP=1", "--command", sql, url])
-        .output()
-        .context("running psql")?;
-    ensure!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+    output(psql()?.args(["--tuples-only", "--no-align", "--command", sql, url]))
+}
+
+fn psql() -> anyhow::Result<Command> {
+    let mut psql = Command::new(parts::postgres("psql")?);
+    psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]);
+    Ok(psql)
+}
+
+fn output(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.output().with_context(|| format!("running {command:?}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?}: {said}");
     Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
 }
 

@@ -39,6 +39,11 @@ impl Scim {
         Ok(Self { client, endpoint: endpoint.to_owned(), token: token.to_owned() })
     }
 
+    /// The bearer token that it pushes by.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Sends one request; any answer is returned. `body` null means none.
     ///
     /// # Errors

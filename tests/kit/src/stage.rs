@@ -17,6 +17,7 @@ use crate::{
     control_plane::ControlPlane,
     dns::Dns,
     parts,
+    postgres::Database,
     process::{Process, free_port},
     saml_idp::SamlIdp,
     scim::Scim,
@@ -81,7 +82,7 @@ pub struct Stage {
 
 impl Stage {
     /// Installs the chart and runs `program` by it. Everything it writes goes into `folder`, which
-    /// is its own.
+    /// is its own, but for the ledger where that is a database.
     ///
     /// # Errors
     /// If a part is missing (`make parts`), the chart is refused, or Rollcall isn't ready in time.
@@ -90,21 +91,7 @@ impl Stage {
         program: &Path,
         folder: &Path,
         sides: Sides,
-    ) -> anyhow::Result<Self> {
-        let ledger = folder.join("ledger.db").display().to_string();
-        Self::start_on(control_plane, program, folder, sides, ledger).await
-    }
-
-    /// The same, with the ledger elsewhere: in the database of this URL.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    pub async fn start_on(
-        control_plane: &ControlPlane,
-        program: &Path,
-        folder: &Path,
-        sides: Sides,
-        ledger: String,
+        database: Option<&Database>,
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
         let authority = Authority::new()?;
@@ -114,7 +101,7 @@ impl Stage {
         let localhost = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
         authority.issue(&["localhost"], &localhost)?.write(folder, "gateway")?;
         let gateway = format!("https://localhost:{listen}");
-        install(control_plane, &gateway, ledger.starts_with("postgres:")).await?;
+        install(control_plane, &gateway, database.is_some()).await?;
         let account = control_plane.service_account_kubeconfig(NAMESPACE, NAMESPACE).await?;
         let health = match sides {
             Sides::Together => vec![free_port()?],
@@ -127,7 +114,10 @@ impl Stage {
             ca_pem: authority.ca_pem(),
             authority,
             ca_file,
-            ledger,
+            ledger: match database {
+                Some(database) => database.url.clone(),
+                None => folder.join("ledger.db").display().to_string(),
+            },
             health: health.iter().map(|port| format!("http://127.0.0.1:{port}")).collect(),
             program: program.to_owned(),
             kubeconfig: account,

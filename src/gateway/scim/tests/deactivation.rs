@@ -1,6 +1,9 @@
 //! Whoever is to leave leaves, whatever else is wrong with the request that says so.
 
+use std::mem;
+
 use super::*;
+use crate::ledger::watch_writes;
 
 async fn is_active(server: &Server, name: &str) -> bool {
     server.ledger.people("acme", name).await.unwrap()[0].active
@@ -128,4 +131,70 @@ async fn a_refused_request_deactivates_only_whom_it_may_and_only_where_it_says_s
     }
     okta.put(&path, json!({"userName": "bob"})).await.error(409);
     assert_eq!(okta.get(&path).await.ok(), before);
+}
+
+/// What ends Ann's access, each with a title for the rest of what it says.
+fn endings(ann: &str, group: &str, title: &str) -> [(Method, String, Value); 4] {
+    let (user, group) = (format!("/Users/{ann}"), format!("/Groups/{group}"));
+    let patch = |ends: Value| json!({"Operations": [ends, {"op": "replace", "path": "title", "value": title}]});
+    let leaves = format!("members[value eq \"{ann}\"]");
+    [
+        (Method::PUT, user.clone(), json!({"userName": "ann", "active": false, "title": title})),
+        (Method::PATCH, user, patch(json!({"op": "add", "path": "active", "value": false}))),
+        (Method::PUT, group.clone(), json!({"displayName": "ops", "members": [], "title": title})),
+        (Method::PATCH, group, patch(json!({"op": "remove", "path": leaves}))),
+    ]
+}
+
+/// Ann, who is in a group: their ids.
+async fn ann(okta: &Client<'_>) -> (String, String) {
+    let ann = okta.user("ann").await;
+    let group = okta.group("ops", &[&ann]).await;
+    (ann, group)
+}
+
+/// Whether somebody is active, and in a group.
+async fn is_in(okta: &Client<'_>, id: &str) -> bool {
+    let person = okta.get(&format!("/Users/{id}")).await.ok();
+    person["active"] == true && person.get("groups").is_some()
+}
+
+#[tokio::test]
+async fn where_the_ledger_fails_nothing_is_made_and_the_same_request_serves_said_again() {
+    for (ending, title) in (0..4).flat_map(|ending| [(ending, "Boss"), (ending, "\0")]) {
+        let server = Server::start().await;
+        let okta = server.client("acme", "okta");
+        let (ann, group) = ann(&okta).await;
+        let (method, path, body) = endings(&ann, &group, title)[ending].clone();
+        let send = || okta.call(method.clone(), &path, Some(body.clone()));
+        let mut failed = false;
+        let subject = path.rsplit('/').next().unwrap().parse().unwrap();
+        watch_writes(subject, move |_| assert!(mem::replace(&mut failed, true), "it fails once"));
+
+        let before = server.changes().await;
+        let answer = send().await;
+        answer.error(503);
+        assert!(answer.headers.contains_key(header::RETRY_AFTER), "{method} {path}");
+        assert!(is_in(&okta, &ann).await, "{method} {path} {title:?}");
+        assert_eq!(server.changes().await, before, "{method} {path} {title:?}");
+
+        let again = send().await;
+        assert_eq!(again.status.is_success(), title == "Boss", "{method} {path}: {}", again.body);
+        assert!(!is_in(&okta, &ann).await, "{method} {path} {title:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_database_does_not_take_keeps_nobody_in() {
+    for ending in 0..4 {
+        let server = Server::start().await;
+        server.ledger.refuse_some_for_tests().await;
+        let okta = server.client("acme", "okta");
+        let (ann, group) = ann(&okta).await;
+        let (method, path, body) = endings(&ann, &group, "unkept")[ending].clone();
+        let answer = okta.call(method.clone(), &path, Some(body)).await;
+        answer.error(500);
+        assert!(!answer.headers.contains_key(header::RETRY_AFTER), "said again, it is the same");
+        assert!(!is_in(&okta, &ann).await, "{method} {path}");
+    }
 }

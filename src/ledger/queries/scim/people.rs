@@ -194,6 +194,8 @@ impl Ledger {
                     async move {
                         let line = Line { action, subject: id, detail: &detail, by, now };
                         let growth = write(tx, access, line, version, &written).await?;
+                        #[cfg(test)]
+                        super::crash::point(id, "audit line");
                         Ok((growth.is_some(), growth))
                     }
                     .boxed()

@@ -50,13 +50,8 @@ impl Setting {
             }
             other => bail!("LEDGER={other}: it is sqlite or postgres"),
         };
-        let stage = match &database {
-            None => Stage::start(&control_plane, program, &own, Sides::Apart).await?,
-            Some((database, _)) => {
-                let ledger = database.url.clone();
-                Stage::start_on(&control_plane, program, &own, Sides::Apart, ledger).await?
-            }
-        };
+        let ledger = database.as_ref().map(|(database, _)| database);
+        let stage = Stage::start(&control_plane, program, &own, Sides::Apart, ledger).await?;
         let organization =
             format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {ORGANIZATION}}}}}");
         control_plane.kubectl_apply(&organization).await?;

@@ -46,7 +46,7 @@ async fn demo() -> anyhow::Result<()> {
         "==> Installing the chart; starting a DNS server, an identity provider and rollcall run"
     );
     let own = folder.join("rollcall");
-    let stage = Stage::start(&control_plane, &program()?, &own, Sides::Together).await?;
+    let stage = Stage::start(&control_plane, &program()?, &own, Sides::Together, None).await?;
     let played = play(&control_plane, &stage, &tell).await?;
     println!("\n==> Every step held, {:.0} s after the start.", begun.elapsed().as_secs_f64());
     if env::var("ONCE").is_ok_and(|once| once == "1") {

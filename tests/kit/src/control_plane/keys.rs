@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::tls::{Authority, IdentityFiles, write_file};
 
 /// The key material and kubeconfigs of a control plane.
+#[derive(Debug)]
 pub(super) struct Keys {
     pub(super) server: String,
     pub(super) ca_pem: String,

@@ -1,6 +1,10 @@
 //! The programs of a control plane, and the flags that make them quick, small and still honest.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use super::{authentication, keys::Keys};
 use crate::{parts, process::Process};
@@ -12,11 +16,16 @@ const CONTROLLERS: &str = "clusterrole-aggregation-controller,garbage-collector-
     serviceaccount-controller,serviceaccount-token-controller,\
     validatingadmissionpolicy-status-controller";
 
+/// Where etcd keeps its data.
+pub(super) fn etcd_data(folder: &Path) -> PathBuf {
+    folder.join("etcd")
+}
+
 pub(super) fn start_etcd(folder: &Path, port: u16) -> anyhow::Result<Process> {
     let url = format!("http://127.0.0.1:{port}");
     let mut command = Command::new(parts::find("etcd")?);
     command
-        .arg(flag("data-dir", folder.join("etcd").display()))
+        .arg(flag("data-dir", etcd_data(folder).display()))
         .arg(flag("listen-client-urls", &url))
         .arg(flag("advertise-client-urls", &url))
         // A single member talks to no peer.
