@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use uuid::Uuid;
 
-use super::{Context, Error, Result, age, is_deleted, namespace, tenancy::Organization};
+use super::{Context, Result, age, filled, is_deleted, namespace, tenancy::Organization};
 use crate::{
     api::{
         Admit, SsoConnection, VerifiedDomain,
@@ -34,7 +34,7 @@ pub async fn domains(
     ctx: &Context,
 ) -> Result<Domains> {
     // what isn't known yet must not be taken for missing
-    ctx.domains.wait_until_ready().await.map_err(|_| Error::Cache)?;
+    filled(&ctx.domains).await?;
     let owned = ctx.ledger.owned_domains(&organization.id).await?;
     let at = |name: &str| ObjectRef::<VerifiedDomain>::new(name).within(&organization.name);
     let mut domains = Domains::default();

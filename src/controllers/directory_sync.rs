@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Context, Error, Kind, MANAGER, Nudge, Result, controller_on, crash, delete_seen, error_policy,
-    events, imports, jittered, namespace,
+    Context, Kind, MANAGER, Nudge, Result, controller_on, crash, delete_seen, error_policy, events,
+    filled, imports, jittered, namespace,
     removals::{self, Judgement},
     report,
     scim_token::{self, TokenSecret},
@@ -169,7 +169,7 @@ async fn import(
     now: Timestamp,
     ctx: &Context,
 ) -> Result<Imported> {
-    ctx.teams.wait_until_ready().await.map_err(|_| Error::Cache)?;
+    filled(&ctx.teams).await?;
     let groups = ctx.ledger.groups(directory).await?;
     let pinned = ctx.ledger.groups_of_teams(&organization.id).await?;
     let own = namespace(sync);

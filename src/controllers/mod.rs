@@ -92,6 +92,8 @@ const CONCURRENCY: u16 = 64;
 /// How many objects a list asks for at once. Until it is stripped, an object takes many times the
 /// memory that the cache will give it; what a page took, the process keeps.
 const PAGE: u32 = 100;
+/// How soon who waits for a cache looks again by themselves.
+const UNTOLD: Duration = Duration::from_millis(100);
 /// How often an object is looked at where nothing is known to change.
 const RESYNC: Duration = Duration::from_secs(600);
 
@@ -180,13 +182,23 @@ impl Context {
     /// Returns once the caches hold all that there is.
     async fn filled(&self) -> Result<()> {
         self.bindings.ready().await;
-        let filled = tokio::try_join!(
-            self.domains.wait_until_ready(),
-            self.connections.wait_until_ready(),
-            self.syncs.wait_until_ready(),
-            self.teams.wait_until_ready(),
-        );
-        filled.map(drop).map_err(|_| Error::Cache)
+        tokio::try_join!(
+            filled(&self.domains),
+            filled(&self.connections),
+            filled(&self.syncs),
+            filled(&self.teams),
+        )
+        .map(drop)
+    }
+}
+
+/// Returns once the cache holds all that there is. Of several who wait, kube's own wait wakes only
+/// the one that was polled last: the others look again after a moment.
+async fn filled<K: Kind>(cache: &Store<K>) -> Result<()> {
+    loop {
+        if let Ok(ready) = tokio::time::timeout(UNTOLD, cache.wait_until_ready()).await {
+            return ready.map_err(|_| Error::Cache);
+        }
     }
 }
 

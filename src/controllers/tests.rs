@@ -193,3 +193,18 @@ fn jitter_stays_within_a_tenth() {
         assert!((90.0..=110.0).contains(&delay), "{delay}");
     }
 }
+
+#[tokio::test]
+async fn all_who_wait_for_a_cache_go_on_once_it_is_filled() {
+    let (cache, mut writer) = reflector::store::<DirectoryTeam>();
+    let wait = |cache: Store<_>| tokio::spawn(async move { filled(&cache).await });
+    let mut waiting = [0; 3].map(|_| wait(cache.clone()));
+    for waits in &mut waiting {
+        assert!(timeout(UNTOLD / 2, waits).await.is_err(), "it isn't filled yet");
+    }
+    writer.apply_watcher_event(&watcher::Event::Init);
+    writer.apply_watcher_event(&watcher::Event::InitDone);
+    for waits in waiting {
+        timeout(PATIENCE / 10, waits).await.expect("it is filled").unwrap().unwrap();
+    }
+}

@@ -117,7 +117,7 @@ impl From<ledger::Error> for Error {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the stored resource is unreadable")
             }
             error if concerns_one(&error) => {
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the ledger can't hold this")
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the ledger doesn't take this")
             }
             _ => {
                 let text = "the ledger doesn't answer, try again";

@@ -172,7 +172,7 @@ impl About {
 
     /// What is answered where a change of a group is refused. Those whom it removes leave all the
     /// same: that somebody unknown shall come, or a name is nonsense, keeps nobody in. But a request
-    /// for another version changes nothing at all, as it asks.
+    /// for another version changes nothing at all, as it asks; nor does one that is to be said again.
     async fn refuse_group(&self, refusal: Error, action: &'static str, members: Members) -> Error {
         if refusal.is_for_now() {
             return refusal;

@@ -141,7 +141,8 @@ impl About {
 
     /// What is answered where a change of a person is refused. If it `deactivates` them, that alone
     /// is made: whatever else is wrong with the request keeps nobody in. But a request for another
-    /// version of them isn't for who they are now, and changes nothing at all, as it asks.
+    /// version of them isn't for who they are now, and changes nothing at all, as it asks; nor does
+    /// one that is to be said again.
     async fn refuse(&self, refusal: Error, deactivates: bool) -> Error {
         if !deactivates || refusal.is_for_now() {
             return refusal;

@@ -136,7 +136,8 @@ async fn a_refused_request_deactivates_only_whom_it_may_and_only_where_it_says_s
 /// What ends Ann's access, each with a title for the rest of what it says.
 fn endings(ann: &str, group: &str, title: &str) -> [(Method, String, Value); 4] {
     let (user, group) = (format!("/Users/{ann}"), format!("/Groups/{group}"));
-    let patch = |ends: Value| json!({"Operations": [ends, {"op": "replace", "path": "title", "value": title}]});
+    let title_too = json!({"op": "replace", "path": "title", "value": title});
+    let patch = |ends: Value| json!({"Operations": [ends, title_too]});
     let leaves = format!("members[value eq \"{ann}\"]");
     [
         (Method::PUT, user.clone(), json!({"userName": "ann", "active": false, "title": title})),
