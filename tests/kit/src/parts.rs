@@ -13,7 +13,8 @@ use anyhow::{Context, bail};
 
 /// The script behind `make parts`; it alone knows where the cache folder is.
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/parts");
-const HINT: &str = "run `tests/kit/parts --all` first (`make test` does)";
+const HINT: &str =
+    "run `tests/kit/parts --all` first (`make test` does), or `--bench` (`make bench` does)";
 
 /// The path of `etcd`, `kube-apiserver`, `kube-controller-manager`, `kubectl` or `helm`.
 ///

@@ -40,6 +40,8 @@ const server = createServer(async (request, response) => {
     response.writeHead(500).end(JSON.stringify({ detail: String(error) }));
   }
 });
+// it must not close a connection just as the client uses it again
+server.keepAliveTimeout = 600_000;
 server.listen(port, "127.0.0.1", () => {
   const { secret } = directory.scim;
   console.log(JSON.stringify({ endpoint: `${externalUrl}/${directory.id}`, token: secret }));

@@ -21,5 +21,10 @@ class Application(ASGIApplication):
 
 application = Application(AsyncInMemoryStorage(), load_default_provider())
 uvicorn.run(
-    application, port=int(os.environ["PORT"]), access_log=False, log_level="warning"
+    application,
+    port=int(os.environ["PORT"]),
+    # seconds: it must not close a connection just as the client uses it again
+    timeout_keep_alive=600,
+    access_log=False,
+    log_level="warning",
 )

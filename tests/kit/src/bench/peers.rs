@@ -1,7 +1,8 @@
-//! Rollcall's SCIM beside that of others, one server after another, asked the same by the same client:
-//! scim2-server keeps what it is told in memory alone, saml-jackson in a PostgreSQL that syncs to the
-//! disk, as Rollcall's ledger does. Rollcall alone speaks TLS and limits how much one directory may ask
-//! for: there each connection pushes to a directory of its own, to the others all push to one.
+//! Rollcall's SCIM beside that of others, one server after another, each in one process, and asked the
+//! same by the same client: scim2-server keeps what it is told in memory alone, saml-jackson in a
+//! PostgreSQL that syncs to the disk, as Rollcall's ledger does. Rollcall alone speaks TLS and limits
+//! how much one directory may ask for: there each connection pushes to a directory of its own, with the
+//! others all push to one.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -50,12 +51,12 @@ pub async fn measure(
     let how = "TLS, synced to the disk";
     load(["Rollcall", how], setting.gateway(), clients, size, table).await?;
     let peer = Peer::scim2_server(folder).await?;
-    peer.load(["scim2-server", "plain HTTP, in memory alone"], size, table).await?;
+    peer.load(["scim2-server", "HTTP, in memory alone"], size, table).await?;
     drop(peer);
     let server = Postgres::start(Disk::Waited).await?;
     let database = server.database()?;
     let peer = Peer::saml_jackson(folder, &database.url).await?;
-    let how = "plain HTTP, synced by a PostgreSQL";
+    let how = "HTTP, synced by PostgreSQL";
     peer.load(["saml-jackson", how], size, table).await
 }
 
@@ -84,7 +85,7 @@ async fn load(
     let what = format!("{name}, one member beside {} added or removed", members.len());
     table.times(&what, times, Aim::None);
     let (_, most) = machine::memory(process)?;
-    let title = format!("{name}, resident memory at its peak (PostgreSQL's aside)");
+    let title = format!("{name}, resident memory at its peak, PostgreSQL's aside");
     table.row(&title, most, "MiB", Aim::None);
     Ok(())
 }
