@@ -238,3 +238,29 @@ async fn every_example_can_be_applied_as_it_is() -> anyhow::Result<()> {
     ensure!(stories > 0, "no examples in {EXAMPLES}");
     Ok(())
 }
+
+#[test]
+fn the_pod_reaches_its_database_wherever_that_is_unless_values_say_where() -> anyhow::Result<()> {
+    let rule = |peers: &str| {
+        let values = format!(
+            "{{publicURL: 'https://login.platform.example',
+              postgresql: {{secretName: ledger, port: 6432, peers: {peers}}}}}"
+        );
+        let show = ["--show-only", "templates/networkpolicy.yaml"];
+        let rendered = helm(&[&["template", "rollcall", CHART][..], &show].concat(), &values)?;
+        let policy: Value = serde_saphyr::from_str(&rendered)?;
+        let rules = policy["spec"]["egress"].as_array().context("no rules")?;
+        let database = |rule: &&Value| rule["ports"][0]["port"] == 6432;
+        let rules: Vec<_> = rules.iter().filter(database).collect();
+        ensure!(rules.len() == 1, "{rendered}");
+        anyhow::Ok(rules[0].clone())
+    };
+    let ports = json!([{"protocol": "TCP", "port": 6432}]);
+    assert_eq!(rule("[]")?, json!({"ports": ports}));
+    let peers = json!([
+        {"ipBlock": {"cidr": "10.0.0.7/32"}},
+        {"namespaceSelector": {"matchLabels": {"a": "b"}}, "podSelector": {}},
+    ]);
+    assert_eq!(rule(&peers.to_string())?, json!({"ports": ports, "to": peers}));
+    Ok(())
+}
