@@ -32,6 +32,11 @@ pub enum Error {
     /// It has been migrated further than this program knows.
     #[error("ledger: a newer version of this program has made it, or brought it up to date")]
     Newer,
+    /// This program would have to migrate it first, and wasn't asked to.
+    #[error(
+        "ledger: an older version of this program serves it: ask with that one, or upgrade it first"
+    )]
+    Older,
     /// What is wrong with the URL of a PostgreSQL database.
     #[error("ledger: the address of the PostgreSQL database: {0}")]
     Address(&'static str),

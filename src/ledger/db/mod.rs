@@ -47,9 +47,33 @@ impl Db {
     /// Several processes may do this at the same time.
     pub async fn open(location: &Location) -> Result<Self> {
         match location {
-            Location::File(path) => sqlite::open(path).await,
-            Location::Postgres(address) => postgres::open(address.options()?).await,
+            Location::File(path) => sqlite::migrate(path).await?,
+            Location::Postgres(address) => postgres::migrate(address.options()?).await?,
         }
+        Self::open_as_it_is(location).await
+    }
+
+    /// Open a database that is there and up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Older`] and [`Error::Newer`] where it isn't.
+    pub async fn open_as_it_is(location: &Location) -> Result<Self> {
+        let (db, migrations) = match location {
+            Location::File(path) => (sqlite::open(path).await?, &sqlite::MIGRATIONS),
+            Location::Postgres(address) => {
+                (postgres::open(address.options()?).await?, &postgres::MIGRATIONS)
+            }
+        };
+        let applied = query_scalar("SELECT version FROM _sqlx_migrations WHERE success");
+        let applied: Vec<i64> = applied.fetch_all(&db.read).await?;
+        if !applied.iter().all(|version| migrations.version_exists(*version)) {
+            return Err(Error::Newer);
+        }
+        if !migrations.iter().all(|known| applied.contains(&known.version)) {
+            return Err(Error::Older);
+        }
+        Ok(db)
     }
 
     pub async fn close(&self) {
