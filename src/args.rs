@@ -120,6 +120,12 @@ pub struct Gateway {
     #[arg(long, env = "ROLLCALL_CLOCK_SKEW", default_value_t = 60,
         value_parser = clap::value_parser!(u64).range(0..=300))]
     pub clock_skew: u64,
+    /// How much the directories of one organization may hold together, in MiB: people and groups with
+    /// their attributes, and who is in which group. What SCIM sends beyond it is refused; people leave
+    /// all the same.
+    #[arg(long, env = "ROLLCALL_DIRECTORY_LIMIT", default_value_t = 1024,
+        value_parser = clap::value_parser!(i64).range(1..=1 << 20))]
+    pub directory_limit: i64,
     /// The file with the installation key, as the operator's Secret has it, for a gateway that runs
     /// alone. It may come later; nobody signs in before.
     #[arg(long, env = "ROLLCALL_INSTALLATION_KEY")]

@@ -157,9 +157,9 @@ async fn answer(
     });
     let public_url = common.public_url.clone();
     let fetchers = Fetchers::new().context("no trust roots")?;
-    let gateway =
-        gateway::Gateway::new(ledger.clone(), public_url, observer, key.clone(), fetchers)
-            .with_clock_skew(Duration::from_secs(args.clock_skew));
+    let ledger = ledger.clone().with_directory_limit(args.directory_limit << 20);
+    let gateway = gateway::Gateway::new(ledger, public_url, observer, key.clone(), fetchers)
+        .with_clock_skew(Duration::from_secs(args.clock_skew));
     tokio::spawn(stop.clone().run_until_cancelled_owned(gateway.clone().keep()));
     let router = gateway::router(gateway);
     let tls = args.tls_cert.zip(args.tls_key).map(|(cert, key)| gateway::Tls { cert, key });

@@ -62,12 +62,12 @@ image:
   pullPolicy: Always
 imagePullSecrets: [{name: images}]
 replicas: 2
-postgresql: {secretName: database, secretKey: uri, port: 6432}
+postgresql: {secretName: database, secretKey: uri, port: 6432, peers: [{ipBlock: {cidr: 10.0.0.7/32}}]}
 persistence: {enabled: false, storageClassName: fast, size: 10Gi, keep: false}
 controller:
   dns: {mode: recursive, servers: ['10.0.0.53:8853', 'fd00::1'], overTLS: dns.platform.example}
   resources: {limits: {memory: 1Gi}}
-gateway: {trustedProxies: [10.0.0.1, 'fd00::/8'], resources: {limits: {memory: 1Gi}}}
+gateway: {trustedProxies: [10.0.0.1, 'fd00::/8'], directoryLimitMiB: 1048576, resources: {limits: {memory: 1Gi}}}
 service: {type: NodePort, port: 8443, annotations: {a: b}}
 networkPolicy:
   metricsNamespaceSelector: {matchExpressions: [{key: a, operator: Exists}]}
@@ -136,7 +136,10 @@ fn values_that_cannot_work_are_refused_with_what_to_write() {
         (&format!("{{{url}, replicas: 0}}"), "replicas"),
         (&format!("{{{url}, postgresql: {{url: 'postgres://a'}}}}"), "additional properties 'url'"),
         (&format!("{{{url}, postgresql: {{secretName: a, port: 0}}}}"), "port"),
+        (&format!("{{{url}, postgresql: {{secretName: a, peers: [10.0.0.7]}}}}"), "peers"),
         (&format!("{{{url}, gateway: {{trustedProxies: [ingress.example]}}}}"), "trustedProxies"),
+        (&format!("{{{url}, gateway: {{directoryLimitMiB: 0}}}}"), "directoryLimitMiB"),
+        (&format!("{{{url}, gateway: {{directoryLimitMiB: 1Gi}}}}"), "directoryLimitMiB"),
         (&format!("{{{url}, defaultClass: {{tokenLifetime: soon}}}}"), "tokenLifetime"),
         (&format!("{{{url}, controller: {{dns: {{mode: fast}}}}}}"), "mode"),
         (&format!("{{{url}, controller: {{dns: {{servers: [dns.example]}}}}}}"), "servers"),

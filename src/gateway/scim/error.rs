@@ -133,6 +133,17 @@ impl From<Refused> for Error {
                 "members: at most {GROUPS_IN_GROUP} groups may be in a group, and \
                  {GROUPS_IN_GROUPS} in all groups of the directory together: send their people instead"
             )),
+            // Not 403, which Entra takes for a wrong token, nor a server's error, for which the same is
+            // sent again and again: this one only, and what follows goes on. There is no keyword for it.
+            Refused::NoRoom(limit) => Self::new(
+                StatusCode::BAD_REQUEST,
+                format!(
+                    "the directories of this organization may hold {} MiB, and this is more: remove \
+                     users or groups that nobody needs, or ask the platform team, who can raise that \
+                     limit; deactivating and removing go on",
+                    limit >> 20
+                ),
+            ),
             Refused::Closed => Self::unauthorized(),
             Refused::Ledger(error) => error.into(),
         }

@@ -105,6 +105,7 @@ impl Ledger {
     /// Forget the directories that were deleted before `before`, with their people and groups; a
     /// few at a time, so that others get to write in between.
     pub async fn purge_directories(&self, before: Timestamp) -> Result<u64> {
+        self.put_away(before).await?;
         for statement in [
             "DELETE FROM people WHERE id IN (
                  SELECT p.id FROM people p JOIN directories d ON d.id = p.directory_id
@@ -124,6 +125,19 @@ impl Ledger {
             .write(&self.db.write)
             .await?;
         Ok(purged)
+    }
+
+    /// Let nobody take up, under its name, a directory of which only a part is left: no
+    /// DirectorySync can be called so.
+    async fn put_away(&self, before: Timestamp) -> Result<()> {
+        query(
+            "UPDATE directories SET name = name || '/' || deleted_at
+             WHERE deleted_at < $1 AND name NOT LIKE '%/%'",
+        )
+        .bind(before.as_second())
+        .write(&self.db.write)
+        .await?;
+        Ok(())
     }
 }
 
@@ -185,6 +199,20 @@ mod tests {
         ledger.make_directory("a", "okta", at(5)).await.unwrap();
         let again = ledger.directory("a", "okta").await.unwrap().unwrap();
         assert_eq!((again.id, again.tokens), (first.id, vec![]));
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_is_being_forgotten_is_not_taken_up_in_part() {
+        let (_dir, ledger) = ledger().await;
+        ledger.name_organization("a", "acme", Timestamp::UNIX_EPOCH).await.unwrap();
+        let first = ledger.make_directory("a", "okta", at(1)).await.unwrap().id;
+        ledger.delete_directory("a", "okta", at(4)).await.unwrap();
+        ledger.put_away(at(5)).await.unwrap();
+        let second = ledger.make_directory("a", "okta", at(6)).await.unwrap().id;
+        assert_ne!(second, first);
+        // a purge that was interrupted goes on
+        assert_eq!(ledger.purge_directories(at(5)).await.unwrap(), 1);
+        assert_eq!(ledger.directory("a", "okta").await.unwrap().unwrap().id, second);
     }
 
     #[tokio::test]

@@ -59,6 +59,12 @@ impl Ledger {
         Self { db, writer }
     }
 
+    /// The same ledger, in which SCIM lets no organization's directories hold more than so many bytes.
+    #[must_use]
+    pub fn with_directory_limit(self, bytes: i64) -> Self {
+        Self { writer: self.writer.with_limit(bytes), ..self }
+    }
+
     /// Whether several controllers may be at work on it, of which one must be chosen.
     pub fn is_shared(&self) -> bool {
         self.db.dialect() == Dialect::Postgres
@@ -311,6 +317,11 @@ pub(crate) mod tests {
     use crate::ledger::{AuditLine, Proof};
 
     impl Ledger {
+        /// While it is there, nobody else writes.
+        pub async fn begin_for_tests(&self) -> impl Send + use<> {
+            self.begin().await.unwrap()
+        }
+
         /// The audit log: organization, actor, action, subject.
         pub async fn audit_for_tests(&self) -> Vec<(String, String, String, String)> {
             let audit = "SELECT organization_id, actor, action, subject FROM audit ORDER BY seq";

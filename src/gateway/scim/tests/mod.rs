@@ -8,6 +8,7 @@ mod groups;
 mod limits;
 mod model;
 mod nonsense;
+mod room;
 mod users;
 mod versions;
 
@@ -59,7 +60,13 @@ struct Client<'a> {
 
 impl Server {
     async fn start() -> Self {
+        Self::with_room(i64::MAX).await
+    }
+
+    /// One where an organization's directories may hold so many bytes.
+    async fn with_room(bytes: i64) -> Self {
         let (place, ledger) = ledger().await;
+        let ledger = ledger.with_directory_limit(bytes);
         for (organization, directory) in [("acme", "okta"), ("acme", "entra"), ("globex", "okta")] {
             ledger
                 .name_organization(&format!("id-{organization}"), organization, Timestamp::now())

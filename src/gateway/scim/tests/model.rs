@@ -206,6 +206,12 @@ impl Model {
     }
 
     async fn check(&self, server: &Server, client: &Client<'_>) {
+        let (said, counted) = server.ledger.sizes_for_tests().await;
+        assert_eq!(said, counted, "bytes");
+        assert_eq!(
+            counted.iter().any(|&bytes| bytes > 0),
+            !self.users.is_empty() || !self.groups.is_empty()
+        );
         let page = client.get("/Users?count=100").await.ok();
         let seen: BTreeMap<&str, (bool, &str)> = page["Resources"]
             .as_array()

@@ -9,10 +9,11 @@ use uuid::Uuid;
 use super::{
     Access, Condition, Members, MembersOfGroup, Page, Refused, SEARCH, Window, differences, finish,
     members::{Moved, change_members, members_of, tell_above},
+    size,
 };
 use crate::ledger::{
     Error, Result,
-    db::{Builder, Dialect, On, Tx, query, query_scalar, too_long},
+    db::{Builder, Dialect, On, Tx, query, query_as, query_scalar, too_long},
     queries::{Ledger, seconds},
 };
 
@@ -95,8 +96,9 @@ impl Ledger {
                     insert(tx, access, id, &fields, now).await?;
                     let moved = change_members(tx, access, id, &members).await?;
                     let detail = format!("{}{}", fields.display_name, moved.tell(&members));
-                    finish(tx, access, "group.create", id, &detail, now).await?;
-                    Ok(((id, members_of(tx, id).await?), true))
+                    let by = size::of_group(&fields.attributes) + moved.growth();
+                    let growth = finish(tx, access, "group.create", id, &detail, by, now).await?;
+                    Ok(((id, members_of(tx, id).await?), Some(growth)))
                 }
                 .boxed()
             })
@@ -166,18 +168,21 @@ impl Ledger {
             let (members, version) = (members.clone(), group.version);
             let new = change.fields.as_ref().map(|fields| fields.attributes.clone());
             let detail = new.as_ref().map(|new| differences(&group.attributes, new));
+            let grows =
+                new.as_ref().map(|new| size::of_group(new) - size::of_group(&group.attributes));
             let work = self.writer.write(access, now, move |tx, access| {
                 async move {
                     let written = write(tx, access, (id, version), &change, &members, now);
                     let (written, moved) = written.await?;
-                    let changed = matches!(written, Written::Version(_));
-                    if changed {
-                        let detail = detail.unwrap_or_default() + &moved.tell(&members);
-                        finish(tx, access, action, id, detail.trim_start(), now).await?;
-                        #[cfg(test)]
-                        super::crash::point(id, "audit line");
+                    if !matches!(written, Written::Version(_)) {
+                        return Ok((written, None));
                     }
-                    Ok((written, changed))
+                    let detail = detail.unwrap_or_default() + &moved.tell(&members);
+                    let (detail, by) = (detail.trim_start(), grows.unwrap_or(0) + moved.growth());
+                    let growth = finish(tx, access, action, id, detail, by, now).await?;
+                    #[cfg(test)]
+                    super::crash::point(id, "audit line");
+                    Ok((written, Some(growth)))
                 }
                 .boxed()
             });
@@ -209,11 +214,11 @@ impl Ledger {
         self.writer
             .write(access, now, move |tx, access| {
                 async move {
-                    let gone = delete(tx, access, id, version, now).await?;
-                    if let Some(name) = &gone {
-                        finish(tx, access, "group.delete", id, name, now).await?;
-                    }
-                    Ok((gone.is_some(), gone.is_some()))
+                    let Some((name, size)) = delete(tx, access, id, version, now).await? else {
+                        return Ok((false, None));
+                    };
+                    let growth = finish(tx, access, "group.delete", id, &name, -size, now).await?;
+                    Ok((true, Some(growth)))
                 }
                 .boxed()
             })
@@ -360,14 +365,24 @@ async fn write(
     Ok((Written::Version(current + 1), moved))
 }
 
-/// The name of the group that it was; `None` where it is at another version.
+/// The name of the group that it was, and how much is freed; `None` where it is at another version.
 async fn delete(
     tx: &mut Tx,
     access: &Access,
     id: Uuid,
     version: Option<i64>,
     now: Timestamp,
-) -> Result<Option<String>, Refused> {
+) -> Result<Option<(String, i64)>, Refused> {
+    let memberships: Option<i64> = query_scalar(
+        "SELECT (SELECT count(*) FROM memberships WHERE group_id = g.id)
+             + (SELECT count(*) FROM subgroups WHERE group_id = g.id OR member_id = g.id)
+         FROM directory_groups g WHERE id = $1 AND directory_id = $2",
+    )
+    .bind(id)
+    .bind(access.directory())
+    .fetch_optional(&mut *tx)
+    .await?;
+    let memberships = memberships.ok_or(Refused::NotFound)?;
     tell_above(tx, access, id).await?;
     // the groups that it is in change with it
     query(
@@ -380,23 +395,19 @@ async fn delete(
     .bind(id)
     .execute(&mut *tx)
     .await?;
-    let gone: Option<String> = query_scalar(
+    let gone: Option<(String, String)> = query_as(
         "DELETE FROM directory_groups
          WHERE id = $1 AND directory_id = $2 AND version = coalesce($3, version)
-         RETURNING display_name",
+         RETURNING display_name, attributes",
     )
     .bind(id)
     .bind(access.directory())
     .bind(version)
-    .fetch_optional(&mut *tx)
+    .fetch_optional(tx)
     .await?;
-    if gone.is_some() {
-        return Ok(gone);
-    }
-    let there =
-        query_scalar::<Uuid>("SELECT id FROM directory_groups WHERE id = $1 AND directory_id = $2");
-    let there = there.bind(id).bind(access.directory()).fetch_optional(tx).await?;
-    there.map(|_| None).ok_or(Refused::NotFound)
+    Ok(gone.map(|(name, attributes)| {
+        (name, size::of_group(&attributes) + size::of_memberships(memberships))
+    }))
 }
 
 /// The rest of a query on `directory_groups g` that ends in `g.directory_id = `.
@@ -414,7 +425,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::ledger::{
-        Topic,
+        Selector, Topic,
         fixture::person,
         tests::{Place, ledger},
     };
@@ -446,6 +457,8 @@ pub(super) mod tests {
             people.push(ledger.create_person(&access, &person, NOW).await.unwrap());
         }
         let (group, _) = ledger.create_group(&access, &fields("all"), &[], NOW).await.unwrap();
+        let selector = Selector::Id(group.to_string());
+        ledger.put_team("a", "all", access.directory(), &selector, true).await.unwrap();
         let add = async |ledger: &Ledger, people: &[Uuid]| {
             for (number, person) in people.iter().enumerate() {
                 let members = Members { add: BTreeSet::from([*person]), ..Members::default() };

@@ -10,6 +10,7 @@ mod crash;
 mod groups;
 mod members;
 mod people;
+mod size;
 mod writer;
 
 pub use auth::Access;
@@ -29,7 +30,7 @@ use uuid::Uuid;
 
 use crate::ledger::{
     Error, Result,
-    db::{Tx, query},
+    db::{Tx, query_scalar},
 };
 
 /// How long a search may take that no index helps.
@@ -49,6 +50,9 @@ pub enum Refused {
     /// More than [`GROUPS_IN_GROUP`] groups would be in a group, or [`GROUPS_IN_GROUPS`] in all.
     #[error("too many groups in groups")]
     TooManyGroups,
+    /// The organization's directories would hold more than this many bytes.
+    #[error("no room")]
+    NoRoom(i64),
     /// The token was taken back, or the directory deleted, since the caller was let in.
     #[error("no longer let in")]
     Closed,
@@ -83,20 +87,32 @@ impl Window {
     }
 }
 
-/// The end of every write: who did what. Refused where the caller isn't let in any more; nobody can
-/// take back the token between this and the commit, since there is one writer.
+/// How much more an organization's directories hold by a write.
+#[derive(Clone, Copy, Debug)]
+struct Growth {
+    /// Less than nothing where the write frees something.
+    by: i64,
+    /// What they held before the transaction.
+    from: i64,
+}
+
+/// The end of every write: who did what, and how many bytes more the directory holds. Refused where
+/// the caller isn't let in any more; nobody can take back the token between this and the commit, since
+/// there is one writer.
 async fn finish(
     tx: &mut Tx,
     access: &Access,
     action: &str,
     subject: Uuid,
     detail: &str,
+    by: i64,
     now: Timestamp,
-) -> Result<(), Refused> {
-    let written = query(concat!(
+) -> Result<Growth, Refused> {
+    let from = query_scalar(concat!(
         "INSERT INTO audit (at, organization_id, actor, action, subject, detail)
          SELECT $1, $2, $3, $4, $5, $6 WHERE ",
-        auth::open!("$7", "$8", "$9")
+        auth::open!("$7", "$8", "$9"),
+        " RETURNING (SELECT bytes FROM organizations WHERE id = $2)"
     ))
     .bind(now.as_second())
     .bind(access.organization())
@@ -107,9 +123,9 @@ async fn finish(
     .bind(access.token())
     .bind(access.directory())
     .bind(Timestamp::now().as_second())
-    .execute(tx)
+    .fetch_optional(tx)
     .await?;
-    if written == 0 { Err(Refused::Closed) } else { Ok(()) }
+    Ok(Growth { by, from: from.ok_or(Refused::Closed)? })
 }
 
 /// What changes between two kept resources, for the audit log: names, and no values but `active`.
@@ -130,10 +146,7 @@ fn differences(before: &str, after: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{
-        db::{query_scalar, too_long},
-        tests::ledger,
-    };
+    use crate::ledger::{db::too_long, tests::ledger};
 
     #[tokio::test]
     async fn a_search_that_takes_too_long_is_broken_off_and_the_next_one_is_not() {

@@ -7,7 +7,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
-    Access, Condition, Page, Refused, SEARCH, Window, condition::Index, differences, finish,
+    Access, Condition, Page, Refused, SEARCH, Window, condition::Index, differences, finish, size,
 };
 use crate::ledger::{
     Error, Result,
@@ -119,8 +119,9 @@ impl Ledger {
             .write(access, now, move |tx, access| {
                 async move {
                     insert(tx, access, id, &fields, now).await?;
-                    finish(tx, access, "user.create", id, &fields.user_name, now).await?;
-                    Ok((id, true))
+                    let (name, by) = (&fields.user_name, size::of_person(&fields));
+                    let growth = finish(tx, access, "user.create", id, name, by, now).await?;
+                    Ok((id, Some(growth)))
                 }
                 .boxed()
             })
@@ -178,16 +179,18 @@ impl Ledger {
                 return Ok(person);
             };
             let detail = differences(&person.attributes, &fields.attributes);
+            let by =
+                size::of_person(&fields) - size::of_kept_person(&person.attributes, person.active);
             let (version, written) = (person.version, fields.clone());
             if self
                 .writer
                 .write(access, now, move |tx, access| {
                     async move {
                         if !write(tx, access, (id, version), &written, now).await? {
-                            return Ok((false, false));
+                            return Ok((false, None));
                         }
-                        finish(tx, access, action, id, &detail, now).await?;
-                        Ok((true, true))
+                        let growth = finish(tx, access, action, id, &detail, by, now).await?;
+                        Ok((true, Some(growth)))
                     }
                     .boxed()
                 })
@@ -216,11 +219,11 @@ impl Ledger {
         self.writer
             .write(access, now, move |tx, access| {
                 async move {
-                    let gone = delete(tx, access, id, version, now).await?;
-                    if let Some(user_name) = &gone {
-                        finish(tx, access, "user.delete", id, user_name, now).await?;
-                    }
-                    Ok((gone.is_some(), gone.is_some()))
+                    let Some((name, size)) = delete(tx, access, id, version, now).await? else {
+                        return Ok((false, None));
+                    };
+                    let growth = finish(tx, access, "user.delete", id, &name, -size, now).await?;
+                    Ok((true, Some(growth)))
                 }
                 .boxed()
             })
@@ -310,16 +313,16 @@ async fn write(
     Ok(written > 0)
 }
 
-/// The userName of whom it was; `None` where they are at another version.
+/// The userName of whom it was, and how much is freed; `None` where they are at another version.
 async fn delete(
     tx: &mut Tx,
     access: &Access,
     id: Uuid,
     version: Option<i64>,
     now: Timestamp,
-) -> Result<Option<String>, Refused> {
+) -> Result<Option<(String, i64)>, Refused> {
     // their groups change with them
-    query(
+    let groups = query(
         "UPDATE directory_groups SET version = version + 1, updated_at = $1
          WHERE directory_id = $2 AND id IN (SELECT group_id FROM memberships WHERE person_id = $3)",
     )
@@ -328,17 +331,21 @@ async fn delete(
     .bind(id)
     .execute(&mut *tx)
     .await?;
-    let gone: Option<String> = query_scalar(
+    let gone: Option<(String, String, bool)> = query_as(
         "DELETE FROM people WHERE id = $1 AND directory_id = $2 AND version = coalesce($3, version)
-         RETURNING user_name",
+         RETURNING user_name, attributes, active",
     )
     .bind(id)
     .bind(access.directory())
     .bind(version)
     .fetch_optional(&mut *tx)
     .await?;
-    if gone.is_some() || version.is_none() {
-        return gone.map(Some).ok_or(Refused::NotFound);
+    if let Some((name, attributes, active)) = gone {
+        let size = size::of_kept_person(&attributes, active) + size::of_memberships(groups);
+        return Ok(Some((name, size)));
+    }
+    if version.is_none() {
+        return Err(Refused::NotFound);
     }
     let there = query_scalar::<Uuid>("SELECT id FROM people WHERE id = $1 AND directory_id = $2");
     let there = there.bind(id).bind(access.directory()).fetch_optional(tx).await?;

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::{Access, Refused};
+use super::{Access, Growth, Refused};
 use crate::ledger::{
     Error, Result, Topic,
     db::{self, Tx, concerns_one, query},
@@ -29,7 +29,7 @@ const QUEUE: usize = 256;
 
 /// Called with whether the transaction is on the disk.
 type Tell = Box<dyn FnOnce(bool) + Send>;
-type Job = Box<dyn for<'c> FnOnce(&'c mut Tx) -> BoxFuture<'c, Outcome> + Send>;
+type Job = Box<dyn for<'c> FnOnce(&'c mut Tx, &'c Changes) -> BoxFuture<'c, Outcome> + Send>;
 
 /// What became of a job, before it is on the disk.
 struct Outcome {
@@ -38,17 +38,45 @@ struct Outcome {
 }
 
 enum Kept {
-    /// The directory changed.
-    Changed(Access, Timestamp),
+    Changed(Change),
     /// Nothing of it stays.
     Nothing,
     /// The database failed: what the others did can't be relied on either.
     Broken,
 }
 
+/// What a transaction changes, by directory.
+#[derive(Default)]
+struct Changes(BTreeMap<Uuid, Change>);
+
+/// A directory that changed.
+struct Change {
+    access: Access,
+    at: Timestamp,
+    /// By how many bytes more it holds.
+    grew: i64,
+}
+
+impl Changes {
+    fn add(&mut self, change: Change) {
+        let before = self.0.remove(&change.access.directory()).map_or(0, |before| before.grew);
+        let change = Change { grew: before + change.grew, ..change };
+        self.0.insert(change.access.directory(), change);
+    }
+
+    /// By how many bytes more the directories of an organization hold.
+    fn of(&self, organization: &str) -> i64 {
+        let its = self.0.values().filter(|change| change.access.organization() == organization);
+        its.map(|change| change.grew).sum()
+    }
+}
+
 /// The one who writes for all directories. Cheap to clone; ends with its last clone.
 #[derive(Clone)]
-pub(in super::super) struct Writer(mpsc::Sender<Job>);
+pub(in super::super) struct Writer {
+    queue: mpsc::Sender<Job>,
+    limit: i64,
+}
 
 impl Writer {
     /// Must be called in a tokio runtime.
@@ -64,27 +92,42 @@ impl Writer {
                 told.into_iter().for_each(|tell| tell(written.is_ok()));
             }
         });
-        Self(queue)
+        Self { queue, limit: i64::MAX }
     }
 
-    /// Do `work`, and return what it returns once it is on the disk. It also says whether the
-    /// directory changed. Where it is refused, by the database too, or changed nothing, nothing of it
-    /// stays.
-    pub async fn write<T: Send + 'static>(
+    /// The same writer, by which the directories of no organization grow beyond so many bytes.
+    pub fn with_limit(self, limit: i64) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// Do `work`, and return what it returns once it is on the disk. It also says by how much the
+    /// directory grew, if it changed. Where it is refused, by the database too, or changed nothing,
+    /// nothing of it stays.
+    pub(super) async fn write<T: Send + 'static>(
         &self,
         access: &Access,
         now: Timestamp,
-        work: impl for<'c> FnOnce(&'c mut Tx, &'c Access) -> BoxFuture<'c, Result<(T, bool), Refused>>
+        work: impl for<'c> FnOnce(
+            &'c mut Tx,
+            &'c Access,
+        ) -> BoxFuture<'c, Result<(T, Option<Growth>), Refused>>
         + Send
         + 'static,
     ) -> Result<T, Refused> {
         let (tell, told) = oneshot::channel();
-        let access = access.clone();
-        let job: Job = Box::new(move |tx| {
+        let (access, limit) = (access.clone(), self.limit);
+        let job: Job = Box::new(move |tx, others| {
             async move {
-                let result = work(tx, &access).await;
+                let mut result = work(tx, &access).await;
+                if let Ok((_, Some(Growth { by: by @ 1.., from }))) = result
+                    && from + others.of(access.organization()) + by > limit
+                {
+                    result = Err(Refused::NoRoom(limit));
+                }
                 let kept = match &result {
-                    Ok((_, true)) => Kept::Changed(access, now),
+                    Ok((_, Some(growth))) => {
+                        Kept::Changed(Change { access, at: now, grew: growth.by })
+                    }
                     Err(Refused::Ledger(error)) if !concerns_one(error) => Kept::Broken,
                     _ => Kept::Nothing,
                 };
@@ -98,7 +141,7 @@ impl Writer {
             }
             .boxed()
         });
-        self.0.send(job).await.map_err(|_| Error::Abandoned)?;
+        self.queue.send(job).await.map_err(|_| Error::Abandoned)?;
         told.await.map_err(|_| Error::Abandoned)?
     }
 }
@@ -111,7 +154,7 @@ async fn together(
     told: &mut Vec<Tell>,
 ) -> Result<()> {
     let mut tx = writer.begin().await?;
-    let mut changed: BTreeMap<Uuid, (Access, Timestamp)> = BTreeMap::new();
+    let mut changes = Changes::default();
     let (mut next, began) = (Some(first), Instant::now());
     while let Some(job) = next {
         // the first is undone with the transaction
@@ -120,11 +163,11 @@ async fn together(
             1 => tx.run("SAVEPOINT one").await?,
             _ => tx.run("RELEASE SAVEPOINT one; SAVEPOINT one").await?,
         }
-        let done = AssertUnwindSafe(job(&mut tx)).catch_unwind().await;
+        let done = AssertUnwindSafe(job(&mut tx, &changes)).catch_unwind().await;
         let Outcome { kept, tell } = done.map_err(|_| Error::Abandoned)?;
         told.push(tell);
         match kept {
-            Kept::Changed(access, at) => drop(changed.insert(access.directory(), (access, at))),
+            Kept::Changed(change) => changes.add(change),
             Kept::Nothing if told.len() == 1 => return Ok(()),
             Kept::Nothing => tx.run("ROLLBACK TO SAVEPOINT one").await?,
             Kept::Broken => return Err(Error::Abandoned),
@@ -132,9 +175,10 @@ async fn together(
         let more = told.len() < TOGETHER && began.elapsed() < LONG;
         next = if more { jobs.try_recv().ok() } else { None };
     }
-    for (access, at) in changed.values() {
-        query("UPDATE directories SET changed_at = $1 WHERE id = $2")
+    for Change { access, at, grew } in changes.0.values() {
+        query("UPDATE directories SET changed_at = $1, bytes = bytes + $2 WHERE id = $3")
             .bind(at.as_second())
+            .bind(*grew)
             .bind(access.directory())
             .execute(&mut tx)
             .await?;
