@@ -56,6 +56,13 @@ pub enum Error {
     Corrupt(&'static str),
 }
 
+impl Error {
+    /// Whether the database can't keep a value, or look for it, however often it comes.
+    pub fn refuses_values(&self) -> bool {
+        db::refuses_values(self)
+    }
+}
+
 impl From<sqlx::migrate::MigrateError> for Error {
     fn from(error: sqlx::migrate::MigrateError) -> Self {
         match error {
