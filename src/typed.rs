@@ -127,7 +127,7 @@ async fn ledger(place: &Place, plugin: bool) -> anyhow::Result<Option<Ledger>> {
     if let Location::File(file) = location {
         anyhow::ensure!(file.exists(), "there is no ledger at {}", file.display());
     }
-    Ok(Some(Ledger::open(location).await?))
+    Ok(Some(Ledger::open_as_it_is(location).await?))
 }
 
 /// The same command in the controller's pod, where the environment names the ledger.

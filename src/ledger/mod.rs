@@ -32,6 +32,11 @@ pub enum Error {
     /// It has been migrated further than this program knows.
     #[error("ledger: a newer version of this program has made it, or brought it up to date")]
     Newer,
+    /// This program would have to migrate it first, and wasn't asked to.
+    #[error(
+        "ledger: an older version of this program serves it: ask with that one, or upgrade it first"
+    )]
+    Older,
     /// What is wrong with the URL of a PostgreSQL database.
     #[error("ledger: the address of the PostgreSQL database: {0}")]
     Address(&'static str),
@@ -49,6 +54,13 @@ pub enum Error {
     /// A row that only another program can have written.
     #[error("ledger: unreadable {0}")]
     Corrupt(&'static str),
+}
+
+impl Error {
+    /// Whether the database can't keep a value, or look for it, however often it comes.
+    pub fn refuses_values(&self) -> bool {
+        db::refuses_values(self)
+    }
 }
 
 impl From<sqlx::migrate::MigrateError> for Error {

@@ -111,6 +111,11 @@ impl From<ledger::Error> for Error {
             let text = "the filter takes too long: name a userName, an externalId or an address";
             return Self::bad(ScimType::TooMany, text);
         }
+        if error.refuses_values() {
+            return Self::value(
+                "a value can't be kept: it is too large, or has what no text may have",
+            );
+        }
         tracing::error!(%error, "a SCIM request failed");
         match error {
             ledger::Error::Corrupt(_) => {
@@ -206,6 +211,15 @@ mod tests {
                 "status": "400",
             })
         );
+    }
+
+    #[test]
+    fn what_can_never_be_kept_is_not_sent_again() {
+        let refused = Error::from(ledger::Error::Nul);
+        assert_eq!((refused.status.as_u16(), refused.retry_after), (400, None));
+        assert!(refused.scim_type.is_some());
+        let failed = Error::from(ledger::Error::Abandoned);
+        assert_eq!((failed.status.as_u16(), failed.retry_after), (503, Some(5)));
     }
 
     #[test]

@@ -47,9 +47,33 @@ impl Db {
     /// Several processes may do this at the same time.
     pub async fn open(location: &Location) -> Result<Self> {
         match location {
-            Location::File(path) => sqlite::open(path).await,
-            Location::Postgres(address) => postgres::open(address.options()?).await,
+            Location::File(path) => sqlite::migrate(path).await?,
+            Location::Postgres(address) => postgres::migrate(address.options()?).await?,
         }
+        Self::open_as_it_is(location).await
+    }
+
+    /// Open a database that is there and up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Older`] and [`Error::Newer`] where it isn't.
+    pub async fn open_as_it_is(location: &Location) -> Result<Self> {
+        let (db, migrations) = match location {
+            Location::File(path) => (sqlite::open(path).await?, &sqlite::MIGRATIONS),
+            Location::Postgres(address) => {
+                (postgres::open(address.options()?).await?, &postgres::MIGRATIONS)
+            }
+        };
+        let applied = query_scalar("SELECT version FROM _sqlx_migrations WHERE success");
+        let applied: Vec<i64> = applied.fetch_all(&db.read).await?;
+        if !applied.iter().all(|version| migrations.version_exists(*version)) {
+            return Err(Error::Newer);
+        }
+        if !migrations.iter().all(|known| applied.contains(&known.version)) {
+            return Err(Error::Older);
+        }
+        Ok(db)
     }
 
     pub async fn close(&self) {
@@ -184,6 +208,20 @@ pub fn concerns_one(error: &Error) -> bool {
     })
 }
 
+/// Whether a statement can't be run for the values in it: they can't be kept, however often they come.
+pub fn refuses_values(error: &Error) -> bool {
+    const TOO_BIG: &str = "18"; // SQLITE_TOOBIG
+    let code = match error {
+        Error::Nul => return true,
+        Error::Sql(sqlx::Error::Database(e)) => e.code(),
+        _ => return false,
+    };
+    // of PostgreSQL the classes of data, and of limits of the program
+    code.is_some_and(|code| {
+        code == TOO_BIG || code.len() == 5 && (code.starts_with("22") || code.starts_with("54"))
+    })
+}
+
 /// Tell apart what was broken off for taking too long.
 pub fn too_long(error: Error) -> Error {
     const INTERRUPT: &str = "9"; // SQLITE_INTERRUPT
@@ -261,5 +299,18 @@ mod tests {
         }
         assert!(!super::concerns_one(&Error::Sql(sqlx::Error::PoolTimedOut)));
         assert!(super::concerns_one(&Error::Nul));
+    }
+
+    #[test]
+    fn a_value_that_no_try_makes_better_is_told_from_what_we_or_the_database_do_wrong() {
+        let of_code = |code| Error::Sql(sqlx::Error::Database(Box::new(Code(code))));
+        for refused in ["18", "22P02", "22P05", "54000", "54001"] {
+            assert!(refuses_values(&of_code(refused)), "{refused}");
+        }
+        for other in ["1", "5", "13", "19", "787", "2067", "42883", "23505", "53100", "57014"] {
+            assert!(!refuses_values(&of_code(other)), "{other}");
+        }
+        assert!(refuses_values(&Error::Nul));
+        assert!(!refuses_values(&Error::Sql(sqlx::Error::PoolTimedOut)));
     }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::ledger::{Error, Result};
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/migrations/postgres");
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/migrations/postgres");
 
 const READERS: u32 = 6;
 const SEARCHERS: u32 = 4;
@@ -45,15 +45,19 @@ macro_rules! begin_write {
     };
 }
 
-pub async fn open(options: PgConnectOptions) -> Result<Db> {
-    let mut migrating = options.clone().connect().await?;
+/// Bring it up to date.
+pub async fn migrate(options: PgConnectOptions) -> Result<()> {
+    let mut migrating = options.connect().await?;
     let (encoding,): (String,) =
         sqlx::query_as("SHOW server_encoding").fetch_one(&mut migrating).await?;
     if encoding != "UTF8" {
         return Err(Error::Address("its database isn't in UTF8"));
     }
     MIGRATIONS.run(&mut migrating).await?;
-    migrating.close().await?;
+    Ok(migrating.close().await?)
+}
+
+pub async fn open(options: PgConnectOptions) -> Result<Db> {
     let pool = |most, settings: &'static str| {
         PgPoolOptions::new()
             .max_connections(most)

@@ -9,14 +9,14 @@ use std::{
 };
 
 use sqlx::{
-    Executor, SqlitePool,
+    ConnectOptions, Connection, Executor, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
 use super::{Db, Pool, Tx, Writer};
 use crate::ledger::{Error, Result};
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/migrations/sqlite");
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/migrations/sqlite");
 
 /// How long a statement waits for the other process's writer.
 const BUSY: Duration = Duration::from_secs(10);
@@ -25,15 +25,27 @@ const SEARCHERS: u32 = 4;
 /// How many of SQLite's steps of a search lie between two looks at the clock.
 const STEPS: i32 = 10_000;
 
-pub async fn open(path: &Path) -> Result<Db> {
-    let options = SqliteConnectOptions::new()
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
         .filename(path)
-        .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        .busy_timeout(BUSY);
+        .busy_timeout(BUSY)
+}
+
+/// Make the file where there is none, and bring it up to date.
+pub async fn migrate(path: &Path) -> Result<()> {
     let lock = lock(path).await?;
+    let mut migrating = options(path).create_if_missing(true).connect().await?;
+    MIGRATIONS.run(&mut migrating).await?;
+    migrating.close().await?;
+    drop(lock);
+    Ok(())
+}
+
+pub async fn open(path: &Path) -> Result<Db> {
+    let options = options(path);
     let pool = |most| SqlitePoolOptions::new().max_connections(most).test_before_acquire(false);
     let write = pool(1)
         // wherever `passing` was interrupted
@@ -42,9 +54,7 @@ pub async fn open(path: &Path) -> Result<Db> {
         })
         .connect_with(options.clone())
         .await?;
-    MIGRATIONS.run(&write).await?;
-    drop(lock);
-    let options = options.create_if_missing(false).read_only(true);
+    let options = options.read_only(true);
     let read = pool(READERS).connect_with(options.clone()).await?;
     let search = pool(SEARCHERS).connect_with(options).await?;
     Ok(Db {

@@ -6,11 +6,14 @@ use sqlx::AssertSqlSafe;
 use super::{Ledger, seconds};
 use crate::ledger::{
     AuditLine, Result,
-    db::{Query, Tx, query, query_as},
+    db::{Query, Tx, query, query_as, query_scalar},
 };
 
 /// How long a line of the audit log is kept.
 const AUDIT: SignedDuration = SignedDuration::from_hours(400 * 24);
+/// How many lines an organization has before the oldest of what its directories wrote are forgotten,
+/// too: a token that is in use leaves a line at each write. They are 250 MB or so.
+const LINES: i64 = 1_000_000;
 
 type Row = (i64, String, String, String, Option<String>, Option<String>);
 
@@ -67,6 +70,37 @@ impl Ledger {
              SELECT seq FROM (SELECT seq, at FROM audit ORDER BY seq LIMIT 10000) oldest
              WHERE at < $1)";
         while query(purge).bind(before.as_second()).write(&self.db.write).await? > 0 {}
+        self.purge_audit(LINES).await
+    }
+
+    /// Forget the oldest of what its directories wrote of each organization that has more than so many
+    /// lines. What else was done stays, or somebody could hide it by writing a lot.
+    async fn purge_audit(&self, lines: i64) -> Result<()> {
+        let many: Vec<String> = query_scalar(
+            "SELECT organization_id FROM audit GROUP BY organization_id HAVING count(*) > $1",
+        )
+        .bind(lines)
+        .fetch_all(&self.db.search)
+        .await?;
+        for organization in many {
+            let last: Option<i64> = query_scalar(
+                "SELECT seq FROM audit WHERE organization_id = $1 ORDER BY seq DESC LIMIT 1 OFFSET $2",
+            )
+            .bind(&organization)
+            .bind(lines)
+            .fetch_optional(&self.db.search)
+            .await?;
+            let some = async || {
+                let some = query(
+                    "DELETE FROM audit WHERE seq IN (
+                         SELECT seq FROM audit
+                         WHERE organization_id = $1 AND seq <= $2 AND actor LIKE 'scim:%'
+                         ORDER BY seq LIMIT 10000)",
+                );
+                some.bind(&organization).bind(last).write(&self.db.write).await
+            };
+            while some().await? > 0 {}
+        }
         Ok(())
     }
 }
@@ -126,5 +160,41 @@ mod tests {
         assert_eq!(lines().await, stay + 25_000);
         acme.ledger.purge_expired(acme.now).await.unwrap();
         assert_eq!(lines().await, stay);
+    }
+
+    #[tokio::test]
+    async fn of_too_many_lines_the_oldest_that_a_directory_wrote_go_and_no_others() {
+        let acme = Acme::new().await;
+        let write = async |organization: &str, actor: &str, lines: i64| {
+            query(
+                "INSERT INTO audit (at, organization_id, actor, action, subject)
+                 WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+                 SELECT $2, $3, $4, 'user.create', CAST(i AS TEXT) FROM n",
+            )
+            .bind(lines)
+            .bind(acme.now.as_second())
+            .bind(organization)
+            .bind(actor)
+            .write(&acme.ledger.db.write)
+            .await
+            .unwrap();
+        };
+        for actor in ["saml:company", "scim:okta", "scim:entra", "scim:okta"] {
+            write(ACME, actor, 100).await;
+        }
+        write("globex", "scim:okta", 150).await;
+        acme.ledger.purge_audit(150).await.unwrap();
+        let left = acme.ledger.audit_for_tests().await;
+        let of = |organization: &str, actor: &str| {
+            let its = left.iter().filter(|line| line.0 == organization && line.1 == actor);
+            its.map(|line| line.3.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(ACME, "saml:company").len(), 100);
+        assert_eq!(of(ACME, "scim:okta").len(), 100);
+        let entra = of(ACME, "scim:entra");
+        assert_eq!((entra.first(), entra.len()), (Some(&"51"), 50), "the newest of them");
+        assert_eq!(of("globex", "scim:okta").len(), 150);
+        acme.ledger.purge_audit(150).await.unwrap();
+        assert_eq!(acme.ledger.audit_for_tests().await, left);
     }
 }

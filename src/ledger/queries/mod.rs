@@ -42,9 +42,21 @@ impl Ledger {
     /// Open the database, making it where it is a file that isn't there, and bring it up to date.
     /// Several processes may do this at the same time.
     pub async fn open(location: &Location) -> Result<Self> {
-        let db = Db::open(location).await?;
+        Ok(Self::new(Db::open(location).await?))
+    }
+
+    /// Open a database that others serve, as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Older`] and [`Error::Newer`] where another version of this program serves it.
+    pub async fn open_as_it_is(location: &Location) -> Result<Self> {
+        Ok(Self::new(Db::open_as_it_is(location).await?))
+    }
+
+    fn new(db: Db) -> Self {
         let writer = scim::Writer::start(db.write.clone());
-        Ok(Self { db, writer })
+        Self { db, writer }
     }
 
     /// The same ledger, in which SCIM lets no organization's directories hold more than so many bytes.
@@ -386,6 +398,29 @@ pub(crate) mod tests {
              VALUES (9999, 'newer', true, $1, 0)";
         query(newer).bind(&b"checksum"[..]).write(&ledger.db.write).await.unwrap();
         assert!(matches!(Ledger::open(&place.location()).await, Err(Error::Newer)));
+        assert!(matches!(Ledger::open_as_it_is(&place.location()).await, Err(Error::Newer)));
+    }
+
+    #[tokio::test]
+    async fn whoever_only_looks_at_a_ledger_neither_makes_nor_migrates_it() {
+        let (place, ledger) = ledger().await;
+        let location = place.location();
+        Ledger::open_as_it_is(&location).await.unwrap().ping().await.unwrap();
+        let last = "DELETE FROM _sqlx_migrations
+             WHERE version = (SELECT max(version) FROM _sqlx_migrations)";
+        query(last).write(&ledger.db.write).await.unwrap();
+        let migrations = async || -> i64 {
+            let count = query_scalar("SELECT count(*) FROM _sqlx_migrations");
+            count.fetch_one(&ledger.db.read).await.unwrap()
+        };
+        let before = migrations().await;
+        assert!(matches!(Ledger::open_as_it_is(&location).await, Err(Error::Older)));
+        assert_eq!(migrations().await, before);
+        let empty = Place::new().await;
+        assert!(Ledger::open_as_it_is(&empty.location()).await.is_err());
+        if let Place::File(folder) = &empty {
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        }
     }
 
     #[tokio::test]

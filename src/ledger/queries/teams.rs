@@ -88,6 +88,10 @@ impl Ledger {
             .bind(accepted)
             .write(&self.db.write)
             .await?;
+            // nobody is told of who came or went before a team stood for the group
+            if let Match::Found { group, active_members } = &mut found {
+                *active_members = count_active(&self.db.read, group.id).await?;
+            }
         }
         Ok(found)
     }
@@ -190,15 +194,20 @@ async fn find_group(
     if !groups.is_empty() {
         return Ok(Match::Ambiguous(groups.len() + 1));
     }
-    let active_members = query_scalar(walk!(
+    let active_members = count_active(reader, group.id).await?;
+    Ok(Match::Found { group, active_members })
+}
+
+/// How many active people are in the group, by groups in it too.
+async fn count_active(on: impl Into<On<'_>>, group: Uuid) -> Result<i64> {
+    let count = query_scalar(walk!(
         down,
         "SELECT $1",
         "SELECT count(DISTINCT p.id) FROM walk
          JOIN memberships m ON m.group_id = walk.id
          JOIN people p ON p.id = m.person_id AND p.active"
     ));
-    let active_members = active_members.bind(group.id).fetch_one(reader).await?;
-    Ok(Match::Found { group, active_members })
+    count.bind(group).fetch_one(on).await
 }
 
 #[cfg(test)]
@@ -206,11 +215,42 @@ mod tests {
     use uuid::Uuid;
 
     use crate::ledger::{
-        Topic,
-        db::query,
+        Match, Selector, Topic,
+        db::{Dialect, query},
         fixture::{ACME, Acme},
         scim::GroupFields,
     };
+
+    /// The team's row with what comes in the same moment, after its members were counted.
+    #[tokio::test]
+    async fn who_comes_while_a_team_is_made_counts_in_it() {
+        let acme = Acme::new().await;
+        let fields = GroupFields {
+            display_name: "Staff".into(),
+            external_id: None,
+            attributes: "{}".into(),
+        };
+        let members = [acme.ada, acme.grace];
+        acme.ledger.create_group(&acme.scim, &fields, &members, acme.now).await.unwrap();
+        acme.set_active(acme.grace, "grace", false).await;
+        let mut tx = acme.ledger.begin().await.unwrap();
+        let comes = match acme.ledger.db.dialect() {
+            Dialect::Sqlite => {
+                "CREATE TRIGGER comes AFTER INSERT ON teams BEGIN UPDATE people SET active = 1; END"
+            }
+            Dialect::Postgres => {
+                "CREATE FUNCTION comes() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN UPDATE people SET active = true; RETURN NULL; END $$;
+                 CREATE TRIGGER comes AFTER INSERT ON teams FOR EACH ROW EXECUTE FUNCTION comes()"
+            }
+        };
+        tx.run(comes).await.unwrap();
+        tx.commit().await.unwrap();
+        let staff = Selector::DisplayName("Staff".into());
+        let found =
+            acme.ledger.put_team(ACME, "staff", acme.directory, &staff, true).await.unwrap();
+        assert!(matches!(found, Match::Found { active_members: 2, .. }), "{found:?}");
+    }
 
     #[tokio::test]
     async fn the_other_side_hears_of_each_group_that_a_change_concerns() {
@@ -237,8 +277,24 @@ mod tests {
             names
         };
         assert_eq!(sorted(heard().await), ids);
+        // no team stands for them yet: who counts in them concerns nobody, but their names do
         acme.set_active(acme.grace, "grace", false).await;
-        assert_eq!(heard().await, ids[1..]);
+        assert!(heard().await.is_empty());
+        for (column, value) in [("external_id", "x"), ("display_name", "Crew")] {
+            let rename = format!("UPDATE directory_groups SET {column} = $1");
+            let rename = query(sqlx::AssertSqlSafe(rename)).bind(value);
+            rename.write(&acme.ledger.db.write).await.unwrap();
+            assert_eq!(sorted(heard().await), ids, "{column}");
+        }
+        let stand = async |id: &str| {
+            let selector = Selector::Id(id.parse::<Uuid>().unwrap().to_string());
+            let put = acme.ledger.put_team(ACME, id, acme.directory, &selector, true).await;
+            put.unwrap()
+        };
+        for id in &ids {
+            let found = stand(id).await;
+            assert!(matches!(found, Match::Found { active_members: 1, .. }), "{found:?}");
+        }
         acme.set_active(acme.grace, "grace", true).await;
         assert_eq!(heard().await, ids[1..]);
         acme.ledger.delete_person(&acme.scim, acme.ada, None, acme.now).await.unwrap();
@@ -258,8 +314,14 @@ mod tests {
         let made = acme.ledger.create_group(&acme.scim, &fields, &within, acme.now).await;
         ids.push(made.unwrap().0.simple().to_string());
         assert_eq!(heard().await, ids[2..]);
+        stand(&ids[2]).await;
         acme.set_active(acme.grace, "grace", false).await;
         assert_eq!(sorted(heard().await), ids[1..]);
+        acme.set_active(acme.grace, "grace", true).await;
+        assert_eq!(sorted(heard().await), ids[1..]);
+        acme.ledger.delete_team(ACME, &ids[1]).await.unwrap();
+        acme.ledger.delete_person(&acme.scim, acme.grace, None, acme.now).await.unwrap();
+        assert_eq!(sorted(heard().await), ids[2..], "the one above, where a team stands still");
         // what is purged of a deleted directory concerns nobody
         acme.ledger.delete_directory(ACME, "okta", acme.now).await.unwrap();
         acme.ledger.purge_directories(acme.later(1)).await.unwrap();

@@ -61,6 +61,7 @@ async fn an_organization_holds_what_it_may_and_others_notice_nothing() {
     refused(&entra.post("/Users", json!({"userName": "bob", "title": "x".repeat(LONG)})).await);
     server.ledger.purge_directories(now + jiff::SignedDuration::from_secs(1)).await.unwrap();
     entra.post("/Users", json!({"userName": "bob", "title": "x".repeat(LONG)})).await.made();
+    sizes_are_right(&server).await;
 }
 
 #[tokio::test]

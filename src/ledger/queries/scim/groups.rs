@@ -438,7 +438,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::ledger::{
-        Topic,
+        Selector, Topic,
         fixture::person,
         tests::{Place, ledger},
     };
@@ -470,6 +470,8 @@ pub(super) mod tests {
             people.push(ledger.create_person(&access, &person, NOW).await.unwrap());
         }
         let (group, _) = ledger.create_group(&access, &fields("all"), &[], NOW).await.unwrap();
+        let selector = Selector::Id(group.to_string());
+        ledger.put_team("a", "all", access.directory(), &selector, true).await.unwrap();
         let add = async |ledger: &Ledger, people: &[Uuid]| {
             for (number, person) in people.iter().enumerate() {
                 let members = Members { add: BTreeSet::from([*person]), ..Members::default() };

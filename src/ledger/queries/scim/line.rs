@@ -27,7 +27,7 @@ pub(super) struct Line<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Growth {
     pub by: i64,
-    /// What they held before the transaction; nothing where that doesn't matter.
+    /// What they held before the transaction.
     pub from: i64,
 }
 
@@ -40,13 +40,12 @@ macro_rules! line_where {
             $condition,
             " AND ",
             $crate::ledger::queries::scim::auth::open!("$7", "$8", "$9"),
-            " RETURNING (SELECT CAST(coalesce(sum(bytes), 0) AS BIGINT) FROM directories
-                         WHERE organization_id = $2 AND $10)"
+            " RETURNING (SELECT bytes FROM organizations WHERE id = $2)"
         )
     };
 }
 
-/// A [`Text`]: a statement that writes, whose values are bound from `$11` on, and the line of what it
+/// A [`Text`]: a statement that writes, whose values are bound from `$10` on, and the line of what it
 /// wrote, in one go. See [`Line::of`].
 macro_rules! written {
     ($statement:literal) => {
@@ -88,6 +87,5 @@ impl Line<'_> {
             .bind(access.token())
             .bind(access.directory())
             .bind(Timestamp::now().as_second())
-            .bind(self.by > 0)
     }
 }

@@ -349,7 +349,7 @@ mod tests {
         for (group, member) in [(middle, inner), (outer, middle), (inner, outer)] {
             put_in(&ledger, &access, group, &[member]).await.unwrap();
         }
-        for group in [outer, other] {
+        for group in [inner, outer, other] {
             let (name, selector) = (group.to_string(), Selector::Id(group.to_string()));
             ledger.put_team("a", &name, access.directory(), &selector, true).await.unwrap();
         }
@@ -365,6 +365,10 @@ mod tests {
         put_in(&ledger, &access, inner, &[ann]).await.unwrap();
         assert_eq!(heard(before).await, BTreeSet::new(), "nothing changes");
         ledger.delete_group(&access, inner, None, NOW).await.unwrap();
+        // and of one that has no team, since one that looks for a group may look for this
+        let before_middle = ledger.latest_change().await.unwrap();
+        ledger.delete_group(&access, middle, None, NOW).await.unwrap();
+        assert_eq!(heard(before_middle).await, BTreeSet::from([middle, outer]));
         assert_eq!(heard(before).await, BTreeSet::from([inner, middle, outer]));
     }
 

@@ -276,7 +276,7 @@ async fn insert(
     let text = written!(
         "INSERT INTO people (id, directory_id, user_name, user_name_key, external_id, email,
              active, active_since, attributes, created_at, updated_at)
-         VALUES ($11, $8, $12, $13, $14, $15, $16, $1, $17, $1, $1)"
+         VALUES ($10, $8, $11, $12, $13, $14, $15, $1, $16, $1, $1)"
     );
     let from = Line { action, subject, detail, by, now }
         .of(text, access)
@@ -303,10 +303,10 @@ async fn write(
 ) -> Result<Option<Growth>, Refused> {
     let (id, by) = (line.subject, line.by);
     let text = written!(
-        "UPDATE people SET user_name = $11, user_name_key = $12, external_id = $13, email = $14,
-             active_since = CASE WHEN active = $15 THEN active_since ELSE $1 END, active = $15,
-             attributes = $16, version = version + 1, updated_at = $1
-         WHERE id = $17 AND directory_id = $8 AND version = $18"
+        "UPDATE people SET user_name = $10, user_name_key = $11, external_id = $12, email = $13,
+             active_since = CASE WHEN active = $14 THEN active_since ELSE $1 END, active = $14,
+             attributes = $15, version = version + 1, updated_at = $1
+         WHERE id = $16 AND directory_id = $8 AND version = $17"
     );
     let from = line
         .of(text, access)
