@@ -106,6 +106,9 @@ impl Ledger {
     /// few at a time, so that others get to write in between.
     pub async fn purge_directories(&self, before: Timestamp) -> Result<u64> {
         for statement in [
+            "DELETE FROM identities WHERE id IN (
+                 SELECT i.id FROM identities i JOIN directories d ON d.id = i.directory_id
+                 WHERE d.deleted_at < $1 LIMIT 500)",
             "DELETE FROM people WHERE id IN (
                  SELECT p.id FROM people p JOIN directories d ON d.id = p.directory_id
                  WHERE d.deleted_at < $1 LIMIT 500)",

@@ -64,11 +64,12 @@ async fn owners(tx: &mut Tx, rules: &Rules, asserted: &Asserted) -> Result<Vec<U
     Ok(found.into_iter().filter(|(_, also)| *also == named).map(|(id, _)| id).collect())
 }
 
-/// Whether somebody else came with it by this connection.
+/// Whether somebody else came with it by this connection, who hasn't been removed since.
 async fn had_by_another(tx: &mut Tx, asserted: &Asserted) -> Result<bool> {
     let another: Option<(Uuid,)> = query_as(
         "SELECT id FROM identities
-         WHERE organization_id = $1 AND connection = $2 AND email = $3 AND subject <> $4 LIMIT 1",
+         WHERE organization_id = $1 AND connection = $2 AND email = $3 AND subject <> $4
+             AND (person_id IS NOT NULL OR directory_id IS NULL) LIMIT 1",
     )
     .bind(&asserted.organization)
     .bind(&asserted.connection)
