@@ -13,6 +13,7 @@ mod email_owner;
 pub(crate) mod fixture;
 mod flows;
 mod keys;
+mod member_counts;
 mod nesting;
 mod people;
 mod removals;
@@ -24,8 +25,11 @@ mod why;
 pub use access::TOKEN_SECONDS;
 pub use directory_tokens::Rotation;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
+use self::member_counts::MemberCounts;
 use super::{
     Change, Error, Location, Published, Result, Thing, Topic,
     db::{Db, Dialect, Text, Tx, can_hold, query, query_as, query_scalar},
@@ -36,6 +40,7 @@ use super::{
 pub struct Ledger {
     db: Db,
     writer: scim::Writer,
+    member_counts: Arc<MemberCounts>,
 }
 
 impl Ledger {
@@ -44,7 +49,7 @@ impl Ledger {
     pub async fn open(location: &Location) -> Result<Self> {
         let db = Db::open(location).await?;
         let writer = scim::Writer::start(db.write.clone());
-        Ok(Self { db, writer })
+        Ok(Self { db, writer, member_counts: Arc::default() })
     }
 
     /// Whether several controllers may be at work on it, of which one must be chosen.

@@ -88,10 +88,13 @@ impl Ledger {
         .bind(organization)
         .fetch_all(&self.db.read)
         .await?;
+        // all are of one directory: the person's
+        let globs = rows.first().map_or("{}", |row| &row.globs);
+        let globs: Globs = serde_json::from_str(globs).map_err(|_| Error::Corrupt("globs"))?;
+        let let_in = globs.matcher();
         let mut groups: BTreeMap<(String, Uuid), GroupReach> = BTreeMap::new();
-        for Row { id, name, globs, team, accepted } in rows {
-            let globs: Globs = serde_json::from_str(&globs).map_err(|_| Error::Corrupt("globs"))?;
-            let left_out = !globs.matches(&name);
+        for Row { id, name, team, accepted, .. } in rows {
+            let left_out = !let_in.matches(&name);
             let group = groups.entry((name.clone(), id)).or_insert(GroupReach {
                 name,
                 left_out,
