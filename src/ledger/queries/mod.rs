@@ -240,14 +240,17 @@ async fn end(tx: &mut Tx, id: &str, now: Timestamp) -> Result<()> {
     ] {
         query(statement).bind(id).execute(&mut *tx).await?;
     }
-    query(
+    let ended: Vec<String> = query_scalar(
         "UPDATE directories SET deleted_at = $1, first_request_at = NULL
-         WHERE organization_id = $2 AND deleted_at IS NULL",
+         WHERE organization_id = $2 AND deleted_at IS NULL RETURNING name",
     )
     .bind(now.as_second())
     .bind(id)
-    .execute(&mut *tx)
+    .fetch_all(&mut *tx)
     .await?;
+    for name in ended {
+        directories::tell(tx, id, "directory.delete", &name, now).await?;
+    }
     Ok(())
 }
 
