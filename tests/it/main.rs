@@ -27,4 +27,5 @@ mod scim;
 mod shared;
 mod story;
 mod teams;
+mod uninstall;
 mod world;
