@@ -229,7 +229,7 @@ fn refused(user_name: &str, directory: &str, obstacle: &Obstacle) -> Link {
             ),
         ),
         Obstacle::AddressOfAnother(email) => broken(
-            format!("{email} is another person's than {user_name}, by the directory {directory}"),
+            format!("{email} is another person's by the directory {directory}, not {user_name}'s"),
             "Have the company IdP push an address of their own for each.",
         ),
     }

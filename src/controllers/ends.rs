@@ -48,11 +48,15 @@ async fn turn(ctx: &Context, tried: &mut HashMap<Place, Instant>) -> bool {
     let mut ended = stream::iter(over)
         .map(async |binding| (end(ctx, &binding).await, binding.place))
         .buffer_unordered(AT_ONCE);
+    let mut failed = vec![];
     while let Some((result, place)) = ended.next().await {
-        if let Err(error) = result {
-            warn!(error = %chain(&error), ?place, "a binding whose time is over was not deleted");
-        }
+        failed.extend(result.err().map(|error| (error, place.clone())));
         tried.insert(place, Instant::now());
+    }
+    // once for all: they may be many, and are tried again soon
+    if let Some((error, place)) = failed.first() {
+        let (error, failed) = (chain(error), failed.len());
+        warn!(%error, ?place, failed, "bindings whose time is over were not deleted");
     }
     any
 }

@@ -10,6 +10,7 @@ mod company;
 mod connections;
 mod directories;
 mod domains;
+mod ending;
 mod fuzz_seeds;
 mod generated;
 mod issuer;
