@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Ledger, note_change, seconds};
 use crate::ledger::{
     AuditLine, Directory, Error, Globs, Result, Token, Topic,
-    db::{Text, Tx, query, query_as, query_scalar},
+    db::{Tx, query, query_as, query_scalar},
 };
 
 #[derive(sqlx::FromRow)]
@@ -127,7 +127,7 @@ impl Ledger {
     /// few at a time, so that others get to write in between. From the first on, one that is made
     /// under the same name is another.
     pub async fn purge_directories(&self, before: Timestamp) -> Result<u64> {
-        self.detach(before).await?;
+        self.put_away(before).await?;
         let deleted = query_scalar("SELECT id FROM directories WHERE deleted_at < $1");
         let deleted: Vec<Uuid> = deleted.bind(before.as_second()).fetch_all(&self.db.read).await?;
         for directory in &deleted {
@@ -146,20 +146,18 @@ impl Ledger {
         Ok(u64::try_from(deleted.len()).unwrap_or(u64::MAX))
     }
 
-    /// Take their names from the directories that were deleted before `before`: no DirectorySync can
-    /// have the one that they get.
-    async fn detach(&self, before: Timestamp) -> Result<()> {
+    /// Let nobody take up, under its name, a directory of which only a part is left: no
+    /// DirectorySync can be called so.
+    async fn put_away(&self, before: Timestamp) -> Result<()> {
         let mut tx = self.begin().await?;
-        let detached: Vec<(String, String)> = query_as(Text::Each {
-            sqlite: "UPDATE directories SET name = name || '/' || lower(hex(id))
-                 WHERE deleted_at < $1 AND instr(name, '/') = 0 RETURNING organization_id, name",
-            postgres: "UPDATE directories SET name = name || '/' || id
-                 WHERE deleted_at < $1 AND instr(name, '/') = 0 RETURNING organization_id, name",
-        })
+        let put_away: Vec<(String, String)> = query_as(
+            "UPDATE directories SET name = name || '/' || deleted_at
+             WHERE deleted_at < $1 AND name NOT LIKE '%/%' RETURNING organization_id, name",
+        )
         .bind(before.as_second())
         .fetch_all(&mut tx)
         .await?;
-        for (organization, name) in detached {
+        for (organization, name) in put_away {
             let name = name.split('/').next().unwrap_or_default();
             tell(&mut tx, &organization, "directory.purge", name, Timestamp::now()).await?;
         }
@@ -274,7 +272,7 @@ mod tests {
         acme.sign_in(&asserted("ada")).await.unwrap();
         acme.ledger.delete_directory(ACME, "okta", acme.now).await.unwrap();
         // interrupted as soon as anything of it may be gone
-        acme.ledger.detach(acme.later(1)).await.unwrap();
+        acme.ledger.put_away(acme.later(1)).await.unwrap();
         let other = acme.ledger.make_directory(ACME, "okta", acme.later(2)).await.unwrap();
         assert!(other.id != acme.directory && other.users == 0);
         for forgotten in [1, 0] {
