@@ -54,7 +54,11 @@ pub async fn why(args: &Why, plugin: bool) -> anyhow::Result<ExitCode> {
             None => None,
         };
         let reach = match person {
-            Some(person) => Some((person, ledger.reach(&organization, person.id).await?)),
+            Some(person) => {
+                let connection = way.as_ref().and_then(|way| way.connection.as_ref());
+                let connection = connection.map(|door| door.name.as_str());
+                Some((person, ledger.reach(&organization, connection, person.id).await?))
+            }
             None => None,
         };
         let (text, holds) = cli::why::tell(&cli::why::Case {

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::printable;
-use crate::ledger::{Admit, ClaimState, Grant, GroupReach, Loss, Person, Reach, WayIn};
+use crate::ledger::{Admit, ClaimState, Grant, GroupReach, Loss, Obstacle, Person, Reach, WayIn};
 
 /// Somebody's way to access in one organization.
 pub struct Case<'a> {
@@ -53,8 +53,15 @@ pub fn tell(case: &Case<'_>) -> (String, bool) {
             }
             Link::Broken { what, .. } => ("--", what),
         };
-        let what = printable(what);
-        writeln!(text, "{name:<11} {state:<7} {what}").expect("writing to a string does not fail");
+        let mut line = |name: &str, state: &str, what: &str| {
+            let what = printable(what);
+            writeln!(text, "{name:<11} {state:<7} {what}")
+                .expect("writing to a string does not fail");
+        };
+        line(name, state, what);
+        for what in beside(case, name) {
+            line("", "--", &what);
+        }
     }
     let end = match first {
         Some((name, then)) => format!("{name} is where it breaks. {then}"),
@@ -67,6 +74,26 @@ pub fn tell(case: &Case<'_>) -> (String, bool) {
     text += &printable(&end);
     text.push('\n');
     (text, first.is_none())
+}
+
+/// What else is to be said with a link of this name: of groups and teams that give nothing, beside
+/// those that do.
+fn beside(case: &Case<'_>, link: &str) -> Vec<String> {
+    let Some((_, Reach { groups, teams, .. })) = case.person else { return vec![] };
+    let works = |group: &GroupReach| {
+        group.teams.iter().any(|(team, _)| teams.iter().any(|(name, _)| name == team))
+    };
+    let refused = |group: &GroupReach| group.left_out || group.teams.iter().any(|(_, ok)| !ok);
+    match link {
+        "Teams" if !teams.is_empty() => {
+            groups.iter().filter(|group| refused(group) && !works(group)).map(no_team).collect()
+        }
+        "Access" if teams.iter().any(|(_, grants)| !grants.is_empty()) => {
+            let without = teams.iter().filter(|(_, grants)| grants.is_empty());
+            without.map(|(team, _)| format!("{team}: no binding stands")).collect()
+        }
+        _ => vec![],
+    }
 }
 
 fn domain(case: &Case<'_>) -> Link {
@@ -156,7 +183,9 @@ fn person(case: &Case<'_>) -> Link {
     let changed = reach.changed_at;
     if !person.active {
         return broken(
-            format!("{user_name} is deactivated since {active_since}, by the company IdP"),
+            format!(
+                "{user_name} is deactivated since {active_since}, by the company IdP; last changed {changed}"
+            ),
             "Activate this person at the company IdP, or find out there why they are not.",
         );
     }
@@ -167,9 +196,42 @@ fn person(case: &Case<'_>) -> Link {
                 "Name the right one in spec.directory of the SsoConnection, or push this person to {other}."
             ),
         ),
-        _ => Link::Holds(format!(
-            "{user_name} in the directory {directory}: active since {active_since}, last changed {changed}"
-        )),
+        _ => match &reach.obstacle {
+            Some(obstacle) => refused(user_name, directory, obstacle),
+            None => {
+                let subject = reach.subject.as_ref();
+                let linked = subject.map(|subject| format!("; signs in as the subject {subject}"));
+                Link::Holds(format!(
+                    "{user_name} in the directory {directory}: active since {active_since}, last \
+                     changed {changed}{}",
+                    linked.unwrap_or_default()
+                ))
+            }
+        },
+    }
+}
+
+/// Somebody whom a sign-in is refused, whatever the company IdP says.
+fn refused(user_name: &str, directory: &str, obstacle: &Obstacle) -> Link {
+    match obstacle {
+        Obstacle::Without(field) => broken(
+            format!(
+                "{user_name} has no {field} in the directory {directory}, which people are matched by"
+            ),
+            format!(
+                "Have the company IdP push the {field}, or write another spec.directory.match in the SsoConnection."
+            ),
+        ),
+        Obstacle::Several(field, value) => broken(
+            format!("several in the directory {directory} have the {field} {value} of {user_name}"),
+            format!(
+                "Have the company IdP give each a {field} of their own, or write another spec.directory.match in the SsoConnection."
+            ),
+        ),
+        Obstacle::AddressOfAnother(email) => broken(
+            format!("{email} is another person's by the directory {directory}, not {user_name}'s"),
+            "Have the company IdP push an address of their own for each.",
+        ),
     }
 }
 
@@ -192,17 +254,7 @@ fn teams(case: &Case<'_>) -> Link {
         let names: Vec<_> = reach.teams.iter().map(|(name, _)| name.as_str()).collect();
         return Link::Holds(names.join(", "));
     }
-    let why = |group: &GroupReach| {
-        let refused = group.teams.iter().find(|(_, accepted)| !accepted);
-        let because = match refused {
-            Some((team, _)) => format!("the team {team} isn't accepted"),
-            None if group.left_out => "left out by spec.groups of its DirectorySync".to_owned(),
-            None if group.teams.is_empty() => "no team stands for it".to_owned(),
-            None => "nobody is in its teams now".to_owned(),
-        };
-        format!("{}: {because}", group.name)
-    };
-    let what = reach.groups.iter().map(why).collect::<Vec<_>>().join("; ");
+    let what = reach.groups.iter().map(no_team).collect::<Vec<_>>().join("; ");
     let refused = reach.groups.iter().any(|group| group.teams.iter().any(|(_, ok)| !ok));
     let then = if refused {
         format!("Accepted in `kubectl describe dteam -n {organization}` says why.")
@@ -210,6 +262,18 @@ fn teams(case: &Case<'_>) -> Link {
         format!("Make a DirectoryTeam for such a group in {organization}, or widen the import.")
     };
     broken(if what.is_empty() { "none".to_owned() } else { what }, then)
+}
+
+/// Why a group leads to no team.
+fn no_team(group: &GroupReach) -> String {
+    let refused = group.teams.iter().find(|(_, accepted)| !accepted);
+    let because = match refused {
+        Some((team, _)) => format!("the team {team} isn't accepted"),
+        None if group.left_out => "left out by spec.groups of its DirectorySync".to_owned(),
+        None if group.teams.is_empty() => "no team stands for it".to_owned(),
+        None => "nobody is in its teams now".to_owned(),
+    };
+    format!("{}: {because}", group.name)
 }
 
 fn access(case: &Case<'_>) -> Link {
@@ -277,6 +341,8 @@ mod tests {
         };
         Reach {
             changed_at: Timestamp::UNIX_EPOCH,
+            subject: None,
+            obstacle: None,
             groups: vec![group],
             teams: vec![("engineering".into(), vec![grant(None), grant(Some("web"))])],
         }
@@ -335,6 +401,51 @@ mod tests {
             no_groups(r);
         };
         assert_eq!(breaks(both).0, "Domain");
+    }
+
+    #[test]
+    fn who_is_always_refused_is_told_why() {
+        let said = |obstacle: Obstacle| {
+            let (name, said) = breaks(|_, _, reach| reach.obstacle = Some(obstacle.clone()));
+            assert_eq!(name, "Person");
+            said
+        };
+        assert!(said(Obstacle::Without("externalId")).contains("has no externalId"));
+        assert!(said(Obstacle::Several("e-mail", "a@b".into())).contains("the e-mail a@b"));
+        let address = said(Obstacle::AddressOfAnother("a@b".into()));
+        assert!(address.starts_with("a@b is another person's"), "{address}");
+        let (_, gone) = breaks(|_, person, _| person.active = false);
+        assert!(gone.ends_with("last changed 1970-01-01T00:00:00Z"), "{gone}");
+        let linked = Reach { subject: Some("00u1".into()), ..reach() };
+        let (text, whole) = ask(Some(&way()), Some((&ada(), &linked)));
+        assert!(whole && text.contains("; signs in as the subject 00u1\n"), "{text}");
+    }
+
+    #[test]
+    fn what_gives_nothing_is_told_beside_what_gives_something() {
+        let mut reach = reach();
+        let group = |name: &str, left_out, teams: &[(&str, bool)]| GroupReach {
+            name: name.into(),
+            left_out,
+            teams: teams.iter().map(|&(team, accepted)| (team.to_owned(), accepted)).collect(),
+        };
+        reach.groups.extend([
+            group("Staff", false, &[("staff", false)]),
+            group("Secret", true, &[]),
+            group("Others", false, &[]), // as most groups are
+            group("Idle", false, &[("idle", true)]),
+        ]);
+        reach.teams.push(("idle".into(), vec![]));
+        let (text, whole) = ask(Some(&way()), Some((&ada(), &reach)));
+        assert!(whole, "{text}");
+        let beside: Vec<_> =
+            text.lines().filter_map(|line| line.trim().strip_prefix("--")).collect();
+        let expected = [
+            "Staff: the team staff isn't accepted",
+            "Secret: left out by spec.groups of its DirectorySync",
+            "idle: no binding stands",
+        ];
+        assert_eq!(beside.iter().map(|line| line.trim()).collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! afford to ask the API server, nor memory to keep them whole.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -86,6 +86,8 @@ struct Index {
     of_team: HashMap<String, BTreeMap<Place, (Team, Standing)>>,
     /// The UID of the team that each is of.
     owners: HashMap<Place, String>,
+    /// By the organization's namespace: those that end, and when.
+    ends: BTreeMap<String, BTreeSet<(Timestamp, Place)>>,
     /// What the list under way has shown.
     listed: HashMap<Kind, HashSet<Place>>,
 }
@@ -194,6 +196,22 @@ impl BindingIndex {
         let bindings = index.of_team.get(team).into_iter().flat_map(BTreeMap::values);
         bindings.map(|(_, standing)| standing.clone()).collect()
     }
+
+    /// Bindings whose time is over, of each organization so many at most: those that `count`, in the
+    /// order of their ends.
+    pub fn over(
+        &self,
+        now: Timestamp,
+        most_of_each: usize,
+        counts: impl Fn(&Place) -> bool,
+    ) -> Vec<Standing> {
+        let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = index.ends.values().flat_map(|ends| {
+            let over = ends.iter().take_while(|(at, _)| *at <= now).map(|(_, place)| place);
+            over.filter(|place| counts(place)).take(most_of_each)
+        });
+        over.filter_map(|place| index.get(place)).cloned().collect()
+    }
 }
 
 fn kind_of(place: &Place) -> Kind {
@@ -208,6 +226,9 @@ impl Index {
         let now = label(meta::ORGANIZATION).zip(label(meta::TEAM));
         if let (Some(team), Some(uid)) = (&now, label(meta::OWNER_UID)) {
             let place = standing.place.clone();
+            if let Some(at) = standing.expires_at {
+                self.ends.entry(team.0.clone()).or_default().insert((at, place.clone()));
+            }
             self.owners.insert(place.clone(), uid.clone());
             self.of_team.entry(uid).or_default().insert(place, (team.clone(), standing));
         }
@@ -220,11 +241,22 @@ impl Index {
     fn remove(&mut self, place: &Place) -> Option<Team> {
         let uid = self.owners.remove(place)?;
         let bindings = self.of_team.get_mut(&uid)?;
-        let (team, _) = bindings.remove(place)?;
+        let (team, standing) = bindings.remove(place)?;
         if bindings.is_empty() {
             self.of_team.remove(&uid);
         }
+        if let (Some(at), Some(ends)) = (standing.expires_at, self.ends.get_mut(&team.0)) {
+            ends.remove(&(at, standing.place));
+            if ends.is_empty() {
+                self.ends.remove(&team.0);
+            }
+        }
         Some(team)
+    }
+
+    fn get(&self, place: &Place) -> Option<&Standing> {
+        let bindings = self.of_team.get(self.owners.get(place)?)?;
+        bindings.get(place).map(|(_, standing)| standing)
     }
 }
 
@@ -272,6 +304,40 @@ mod tests {
         apply(Event::Init);
         assert_eq!(apply(Event::InitDone), [team("a")]);
         assert!(places("u1").is_empty());
+    }
+
+    #[test]
+    fn what_is_over_is_known_by_its_time_and_none_of_many_keeps_another_organizations_waiting() {
+        let index = BindingIndex::new();
+        let put = |organization: &str, namespace: &str, ends: Option<&str>| {
+            let mut binding = binding(namespace, "a", organization);
+            let metadata = &mut binding.metadata;
+            let labels = metadata.labels.as_mut().unwrap();
+            labels.insert(meta::ORGANIZATION.into(), organization.into());
+            metadata.annotations =
+                ends.map(|at| BTreeMap::from([(meta::EXPIRES_AT.to_owned(), at.to_owned())]));
+            index.made(&binding);
+        };
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for number in 0..9 {
+            put("acme", &format!("web-{number}"), Some("1970-01-01T00:00:05Z"));
+        }
+        put("globex", "lab", Some("1970-01-01T00:00:06Z"));
+        put("globex", "forever", None);
+        let over = |second| -> Vec<_> {
+            let over = index.over(at(second), 2, |place| !place.name.is_empty());
+            over.into_iter().filter_map(|s| s.place.namespace).collect()
+        };
+        assert!(over(4).is_empty());
+        assert_eq!(over(5), ["web-0", "web-1"]);
+        assert_eq!(over(6), ["web-0", "web-1", "lab"]);
+        // prolonged, gone, and one that can't be deleted now
+        put("acme", "web-0", Some("1970-01-01T00:00:09Z"));
+        put("acme", "web-1", None);
+        index.ended(&Place { namespace: Some("web-2".into()), name: "b".into() });
+        assert_eq!(over(6), ["web-3", "web-4", "lab"]);
+        let others = |place: &Place| place.namespace.as_deref() != Some("web-3");
+        assert_eq!(index.over(at(5), 1, others)[0].place.namespace.as_deref(), Some("web-4"));
     }
 
     #[tokio::test]

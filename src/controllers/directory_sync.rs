@@ -1,6 +1,6 @@
 //! DirectorySync: its endpoint, its token, the import of its groups as teams.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -13,12 +13,13 @@ use kube::{
         reflector::{ObjectRef, store::Writer},
     },
 };
+use tokio::{sync::Semaphore, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Context, Kind, MANAGER, Nudge, Result, controller_on, crash, delete_seen, error_policy, events,
-    filled, imports, jittered, namespace,
+    Context, Error, Kind, MANAGER, Nudge, Result, controller_on, crash, delete_seen, error_policy,
+    events, filled, imports, jittered, namespace,
     removals::{self, Judgement},
     report,
     scim_token::{self, TokenSecret},
@@ -31,7 +32,7 @@ use crate::{
         conditions::{Conditions, Truth, Verdict, Waiting, all_of, kind, reason, whole_seconds},
         meta,
     },
-    ledger::{Directory, Topic},
+    ledger::{Directory, Group, Topic},
 };
 
 /// How many of the teams that wait for their removal are named.
@@ -163,7 +164,7 @@ async fn cleanup(sync: Arc<DirectorySync>, ctx: &Context) -> Result<()> {
 /// Make, change and delete imported teams, for the groups there are. What can't be made holds back
 /// no deletion.
 async fn import(
-    sync: &DirectorySync,
+    sync: &Arc<DirectorySync>,
     organization: &Organization,
     directory: Uuid,
     now: Timestamp,
@@ -172,10 +173,10 @@ async fn import(
     filled(&ctx.teams).await?;
     let groups = ctx.ledger.groups(directory).await?;
     let pinned = ctx.ledger.groups_of_teams(&organization.id).await?;
-    let own = namespace(sync);
+    let own = namespace(sync.as_ref());
     let api = Api::<DirectoryTeam>::namespaced(ctx.client.clone(), &own);
     let teams = ctx.teams.state_filter(|team| team.metadata.namespace.as_ref() == Some(&own));
-    let plan = imports::plan(sync, &groups, &teams, &pinned);
+    let plan = plan(sync, groups, teams, pinned).await?;
     let judgement = judge(sync, &plan, directory, now, ctx).await?;
     let gone = plan.remove.iter().filter(|team| judgement.go.contains(&uid(team)));
     let (mut failed, mut again) = (None, judgement.again);
@@ -211,6 +212,24 @@ async fn import(
         PendingRemovals { id, teams, sample: names }
     });
     Ok(Imported { pending, again })
+}
+
+/// What an import comes to. A directory may be large: nobody else waits for that, and only one is
+/// worked out at a time, so that many take no more of the machine than one.
+async fn plan(
+    sync: &Arc<DirectorySync>,
+    groups: Vec<Group>,
+    teams: Vec<Arc<DirectoryTeam>>,
+    pinned: BTreeMap<String, Uuid>,
+) -> Result<imports::Plan> {
+    static ONE: Semaphore = Semaphore::const_new(1);
+    let turn = ONE.acquire().await; // fails only once it is closed, which nobody does
+    let sync = sync.clone();
+    let plan = spawn_blocking(move || {
+        let _turn = turn;
+        imports::plan(&sync, &groups, &teams, &pinned)
+    });
+    plan.await.map_err(Error::Broken)
 }
 
 /// What came of an import.

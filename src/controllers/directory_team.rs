@@ -11,9 +11,9 @@ use kube::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Context, DEADLINE, Error, Kind, MANAGER, Nudge, RESYNC, Result,
+    Context, Error, Kind, MANAGER, Nudge, RESYNC, Result,
     bindings::{Bounds, Standing, next_end, wanted},
-    controller_on, events, jittered, key, namespace, report,
+    controller_on, error_policy, events, jittered, namespace, report,
     role_bindings::{self, role_exists},
     status,
     team_groups::Team,
@@ -38,7 +38,7 @@ pub async fn run(ctx: Arc<Context>, writer: Writer<DirectoryTeam>, stop: Cancell
     let store = (ctx.teams.clone(), writer);
     controller_on(&ctx, events(&ctx), store, move |nudge| concerned(nudge, &of), stop)
         .reconcile_on(ctx.bindings.follow(&ctx.client))
-        .run(reconcile, unless_it_ends, ctx)
+        .run(reconcile, error_policy, ctx)
         .for_each(report)
         .await;
 }
@@ -66,23 +66,8 @@ fn wakes(nudge: &Nudge, team: &DirectoryTeam) -> bool {
     }
 }
 
-/// A pass that failed is repeated ever more rarely, but not later than a permission ends.
-fn unless_it_ends(team: Arc<DirectoryTeam>, _: &Error, ctx: Arc<Context>) -> Action {
-    let wait = jittered(ctx.failures.count(key(team.as_ref())));
-    let now = Timestamp::now();
-    let end = next_end(team.spec.permissions.as_deref().unwrap_or_default(), now);
-    Action::requeue(end.map_or(wait, |end| wait.min(until(end, now))))
-}
-
 async fn reconcile(team: Arc<DirectoryTeam>, ctx: Arc<Context>) -> Result<Action> {
-    let now = Timestamp::now();
-    // what is over ends first, whatever goes wrong or stalls after that
-    let over = role_bindings::retain(&team, |binding| !binding.is_over(now), &ctx);
-    tokio::time::timeout(DEADLINE, over).await.map_err(|_| Error::Deadline)??;
-    let end = next_end(team.spec.permissions.as_deref().unwrap_or_default(), now);
-    let next = with_finalizer(team, &ctx, |t| apply(t, &ctx), |t| cleanup(t, &ctx)).await?;
-    let stalled = ctx.installation.missing().is_some();
-    Ok(end.filter(|_| stalled).map_or(next, |end| Action::requeue(until(end, Timestamp::now()))))
+    with_finalizer(team, &ctx, |t| apply(t, &ctx), |t| cleanup(t, &ctx)).await
 }
 
 async fn apply(team: Arc<DirectoryTeam>, ctx: &Context) -> Result<Action> {
@@ -90,7 +75,7 @@ async fn apply(team: Arc<DirectoryTeam>, ctx: &Context) -> Result<Action> {
     let own = namespace(team.as_ref());
     let name = (own.clone(), team.name_any());
     ctx.team_groups.seeks(&name);
-    let (facts, left) = match ctx.tenancy.organization(&own).await? {
+    let facts = match ctx.tenancy.organization(&own).await? {
         Ok(organization) => observe_and_act(&team, &organization, now, ctx).await?,
         Err(refused) => {
             // nobody is in the team; its bindings stay until they end, for a class mended soon, but
@@ -102,8 +87,8 @@ async fn apply(team: Arc<DirectoryTeam>, ctx: &Context) -> Result<Action> {
             let stays = |binding: &Standing| {
                 binding.place.namespace.as_ref().is_none_or(|at| ours.contains_key(at))
             };
-            let kept = role_bindings::retain(&team, stays, ctx).await?;
-            (Facts::refused(refused), kept.ends)
+            role_bindings::retain(&team, stays, ctx).await?;
+            Facts::refused(refused)
         }
     };
     if let Some(Match::Found { group, .. }) = &facts.group {
@@ -120,17 +105,18 @@ async fn apply(team: Arc<DirectoryTeam>, ctx: &Context) -> Result<Action> {
     let next = if roles_missing { ROLE_MISSING } else { RESYNC };
     let next = debounced.unwrap_or_else(|| jittered(next));
     let permissions = team.spec.permissions.as_deref().unwrap_or_default();
-    let ends = next_end(permissions, now).into_iter().chain(left).min();
-    Ok(Action::requeue(ends.map_or(next, |end| next.min(until(end, Timestamp::now())))))
+    // its bindings end by themselves (see `ends`), and then it is told
+    let end = next_end(permissions, now);
+    Ok(Action::requeue(end.map_or(next, |end| next.min(until(end, Timestamp::now())))))
 }
 
-/// What was found and done, and when the first of the bindings that were left as they are ends.
+/// What was found and done.
 async fn observe_and_act(
     team: &DirectoryTeam,
     organization: &Organization,
     now: Timestamp,
     ctx: &Context,
-) -> Result<(Facts, Option<Timestamp>)> {
+) -> Result<Facts> {
     let name = team.name_any();
     let permissions = team.spec.permissions.as_deref().unwrap_or_default();
     let ours = ctx.tenancy.workload_namespaces(&organization.name).await?;
@@ -182,15 +168,14 @@ async fn observe_and_act(
         return Err(error);
     }
     wanted.role_not_found.extend(kept.missing);
-    let facts = Facts {
+    Ok(Facts {
         organization: Some(organization.name.clone()),
         accepted,
         group,
         wanted,
         applied: kept.applied,
         forbidden: kept.forbidden,
-    };
-    Ok((facts, kept.ends))
+    })
 }
 
 /// Which of the roles aren't there, and the first thing that went wrong: what couldn't be learned of

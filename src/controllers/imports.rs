@@ -50,7 +50,7 @@ pub fn plan(
     // a team on its way out holds its name, and no group
     let staying = teams.iter().filter(|team| !is_deleted(team.as_ref()));
     let (imported, by_hand): (Vec<_>, Vec<_>) = staying.partition(|team| is_imported(team, sync));
-    let taken: BTreeSet<_> = by_hand.iter().filter_map(|t| pinned.get(&t.name_any())).collect();
+    let by_hand = ByHand::new(&by_hand, sync, pinned);
     let mut current: BTreeMap<Uuid, &Arc<DirectoryTeam>> = BTreeMap::new();
     let mut plan = Plan::default();
     for team in imported {
@@ -60,7 +60,8 @@ pub fn plan(
         }
     }
     plan.standing = current.values().filter_map(|team| team.uid()).collect();
-    let (import, let_in) = (import_globs(sync), let_in(sync));
+    let import = import_globs(sync).map(|globs| globs.matcher());
+    let let_in = let_in(sync).matcher();
     let there: BTreeSet<_> = groups.iter().map(|group| group.id).collect();
     let mut orphans: BTreeMap<String, Uuid> = current
         .iter()
@@ -72,10 +73,8 @@ pub fn plan(
         if !import.as_ref().is_some_and(|globs| globs.matches(name)) || !let_in.matches(name) {
             continue;
         }
-        let by_hand =
-            taken.contains(&group.id) || by_hand.iter().any(|team| names_group(team, sync, group));
         let have = current.remove(&group.id);
-        if by_hand {
+        if by_hand.have(group) {
             plan.step_back.extend(have.cloned());
             continue;
         }
@@ -96,6 +95,44 @@ pub fn plan(
     plan
 }
 
+/// The groups that teams made by hand have: those they are pinned to; and of one that isn't (yet),
+/// whichever it asks for.
+struct ByHand<'a> {
+    groups: BTreeSet<Uuid>,
+    names: BTreeSet<&'a str>,
+    external_ids: BTreeSet<&'a str>,
+}
+
+impl<'a> ByHand<'a> {
+    fn new(
+        teams: &[&'a Arc<DirectoryTeam>],
+        sync: &DirectorySync,
+        pinned: &BTreeMap<String, Uuid>,
+    ) -> Self {
+        let (pinned_to, seeking): (Vec<_>, Vec<_>) = teams
+            .iter()
+            .map(|team| (team, pinned.get(&team.name_any())))
+            .partition(|(_, to)| to.is_some());
+        let sought: Vec<_> = seeking
+            .into_iter()
+            .filter(|(team, _)| team.spec.directory_sync_ref.name == sync.name_any())
+            .map(|(team, _)| &team.spec.group)
+            .collect();
+        let ids = sought.iter().filter_map(|by| by.id.as_deref()?.parse().ok());
+        Self {
+            groups: pinned_to.into_iter().filter_map(|(_, to)| to.copied()).chain(ids).collect(),
+            names: sought.iter().filter_map(|by| by.display_name.as_deref()).collect(),
+            external_ids: sought.iter().filter_map(|by| by.external_id.as_deref()).collect(),
+        }
+    }
+
+    fn have(&self, group: &Group) -> bool {
+        self.groups.contains(&group.id)
+            || self.names.contains(group.display_name.as_str())
+            || group.external_id.as_deref().is_some_and(|id| self.external_ids.contains(id))
+    }
+}
+
 /// Whether a team is one that we made for `sync`.
 pub fn is_imported(team: &DirectoryTeam, sync: &DirectorySync) -> bool {
     team.labels().get(meta::MANAGED_BY).is_some_and(|by| by == MANAGER)
@@ -104,15 +141,6 @@ pub fn is_imported(team: &DirectoryTeam, sync: &DirectorySync) -> bool {
 
 fn group_id(team: &DirectoryTeam) -> Option<Uuid> {
     team.annotations().get(meta::GROUP_ID)?.parse().ok()
-}
-
-/// Whether a team made by hand asks for this group.
-fn names_group(team: &DirectoryTeam, sync: &DirectorySync, group: &Group) -> bool {
-    let by = &team.spec.group;
-    team.spec.directory_sync_ref.name == sync.name_any()
-        && (by.display_name.as_ref() == Some(&group.display_name)
-            || by.id.as_deref() == Some(&group.id.to_string())
-            || (by.external_id.is_some() && by.external_id == group.external_id))
 }
 
 /// Which groups teams may stand for at all.
@@ -143,15 +171,30 @@ fn label(name: &str) -> String {
 }
 
 /// A readable label of the group's name; with a short hash where that is taken or nothing of it is
-/// left.
+/// left, and with another where somebody has taken that name as well.
 fn team_name(group: &Group, taken: &BTreeSet<String>) -> String {
     let label = label(&group.display_name);
-    if !label.is_empty() && !taken.contains(&label) {
-        return label;
+    let (stem, mut name) = match label.as_str() {
+        "" => ("group", None),
+        label => (label, Some(label.to_owned())),
+    };
+    let mut attempt = 0_u32;
+    loop {
+        if let Some(name) = name.filter(|name| !taken.contains(name)) {
+            return name;
+        }
+        name = Some(hashed(stem, group.id, attempt));
+        attempt += 1;
     }
-    let hash = digest::digest(&digest::SHA256, group.id.as_bytes());
+}
+
+fn hashed(stem: &str, group: Uuid, attempt: u32) -> String {
+    let mut id = group.as_bytes().to_vec();
+    if attempt > 0 {
+        id.extend(attempt.to_be_bytes());
+    }
+    let hash = digest::digest(&digest::SHA256, &id);
     let hash: String = hash.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-    let stem = if label.is_empty() { "group" } else { &label };
     let stem = &stem[..stem.len().min(LONGEST - hash.len() - 1)];
     format!("{}-{hash}", stem.trim_end_matches('-'))
 }
@@ -350,5 +393,21 @@ mod tests {
         let pinned = BTreeMap::from([("mine".to_owned(), Uuid::from_u128(1))]);
         let (groups, teams) = ([group(1, "Team A")], [Arc::new(by_hand("mine", elsewhere))]);
         assert!(is_empty(&plan(&importing("*", "-"), &groups, &teams, &pinned)));
+        // another group that has the name now is nobody's, and is imported
+        let groups = [group(1, "Team A"), group(2, "Old")];
+        let plan = plan(&importing("*", "-"), &groups, &teams, &pinned);
+        assert_eq!(names(&plan.create), ["old"]);
+    }
+
+    #[test]
+    fn a_group_is_imported_whatever_names_others_have_taken() {
+        let mut teams = vec![];
+        let other = GroupRef { display_name: Some("Other".into()), ..GroupRef::default() };
+        for _ in 0..4 {
+            let name = names(&run(&[group(1, "Team A")], &teams).create).remove(0);
+            assert!(name.starts_with("team-a") && name.len() <= LONGEST);
+            assert!(teams.iter().all(|team: &Arc<DirectoryTeam>| team.name_any() != name));
+            teams.push(Arc::new(by_hand(&name, other.clone())));
+        }
     }
 }

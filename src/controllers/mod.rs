@@ -9,6 +9,7 @@ mod connection_status;
 mod crash;
 mod directory_sync;
 mod directory_team;
+mod ends;
 mod failures;
 mod identity_class;
 mod idp_metadata;
@@ -126,6 +127,9 @@ pub enum Error {
     /// The watch that should have filled a cache ended first.
     #[error("a cache was never filled")]
     Cache,
+    /// What was worked out on a thread of its own was not: a panic.
+    #[error("not worked out: {0}")]
+    Broken(#[source] tokio::task::JoinError),
     #[error("not done within {} s", DEADLINE.as_secs())]
     Deadline,
     // boxed, for it holds this very type
@@ -145,6 +149,7 @@ impl Error {
             Error::TrustRoots(_) => "trust_roots",
             Error::Dns(_) => "dns",
             Error::Cache => "cache",
+            Error::Broken(_) => "broken",
             Error::Deadline => "deadline",
             Error::Finalizer(inner) => match &**inner {
                 finalizer::Error::ApplyFailed(e) | finalizer::Error::CleanupFailed(e) => e.name(),
@@ -267,6 +272,7 @@ pub async fn run(
             ctx.nudges.follow_ledger(&ctx.ledger, until()),
             ctx.installation.keep_looking(&ctx.nudges, until()),
             sweep::run(&ctx, until()),
+            ends::run(&ctx, until()),
             identity_class::run(ctx.clone(), until()),
             verified_domain::run(ctx.clone(), domains_writer, looked, until()),
             sso_connection::run(ctx.clone(), connections_writer, until()),

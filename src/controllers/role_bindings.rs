@@ -27,8 +27,6 @@ pub struct Kept {
     pub forbidden: BTreeSet<String>,
     /// Roles that are not there.
     pub missing: BTreeSet<String>,
-    /// When the first of those that were left as they are ends.
-    pub ends: Option<Timestamp>,
 }
 
 /// Make the team's bindings those that are wanted. One that can't be made holds back nothing; only
@@ -114,7 +112,6 @@ pub async fn retain(
     let kept = Kept {
         applied: stay.len(),
         grants: distinct(stay.iter().map(Standing::grant)),
-        ends: stay.iter().filter_map(|binding| binding.expires_at).min(),
         ..Kept::default()
     };
     failed.map_or(Ok(kept), Err)
@@ -145,6 +142,13 @@ async fn apply_by<K: Bound>(api: &Api<K>, binding: &Binding, ctx: &Context) -> k
 
 /// Delete the very binding that was seen; one that is gone already is fine.
 pub async fn delete(ctx: &Context, place: &Place, seen: Preconditions) -> Result<()> {
+    request_deletion(ctx, place, seen).await?;
+    ctx.bindings.ended(place);
+    Ok(())
+}
+
+/// The same, of which the index, and so the binding's team, hears from the API server.
+pub async fn request_deletion(ctx: &Context, place: &Place, seen: Preconditions) -> Result<()> {
     let params = DeleteParams { preconditions: Some(seen), ..DeleteParams::default() };
     let name = &place.name;
     let deleted = match &place.namespace {
@@ -158,11 +162,9 @@ pub async fn delete(ctx: &Context, place: &Place, seen: Preconditions) -> Result
         }
     };
     match deleted {
-        Err(kube::Error::Api(error)) if error.is_not_found() => {}
-        other => other?,
+        Err(kube::Error::Api(error)) if error.is_not_found() => Ok(()),
+        other => Ok(other?),
     }
-    ctx.bindings.ended(place);
-    Ok(())
 }
 
 pub async fn role_exists(ctx: &Context, role: &str) -> Result<bool> {

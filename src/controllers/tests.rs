@@ -25,6 +25,8 @@ use crate::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// When the binding that there is ends.
+const ENDS: Duration = Duration::from_secs(10);
 
 /// Controllers in front of an API server that leaves questions unanswered.
 struct Stuck {
@@ -133,6 +135,19 @@ fn answer(name: &str) -> Value {
                 ],
             },
         }]),
+        "rolebindings" => json!([{
+            "metadata": {
+                "name": "ending", "namespace": "acme-web", "uid": "b",
+                "labels": {
+                    meta::MANAGED_BY: MANAGER, meta::ORGANIZATION: "acme", meta::TEAM: "staff",
+                    meta::OWNER_UID: "t",
+                },
+                "annotations": { meta::EXPIRES_AT: (Timestamp::now() + ENDS).to_string() },
+            },
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view",
+            },
+        }]),
         "rollcall-installation-key" => {
             let key = BASE64_STANDARD.encode([7; 32]);
             return json!({ "metadata": { "name": name }, "data": { "key": key } });
@@ -184,6 +199,16 @@ async fn nobody_stays_in_a_team_while_the_api_server_is_asked_for_its_roles() {
     let mut stuck = Stuck::start(&acme.ledger, "view");
     stuck.hears("view").await;
     assert!(acme.ledger.teams_of_person(acme.ada).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_permission_ends_at_its_time_also_while_a_pass_over_its_team_hangs() {
+    let acme = Acme::new().await;
+    let mut stuck = Stuck::start(&acme.ledger, "view");
+    stuck.hears("view").await;
+    // its pass hangs from now on, for longer than this
+    let late = ENDS + Duration::from_secs(5);
+    timeout(late, stuck.hears("ending")).await.expect("it isn't deleted");
 }
 
 #[test]

@@ -12,7 +12,7 @@ mod sign_in;
 mod why;
 
 pub use db::{Location, concerns_one};
-pub use globs::Globs;
+pub use globs::{Globs, Matcher};
 pub use queries::{Ledger, Rotation, TOKEN_SECONDS, scim};
 #[cfg(test)]
 pub(crate) use queries::{fixture, scim::watch_writes, tests};

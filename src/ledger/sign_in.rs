@@ -171,6 +171,10 @@ pub enum NotAdmitted {
     #[error("the directory says that the person is not active")]
     Deactivated,
     #[error(
+        "the person was removed from the directory, or the directory that has them was: who was in one isn't admitted just in time"
+    )]
+    Removed,
+    #[error(
         "the asserted e-mail address is another person's, {0}: let the company's login and the directory say the same address of each"
     )]
     AddressOfAnother(&'static str),
@@ -187,6 +191,7 @@ impl NotAdmitted {
             Self::SeveralInDirectory { .. } => "SeveralInDirectory",
             Self::LinkedToAnother { .. } => "LinkedToAnother",
             Self::Deactivated => "Deactivated",
+            Self::Removed => "Removed",
             Self::AddressOfAnother(_) => "AddressOfAnother",
         }
     }

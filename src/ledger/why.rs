@@ -58,10 +58,25 @@ pub struct Door {
 pub struct Reach {
     /// When anything of the person last changed.
     pub changed_at: Timestamp,
+    /// What the company IdP calls them, once they have signed in by the connection.
+    pub subject: Option<String>,
+    /// Why nobody signs in as this person by the connection, if so.
+    pub obstacle: Option<Obstacle>,
     /// The groups that the person is directly in, by name.
     pub groups: Vec<GroupReach>,
     /// The teams that the person is in now, by name, with what they may do where.
     pub teams: Vec<(String, Vec<Grant>)>,
+}
+
+/// Why nobody signs in as somebody whom the directory has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The directory says nothing of what the connection matches people by: this.
+    Without(&'static str),
+    /// Another has the same of it.
+    Several(&'static str, String),
+    /// Their address is another's, by the directory.
+    AddressOfAnother(String),
 }
 
 /// A group, and the teams that stand for it.

@@ -223,6 +223,37 @@ async fn a_pod_that_is_killed_loses_nothing_and_the_other_takes_over() -> anyhow
     operator_has_that_lease_alone(world).await
 }
 
+#[tokio::test]
+async fn a_controller_that_stood_still_changes_nothing_once_another_works() -> anyhow::Result<()> {
+    let pods = Pods::start().await?;
+    let world = pods.world();
+    // what it would put back if it went on as it was
+    pods.taken_over_by(FIRST, &pods.scim[0]).await?;
+    let team = format!("dteam/of-{FIRST}");
+    let frozen = &world.stage.processes()[0];
+    frozen.freeze()?;
+    pods.taken_over_by("second", &pods.scim[0]).await?;
+    world.kubectl(&format!("delete {team} -n shared")).await?;
+    let bindings = "get rolebindings -n shared-web -o \
+                    jsonpath={range.items[*]}{.metadata.name}{.metadata.resourceVersion}{end}";
+    let before = world.kubectl(bindings).await?;
+    ensure!(before.contains("of-second") && !before.contains(&format!("of-{FIRST}")), "{before}");
+
+    frozen.thaw()?;
+    until("it to learn that it lost the Lease", PATIENCE, async || {
+        ensure!(std::fs::read_to_string(frozen.log())?.contains("lost the lease"), "not yet");
+        Ok(Some(()))
+    })
+    .await?;
+    let after = world.kubectl(bindings).await?;
+    ensure!(after == before, "{before}: {after}");
+    ensure!(pods.holder().await? == "second", "{} works", pods.holder().await?);
+    // and goes on to be of use
+    pods.other.controller.stop().await?;
+    world.kubectl("delete dteam of-second -n shared --wait=false").await?;
+    world.gone("shared", "dteam/of-second").await
+}
+
 async fn operator_has_that_lease_alone(world: &World) -> anyhow::Result<()> {
     let operator = format!("system:serviceaccount:{NAMESPACE}:rollcall");
     for (verb, what, namespace, may) in [

@@ -37,7 +37,8 @@ macro_rules! standing {
                      JOIN connection_domains cd ON cd.organization_id = proof.organization_id
                          AND cd.domain = proof.domain
                      WHERE cd.organization_id = o.id AND cd.connection = c.name)
-                 AND CASE WHEN i.person_id IS NULL THEN c.admit = 'JustInTime'
+                 AND CASE WHEN i.person_id IS NULL
+                         THEN i.directory_id IS NULL AND c.admit = 'JustInTime'
                      ELSE p.active AND d.deleted_at IS NULL AND d.id = c.directory_id END"
         )
     };

@@ -31,6 +31,8 @@ enum Known {
     Linked(Candidate),
     /// Not linked; so many people of the directory fit, and the first of them.
     Candidates(usize, Option<Candidate>),
+    /// Nobody of the directory; but somebody who was in it, or is in another that is kept.
+    Removed,
 }
 
 impl Ledger {
@@ -74,13 +76,13 @@ async fn admit(
         return Ok(Err(refused));
     }
     let identity: Uuid = query_scalar(
-        "INSERT INTO identities (id, organization_id, connection, subject, person_id, email,
-             email_domain, registrable, display_name, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        "INSERT INTO identities (id, organization_id, connection, subject, person_id, directory_id,
+             email, email_domain, registrable, display_name, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          ON CONFLICT (organization_id, connection, subject) DO UPDATE SET
-             person_id = excluded.person_id, email = excluded.email,
-             email_domain = excluded.email_domain, registrable = excluded.registrable,
-             display_name = excluded.display_name
+             person_id = excluded.person_id, directory_id = excluded.directory_id,
+             email = excluded.email, email_domain = excluded.email_domain,
+             registrable = excluded.registrable, display_name = excluded.display_name
          RETURNING id",
     )
     .bind(Uuid::new_v4())
@@ -88,6 +90,7 @@ async fn admit(
     .bind(&route.connection)
     .bind(&asserted.subject)
     .bind(person)
+    .bind(person.and(rules.directory))
     .bind(&asserted.email)
     .bind(&asserted.email_domain)
     .bind(registrable(&asserted.email_domain))
@@ -153,10 +156,10 @@ async fn is_still(tx: &mut Tx, open: &OpenConnection, domain: &str) -> Result<bo
 
 async fn known(tx: &mut Tx, open: &OpenConnection, asserted: &Asserted) -> Result<Known> {
     let OpenConnection { route, rules, .. } = open;
-    let linked: Option<(Uuid, bool)> = query_as(
-        "SELECT p.id, p.active FROM identities i JOIN people p ON p.id = i.person_id
-         WHERE i.organization_id = $1 AND i.connection = $2 AND i.subject = $3
-             AND p.directory_id IS NOT DISTINCT FROM $4",
+    let link: Option<(Option<Uuid>, Option<Uuid>, Option<bool>)> = query_as(
+        "SELECT i.directory_id, p.id, p.active FROM identities i
+         LEFT JOIN people p ON p.id = i.person_id AND p.directory_id = $4
+         WHERE i.organization_id = $1 AND i.connection = $2 AND i.subject = $3",
     )
     .bind(&route.organization)
     .bind(&route.connection)
@@ -164,9 +167,13 @@ async fn known(tx: &mut Tx, open: &OpenConnection, asserted: &Asserted) -> Resul
     .bind(rules.directory)
     .fetch_optional(&mut *tx)
     .await?;
-    if let Some((person, active)) = linked {
-        return Ok(Known::Linked(Candidate { person, active, taken: false }));
-    }
+    let was_linked = match link {
+        Some((_, Some(person), Some(active))) => {
+            return Ok(Known::Linked(Candidate { person, active, taken: false }));
+        }
+        Some((directory, ..)) => directory.is_some(),
+        None => false,
+    };
     let (_, column, value) = sought(rules, asserted);
     let mut people: Vec<(Uuid, String, bool, bool)> = query_as(AssertSqlSafe(format!(
         "SELECT p.id, p.user_name, p.active, EXISTS (
@@ -179,16 +186,34 @@ async fn known(tx: &mut Tx, open: &OpenConnection, asserted: &Asserted) -> Resul
     .bind(&route.connection)
     .bind(&asserted.subject)
     .bind(rules.directory)
-    .bind(value)
-    .fetch_all(tx)
+    .bind(&value)
+    .fetch_all(&mut *tx)
     .await?;
     if rules.matching == Matching::UserName {
         // the column folds more than ASCII, and who only looks like somebody isn't them
         people.retain(|(_, name, ..)| name.eq_ignore_ascii_case(&asserted.sign_in_name));
     }
+    if people.is_empty() && (was_linked || is_kept(tx, open, asserted).await?) {
+        return Ok(Known::Removed);
+    }
     let first = people.first();
     let first = first.map(|&(person, _, active, taken)| Candidate { person, active, taken });
     Ok(Known::Candidates(people.len(), first))
+}
+
+/// Whether a directory of the organization that was deleted, and is still kept, has such a person:
+/// with it everyone's access ended.
+async fn is_kept(tx: &mut Tx, open: &OpenConnection, asserted: &Asserted) -> Result<bool> {
+    let (_, column, value) = sought(&open.rules, asserted);
+    let kept: Option<Uuid> = query_scalar(AssertSqlSafe(format!(
+        "SELECT p.id FROM directories d JOIN people p ON p.directory_id = d.id
+         WHERE d.organization_id = $1 AND d.deleted_at IS NOT NULL AND p.{column} = $2 LIMIT 1"
+    )))
+    .bind(&open.route.organization)
+    .bind(value)
+    .fetch_optional(tx)
+    .await?;
+    Ok(kept.is_some())
 }
 
 /// What the directory is searched for: the attribute, its column, and the value.
@@ -205,8 +230,9 @@ fn link(rules: &Rules, asserted: &Asserted, known: &Known) -> Result<Option<Uuid
     let (field, _, value) = sought(rules, asserted);
     let candidate = match known {
         Known::Linked(candidate) | Known::Candidates(1, Some(candidate)) => candidate,
-        Known::Candidates(0, _) | Known::Candidates(_, None) => {
+        Known::Candidates(0, _) | Known::Candidates(_, None) | Known::Removed => {
             return match rules.admit {
+                Admit::JustInTime if matches!(known, Known::Removed) => Err(NotAdmitted::Removed),
                 Admit::JustInTime => Ok(None),
                 Admit::DirectoryOnly if rules.directory.is_none() => Err(NotAdmitted::NoDirectory),
                 Admit::DirectoryOnly => Err(NotAdmitted::NotInDirectory { field, value }),
@@ -276,6 +302,77 @@ mod tests {
         acme.publish(Rules { admit: Admit::JustInTime, ..acme.rules() }).await;
         acme.set_active(acme.ada, "ada", false).await;
         assert_eq!(acme.sign_in(&asserted("ada")).await, Err(NotAdmitted::Deactivated));
+    }
+
+    #[tokio::test]
+    async fn just_in_time_doesnt_let_in_whom_the_directory_has_removed() {
+        let acme = Acme::new().await;
+        acme.publish(Rules { admit: Admit::JustInTime, ..acme.rules() }).await;
+        let session = acme.sign_in(&asserted("ada")).await.unwrap();
+        acme.ledger.delete_person(&acme.scim, acme.ada, None, acme.now).await.unwrap();
+        assert!(!acme.stands(session).await);
+        for _ in 0..2 {
+            assert_eq!(acme.sign_in(&asserted("ada")).await, Err(NotAdmitted::Removed));
+        }
+        assert!(acme.sign_in(&asserted("mallory")).await.is_ok(), "whom no directory ever had");
+        // in the directory again, she is linked anew, and so is a new subject of hers
+        let again = acme.hire("ada").await;
+        let session = acme.sign_in(&asserted("ada")).await.unwrap();
+        let standing = acme.ledger.standing_of_session(session, acme.now).await.unwrap().unwrap();
+        assert_eq!(standing.subject, again);
+        acme.ledger.delete_person(&acme.scim, again, None, acme.now).await.unwrap();
+        acme.hire("ada").await;
+        let other = Asserted { subject: "sub-new".into(), ..asserted("ada") };
+        assert!(acme.sign_in(&other).await.is_ok());
+        assert_eq!(
+            acme.sign_in(&asserted("ada")).await,
+            Err(NotAdmitted::LinkedToAnother { field: "userName" })
+        );
+    }
+
+    #[tokio::test]
+    async fn just_in_time_lets_in_nobody_of_a_directory_that_is_deleted_for_as_long_as_it_is_kept()
+    {
+        let acme = Acme::new().await;
+        let jit = Rules { admit: Admit::JustInTime, ..acme.rules() };
+        acme.publish(jit.clone()).await;
+        acme.sign_in(&asserted("ada")).await.unwrap();
+        acme.set_active(acme.grace, "grace", false).await;
+        acme.ledger.delete_directory(ACME, "okta", acme.now).await.unwrap();
+        acme.publish(Rules { directory: None, ..jit.clone() }).await;
+        // who came in before, under whatever name, and who never did
+        let renamed = Asserted { subject: "sub-ada".into(), ..asserted("countess") };
+        for somebody in [asserted("ada"), renamed, asserted("grace")] {
+            let refused = acme.sign_in(&somebody).await;
+            assert_eq!(refused, Err(NotAdmitted::Removed), "{}", somebody.sign_in_name);
+        }
+        assert!(acme.sign_in(&asserted("mallory")).await.is_ok());
+        // taken up again, it has them as it had them
+        acme.ledger.make_directory(ACME, "okta", acme.now).await.unwrap();
+        acme.publish(jit.clone()).await;
+        let session = acme.sign_in(&asserted("ada")).await.unwrap();
+        let standing = acme.ledger.standing_of_session(session, acme.now).await.unwrap().unwrap();
+        assert_eq!(standing.subject, acme.ada);
+        assert_eq!(acme.sign_in(&asserted("grace")).await, Err(NotAdmitted::Deactivated));
+        // once it is forgotten, nobody knows that they were in it
+        acme.ledger.delete_directory(ACME, "okta", acme.now).await.unwrap();
+        acme.publish(Rules { directory: None, ..jit }).await;
+        acme.ledger.purge_directories(acme.later(1)).await.unwrap();
+        assert!(acme.sign_in(&asserted("ada")).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_is_of_another_directory_is_linked_anew_and_never_admitted_just_in_time() {
+        let acme = Acme::new().await;
+        acme.sign_in(&asserted("ada")).await.unwrap();
+        let entra = acme.ledger.make_directory(ACME, "entra", acme.now).await.unwrap().id;
+        let jit = Rules { admit: Admit::JustInTime, ..acme.rules() };
+        acme.publish(Rules { directory: Some(entra), ..jit.clone() }).await;
+        assert_eq!(acme.sign_in(&asserted("ada")).await, Err(NotAdmitted::Removed));
+        acme.publish(jit).await;
+        let session = acme.sign_in(&asserted("ada")).await.unwrap();
+        let standing = acme.ledger.standing_of_session(session, acme.now).await.unwrap().unwrap();
+        assert_eq!(standing.subject, acme.ada, "her link was not forgotten");
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Ledger, note_change, seconds};
 use crate::ledger::{
-    Directory, Error, Globs, Result, Token, Topic,
+    AuditLine, Directory, Error, Globs, Result, Token, Topic,
     db::{Tx, query, query_as, query_scalar},
 };
 
@@ -45,6 +45,18 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Directory> {
         let mut tx = self.begin().await?;
+        let deleted: Option<bool> = query_scalar(
+            "SELECT deleted_at IS NOT NULL FROM directories WHERE organization_id = $1 AND name = $2",
+        )
+        .bind(organization)
+        .bind(name)
+        .fetch_optional(&mut tx)
+        .await?;
+        match deleted {
+            None => tell(&mut tx, organization, "directory.create", name, now).await?,
+            Some(true) => tell(&mut tx, organization, "directory.restore", name, now).await?,
+            Some(false) => {}
+        }
         query(
             "INSERT INTO directories (id, organization_id, name, created_at) VALUES ($1, $2, $3, $4)
              ON CONFLICT (organization_id, name) DO UPDATE SET deleted_at = NULL",
@@ -92,53 +104,84 @@ impl Ledger {
         .fetch_optional(&mut tx)
         .await?;
         if let Some(id) = ended {
+            #[cfg(test)]
+            super::scim::crash_point(id, "sessions");
             query("DELETE FROM directory_tokens WHERE directory_id = $1")
                 .bind(id)
                 .execute(&mut tx)
                 .await?;
+            #[cfg(test)]
+            super::scim::crash_point(id, "tokens");
             note_change(&mut tx, Topic::Directory, organization, name).await?;
+            #[cfg(test)]
+            super::scim::crash_point(id, "change");
+            tell(&mut tx, organization, "directory.delete", name, now).await?;
+            #[cfg(test)]
+            super::scim::crash_point(id, "audit line");
         }
         tx.commit().await?;
         Ok(())
     }
 
     /// Forget the directories that were deleted before `before`, with their people and groups; a
-    /// few at a time, so that others get to write in between.
+    /// few at a time, so that others get to write in between. From the first on, one that is made
+    /// under the same name is another.
     pub async fn purge_directories(&self, before: Timestamp) -> Result<u64> {
         self.put_away(before).await?;
-        for statement in [
-            "DELETE FROM people WHERE id IN (
-                 SELECT p.id FROM people p JOIN directories d ON d.id = p.directory_id
-                 WHERE d.deleted_at < $1 LIMIT 500)",
-            "DELETE FROM directory_groups WHERE id IN (
-                 SELECT g.id FROM directory_groups g JOIN directories d ON d.id = g.directory_id
-                 WHERE d.deleted_at < $1 LIMIT 500)",
-        ] {
-            let some = async || {
-                let some = query(statement).bind(before.as_second()).write(&self.db.write);
-                some.await
-            };
-            while some().await? > 0 {}
+        let deleted = query_scalar("SELECT id FROM directories WHERE deleted_at < $1");
+        let deleted: Vec<Uuid> = deleted.bind(before.as_second()).fetch_all(&self.db.read).await?;
+        for directory in &deleted {
+            for some in [
+                "DELETE FROM identities WHERE id IN (
+                     SELECT id FROM identities WHERE directory_id = $1 LIMIT 500)",
+                "DELETE FROM people WHERE id IN (
+                     SELECT id FROM people WHERE directory_id = $1 LIMIT 500)",
+                "DELETE FROM directory_groups WHERE id IN (
+                     SELECT id FROM directory_groups WHERE directory_id = $1 LIMIT 500)",
+                "DELETE FROM directories WHERE id = $1",
+            ] {
+                while query(some).bind(*directory).write(&self.db.write).await? > 0 {}
+            }
         }
-        let purged = query("DELETE FROM directories WHERE deleted_at < $1")
-            .bind(before.as_second())
-            .write(&self.db.write)
-            .await?;
-        Ok(purged)
+        Ok(u64::try_from(deleted.len()).unwrap_or(u64::MAX))
     }
 
     /// Let nobody take up, under its name, a directory of which only a part is left: no
     /// DirectorySync can be called so.
     async fn put_away(&self, before: Timestamp) -> Result<()> {
-        query(
+        let mut tx = self.begin().await?;
+        let put_away: Vec<(String, String)> = query_as(
             "UPDATE directories SET name = name || '/' || deleted_at
-             WHERE deleted_at < $1 AND name NOT LIKE '%/%'",
+             WHERE deleted_at < $1 AND name NOT LIKE '%/%' RETURNING organization_id, name",
         )
         .bind(before.as_second())
-        .write(&self.db.write)
+        .fetch_all(&mut tx)
         .await?;
-        Ok(())
+        for (organization, name) in put_away {
+            let name = name.split('/').next().unwrap_or_default();
+            tell(&mut tx, &organization, "directory.purge", name, Timestamp::now()).await?;
+        }
+        tx.commit().await
     }
+}
+
+/// Write to the audit log what becomes of a directory, in the transaction that does it.
+pub(super) async fn tell(
+    tx: &mut Tx,
+    organization: &str,
+    action: &str,
+    name: &str,
+    now: Timestamp,
+) -> Result<()> {
+    let line = AuditLine {
+        at: now,
+        actor: "rollcall".into(),
+        action: action.into(),
+        subject: name.into(),
+        detail: None,
+        reference: None,
+    };
+    super::audit::write(tx, organization, &line).await
 }
 
 async fn get(tx: &mut Tx, organization: &str, name: &str) -> Result<Option<Directory>> {
@@ -175,8 +218,17 @@ async fn get(tx: &mut Tx, organization: &str, name: &str) -> Result<Option<Direc
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs,
+        sync::{Arc, Mutex},
+    };
+
     use super::*;
-    use crate::ledger::queries::tests::ledger;
+    use crate::ledger::{
+        fixture::{ACME, Acme, asserted},
+        queries::tests::{Place, ledger},
+        watch_writes,
+    };
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -226,5 +278,101 @@ mod tests {
         assert_eq!(ledger.purge_directories(at(5)).await.unwrap(), 1);
         ledger.make_directory("a", "okta", at(6)).await.unwrap();
         assert_ne!(ledger.directory("a", "okta").await.unwrap().unwrap().id, first.id);
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_is_being_forgotten_is_not_taken_up_by_one_of_its_name() {
+        let acme = Acme::new().await;
+        acme.sign_in(&asserted("ada")).await.unwrap();
+        acme.ledger.delete_directory(ACME, "okta", acme.now).await.unwrap();
+        // interrupted as soon as anything of it may be gone
+        acme.ledger.put_away(acme.later(1)).await.unwrap();
+        let other = acme.ledger.make_directory(ACME, "okta", acme.later(2)).await.unwrap();
+        assert!(other.id != acme.directory && other.users == 0);
+        for forgotten in [1, 0] {
+            assert_eq!(acme.ledger.purge_directories(acme.later(1)).await.unwrap(), forgotten);
+        }
+        assert_eq!(acme.ledger.directory(ACME, "okta").await.unwrap(), Some(other));
+        for table in ["people", "identities"] {
+            let left = query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}")));
+            let left: i64 = left.fetch_one(&acme.ledger.db.read).await.unwrap();
+            assert_eq!(left, 0, "{table}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_audit_log_tells_what_becomes_of_a_directory() {
+        let acme = Acme::new().await;
+        acme.ledger.make_directory(ACME, "okta", acme.now).await.unwrap();
+        acme.ledger.delete_directory(ACME, "okta", acme.now).await.unwrap();
+        acme.ledger.delete_directory(ACME, "okta", acme.now).await.unwrap();
+        acme.ledger.make_directory(ACME, "okta", acme.now).await.unwrap();
+        acme.ledger.end_organization(ACME, acme.now).await.unwrap();
+        acme.ledger.purge_directories(acme.later(1)).await.unwrap();
+        let audit = acme.ledger.audit_for_tests().await;
+        let told: Vec<_> = audit.iter().filter(|(_, actor, ..)| actor == "rollcall").collect();
+        assert!(told.iter().all(|(organization, .., name)| organization == ACME && name == "okta"));
+        let told: Vec<_> = told.iter().map(|(_, _, action, _)| action.as_str()).collect();
+        let (create, restore) = ("directory.create", "directory.restore");
+        let (delete, purge) = ("directory.delete", "directory.purge");
+        assert_eq!(told, [create, delete, restore, delete, purge]);
+    }
+
+    /// What the deletion of a directory passes.
+    const POINTS: [&str; 4] = ["sessions", "tokens", "change", "audit line"];
+
+    #[tokio::test]
+    async fn a_crash_anywhere_in_the_deletion_of_a_directory_leaves_all_or_nothing() {
+        let acme = Acme::new().await;
+        let session = acme.sign_in(&asserted("ada")).await.unwrap();
+        let state = async |ledger: &Ledger| {
+            let stands = ledger.standing_of_session(session, acme.now).await.unwrap();
+            let open = ledger.scim_access("acme", "okta", b"token").await.unwrap();
+            let directory = ledger.directory(ACME, "okta").await.unwrap();
+            let (audit, change) = (ledger.audit_for_tests().await, ledger.latest_change().await);
+            (stands.is_some(), open.is_some(), directory, audit, change.unwrap())
+        };
+        let before = state(&acme.ledger).await;
+        assert!(before.0 && before.1);
+        let delete = async || acme.ledger.delete_directory(ACME, "okta", acme.now).await;
+        let passed = Arc::new(Mutex::new(vec![]));
+        match &acme.place {
+            Place::File(folder) => {
+                let (from, to) = (folder.path().to_owned(), passed.clone());
+                watch_writes(acme.directory, move |point| {
+                    let copy = tempfile::tempdir().unwrap();
+                    for file in ["ledger.db", "ledger.db-wal"] {
+                        fs::copy(from.join(file), copy.path().join(file)).unwrap();
+                    }
+                    to.lock().unwrap().push((point, copy));
+                });
+                delete().await.unwrap();
+                let copies = std::mem::take(&mut *passed.lock().unwrap());
+                assert_eq!(copies.iter().map(|(point, _)| *point).collect::<Vec<_>>(), POINTS);
+                for (point, copy) in copies {
+                    let ledger = Ledger::open(&copy.path().join("ledger.db").into()).await.unwrap();
+                    assert_eq!(state(&ledger).await, before, "{point}");
+                }
+            }
+            Place::Postgres(database) => {
+                let (cut, at) = (database.cut(), Arc::new(Mutex::new("")));
+                let wanted = at.clone();
+                // the server sees the program end there
+                watch_writes(acme.directory, move |point| {
+                    if *wanted.lock().unwrap() == point {
+                        cut().unwrap();
+                    }
+                });
+                for point in POINTS {
+                    *at.lock().unwrap() = point;
+                    assert!(delete().await.is_err(), "{point}");
+                    assert_eq!(state(&acme.ledger).await, before, "{point}");
+                }
+                *at.lock().unwrap() = "";
+                delete().await.unwrap();
+            }
+        }
+        let (stands, open, directory, ..) = state(&acme.ledger).await;
+        assert!(!stands && !open && directory.is_none());
     }
 }

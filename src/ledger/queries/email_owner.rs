@@ -19,7 +19,7 @@ pub(super) async fn take(
     asserted: &Asserted,
     person: Option<Uuid>,
 ) -> Result<Result<(), NotAdmitted>> {
-    let owners = owners(tx, rules, asserted).await?;
+    let owners = owners(tx, rules.directory, &asserted.email).await?;
     if owners.iter().any(|owner| Some(*owner) != person) {
         return Ok(Err(NotAdmitted::AddressOfAnother("by the directory")));
     }
@@ -44,9 +44,13 @@ pub(super) async fn take(
     Ok(Ok(()))
 }
 
-/// Whose the address is by the connection's directory: the one whose userName it is, else those
+/// Whose the address, with ASCII in lower case, is by the connection's directory: the one whose userName it is, else those
 /// whose primary address it is. (A second account of somebody often has the address of the first.)
-async fn owners(tx: &mut Tx, rules: &Rules, asserted: &Asserted) -> Result<Vec<Uuid>> {
+pub(super) async fn owners(
+    tx: &mut Tx,
+    directory: Option<Uuid>,
+    address: &str,
+) -> Result<Vec<Uuid>> {
     // lower() of a column folds ASCII alone, as the address is
     let found: Vec<(Uuid, bool)> = query_as(
         "SELECT p.id, lower(p.user_name) = $1 AS named
@@ -55,20 +59,21 @@ async fn owners(tx: &mut Tx, rules: &Rules, asserted: &Asserted) -> Result<Vec<U
              AND (p.email = $1 OR (p.user_name_key = $3 AND lower(p.user_name) = $1))
          ORDER BY named DESC LIMIT 2",
     )
-    .bind(&asserted.email)
-    .bind(rules.directory)
-    .bind(asserted.email.to_lowercase())
+    .bind(address)
+    .bind(directory)
+    .bind(address.to_lowercase())
     .fetch_all(tx)
     .await?;
     let named = found.first().is_some_and(|(_, named)| *named);
     Ok(found.into_iter().filter(|(_, also)| *also == named).map(|(id, _)| id).collect())
 }
 
-/// Whether somebody else came with it by this connection.
+/// Whether somebody else came with it by this connection, who hasn't been removed since.
 async fn had_by_another(tx: &mut Tx, asserted: &Asserted) -> Result<bool> {
     let another: Option<(Uuid,)> = query_as(
         "SELECT id FROM identities
-         WHERE organization_id = $1 AND connection = $2 AND email = $3 AND subject <> $4 LIMIT 1",
+         WHERE organization_id = $1 AND connection = $2 AND email = $3 AND subject <> $4
+             AND (person_id IS NOT NULL OR directory_id IS NULL) LIMIT 1",
     )
     .bind(&asserted.organization)
     .bind(&asserted.connection)

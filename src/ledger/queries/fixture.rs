@@ -23,7 +23,7 @@ pub(crate) struct Acme {
     pub ada: Uuid,
     pub grace: Uuid,
     pub now: Timestamp,
-    _place: Place,
+    pub place: Place,
 }
 
 /// When all of it is, in seconds since the Unix epoch.
@@ -41,15 +41,8 @@ impl Acme {
         let directory = ledger.make_directory(ACME, "okta", now).await.unwrap().id;
         ledger.replace_token(directory, Uuid::new_v4(), b"token", now).await.unwrap();
         let scim = ledger.scim_access("acme", "okta", b"token").await.unwrap().unwrap();
-        let mut acme = Self {
-            ledger,
-            directory,
-            scim,
-            ada: Uuid::nil(),
-            grace: Uuid::nil(),
-            now,
-            _place: place,
-        };
+        let mut acme =
+            Self { ledger, directory, scim, ada: Uuid::nil(), grace: Uuid::nil(), now, place };
         acme.ada = acme.hire("ada").await;
         acme.grace = acme.hire("grace").await;
         acme.publish(acme.rules()).await;

@@ -13,6 +13,7 @@ mod email_owner;
 pub(crate) mod fixture;
 mod flows;
 mod keys;
+mod member_counts;
 mod nesting;
 mod people;
 mod removals;
@@ -24,8 +25,11 @@ mod why;
 pub use access::TOKEN_SECONDS;
 pub use directory_tokens::Rotation;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
+use self::member_counts::MemberCounts;
 use super::{
     Change, Error, Location, Published, Result, Thing, Topic,
     db::{Db, Dialect, Text, Tx, can_hold, query, query_as, query_scalar},
@@ -36,6 +40,7 @@ use super::{
 pub struct Ledger {
     db: Db,
     writer: scim::Writer,
+    member_counts: Arc<MemberCounts>,
 }
 
 impl Ledger {
@@ -56,7 +61,7 @@ impl Ledger {
 
     fn new(db: Db) -> Self {
         let writer = scim::Writer::start(db.write.clone());
-        Self { db, writer }
+        Self { db, writer, member_counts: Arc::default() }
     }
 
     /// The same ledger, in which SCIM lets no organization's directories hold more than so many bytes.
@@ -253,14 +258,17 @@ async fn end(tx: &mut Tx, id: &str, now: Timestamp) -> Result<()> {
     ] {
         query(statement).bind(id).execute(&mut *tx).await?;
     }
-    query(
+    let ended: Vec<String> = query_scalar(
         "UPDATE directories SET deleted_at = $1, first_request_at = NULL
-         WHERE organization_id = $2 AND deleted_at IS NULL",
+         WHERE organization_id = $2 AND deleted_at IS NULL RETURNING name",
     )
     .bind(now.as_second())
     .bind(id)
-    .execute(&mut *tx)
+    .fetch_all(&mut *tx)
     .await?;
+    for name in ended {
+        directories::tell(tx, id, "directory.delete", &name, now).await?;
+    }
     Ok(())
 }
 

@@ -109,6 +109,7 @@ mod tests {
         let removals = acme.ledger.removals(acme.directory).await.unwrap();
         assert_eq!(removals.iter().map(|r| r.team.as_str()).collect::<Vec<_>>(), ["d"]);
         let audit = acme.ledger.audit_for_tests().await;
-        assert_eq!(audit.iter().filter(|(_, actor, ..)| actor == "rollcall").count(), 3);
+        let removed = audit.iter().filter(|(_, _, action, _)| action == "teams.remove");
+        assert_eq!(removed.count(), 3);
     }
 }

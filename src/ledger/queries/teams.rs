@@ -6,9 +6,12 @@ use uuid::Uuid;
 
 use super::{Ledger, nesting::walk};
 use crate::ledger::{
-    Error, Globs, Group, Match, Result, Selector,
+    Error, Globs, Group, Match, Matcher, Result, Selector,
     db::{On, QueryAs, Tx, query, query_as, query_scalar},
 };
+
+/// How many groups of one name or externalId are looked at: nobody means one of so many.
+const MOST: i64 = 1000;
 
 impl Ledger {
     /// The groups of a directory, by name.
@@ -62,10 +65,11 @@ impl Ledger {
             .bind(directory)
             .fetch_one(&mut reader)
             .await?;
-        let globs = serde_json::from_str(&globs).map_err(|_| Error::Corrupt("globs"))?;
-        let mut found = find_group(&mut reader, directory, &globs, selector, pinned).await?;
+        let globs: Globs = serde_json::from_str(&globs).map_err(|_| Error::Corrupt("globs"))?;
+        let globs = globs.matcher();
+        let mut found = self.find_group(&mut reader, directory, &globs, selector, pinned).await?;
         if pinned.is_some() && matches!(found, Match::LeftOut(_)) {
-            found = find_group(&mut reader, directory, &globs, selector, None).await?;
+            found = self.find_group(&mut reader, directory, &globs, selector, None).await?;
         }
         drop(reader);
         let group = match &found {
@@ -90,7 +94,8 @@ impl Ledger {
             .await?;
             // nobody is told of who came or went before a team stood for the group
             if let Match::Found { group, active_members } = &mut found {
-                *active_members = count_active(&self.db.read, group.id).await?;
+                let mut reader = self.db.read.begin().await?;
+                *active_members = self.member_counts.anew(&mut reader, directory, group.id).await?;
             }
         }
         Ok(found)
@@ -123,6 +128,48 @@ impl Ledger {
     /// is deleted.
     pub async fn teams_of_person(&self, person: Uuid) -> Result<Vec<String>> {
         teams_of_person(&self.db.read, person).await
+    }
+
+    async fn find_group(
+        &self,
+        reader: &mut Tx,
+        directory: Uuid,
+        globs: &Matcher,
+        selector: &Selector,
+        pinned: Option<Uuid>,
+    ) -> Result<Match> {
+        let query = match (pinned, selector) {
+            (Some(id), _) => by_id(directory, id),
+            (None, Selector::Id(id)) => match id.parse() {
+                Ok(id) => by_id(directory, id),
+                Err(_) => return Ok(Match::NotFound),
+            },
+            (None, Selector::DisplayName(name)) => query_as(
+                "SELECT id, display_name, external_id FROM directory_groups
+                 WHERE directory_id = $1 AND display_name = $2 ORDER BY id LIMIT $3",
+            )
+            .bind(directory)
+            .bind(name)
+            .bind(MOST),
+            (None, Selector::ExternalId(id)) => query_as(
+                "SELECT id, display_name, external_id FROM directory_groups
+                 WHERE directory_id = $1 AND external_id = $2 ORDER BY id LIMIT $3",
+            )
+            .bind(directory)
+            .bind(id)
+            .bind(MOST),
+        };
+        let mut groups: Vec<Group> = query.fetch_all(&mut *reader).await?;
+        let left_out = groups.iter().find(|group| !globs.matches(&group.display_name)).cloned();
+        groups.retain(|group| globs.matches(&group.display_name));
+        let Some(group) = groups.pop() else {
+            return Ok(left_out.map_or(Match::NotFound, |group| Match::LeftOut(group.display_name)));
+        };
+        if !groups.is_empty() {
+            return Ok(Match::Ambiguous(groups.len() + 1));
+        }
+        let active_members = self.member_counts.of(reader, directory, group.id).await?;
+        Ok(Match::Found { group, active_members })
     }
 }
 
@@ -157,57 +204,6 @@ fn by_id(directory: Uuid, id: Uuid) -> QueryAs<Group> {
     )
     .bind(directory)
     .bind(id)
-}
-
-async fn find_group(
-    reader: &mut Tx,
-    directory: Uuid,
-    globs: &Globs,
-    selector: &Selector,
-    pinned: Option<Uuid>,
-) -> Result<Match> {
-    let query = match (pinned, selector) {
-        (Some(id), _) => by_id(directory, id),
-        (None, Selector::Id(id)) => match id.parse() {
-            Ok(id) => by_id(directory, id),
-            Err(_) => return Ok(Match::NotFound),
-        },
-        (None, Selector::DisplayName(name)) => query_as(
-            "SELECT id, display_name, external_id FROM directory_groups
-             WHERE directory_id = $1 AND display_name = $2",
-        )
-        .bind(directory)
-        .bind(name),
-        (None, Selector::ExternalId(id)) => query_as(
-            "SELECT id, display_name, external_id FROM directory_groups
-             WHERE directory_id = $1 AND external_id = $2",
-        )
-        .bind(directory)
-        .bind(id),
-    };
-    let mut groups: Vec<Group> = query.fetch_all(&mut *reader).await?;
-    let left_out = groups.iter().find(|group| !globs.matches(&group.display_name)).cloned();
-    groups.retain(|group| globs.matches(&group.display_name));
-    let Some(group) = groups.pop() else {
-        return Ok(left_out.map_or(Match::NotFound, |group| Match::LeftOut(group.display_name)));
-    };
-    if !groups.is_empty() {
-        return Ok(Match::Ambiguous(groups.len() + 1));
-    }
-    let active_members = count_active(reader, group.id).await?;
-    Ok(Match::Found { group, active_members })
-}
-
-/// How many active people are in the group, by groups in it too.
-async fn count_active(on: impl Into<On<'_>>, group: Uuid) -> Result<i64> {
-    let count = query_scalar(walk!(
-        down,
-        "SELECT $1",
-        "SELECT count(DISTINCT p.id) FROM walk
-         JOIN memberships m ON m.group_id = walk.id
-         JOIN people p ON p.id = m.person_id AND p.active"
-    ));
-    count.bind(group).fetch_one(on).await
 }
 
 #[cfg(test)]

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
 use super::{
     Ledger,
-    connections::parse_admit,
+    connections::{open_connection, parse_admit},
     domains::{proof_of, registrable},
+    email_owner,
     nesting::walk,
     seconds,
 };
 use crate::ledger::{
-    Door, Error, Globs, GroupReach, Reach, Result, WayIn,
+    Door, Error, Globs, GroupReach, Matching, Obstacle, Reach, Result, WayIn,
     db::{query_as, query_scalar},
 };
 
@@ -70,8 +71,14 @@ impl Ledger {
         })
     }
 
-    /// What somebody of the organization with this id reaches by their groups.
-    pub async fn reach(&self, organization: &str, person: Uuid) -> Result<Reach> {
+    /// What somebody of the organization with this id reaches by their groups, where they sign in by
+    /// `connection`.
+    pub async fn reach(
+        &self,
+        organization: &str,
+        connection: Option<&str>,
+        person: Uuid,
+    ) -> Result<Reach> {
         let changed_at = query_scalar("SELECT updated_at FROM people WHERE id = $1");
         let changed_at = seconds(changed_at.bind(person).fetch_one(&self.db.read).await?)?;
         let rows: Vec<Row> = query_as(walk!(
@@ -88,10 +95,13 @@ impl Ledger {
         .bind(organization)
         .fetch_all(&self.db.read)
         .await?;
+        // all are of one directory: the person's
+        let globs = rows.first().map_or("{}", |row| &row.globs);
+        let globs: Globs = serde_json::from_str(globs).map_err(|_| Error::Corrupt("globs"))?;
+        let let_in = globs.matcher();
         let mut groups: BTreeMap<(String, Uuid), GroupReach> = BTreeMap::new();
-        for Row { id, name, globs, team, accepted } in rows {
-            let globs: Globs = serde_json::from_str(&globs).map_err(|_| Error::Corrupt("globs"))?;
-            let left_out = !globs.matches(&name);
+        for Row { id, name, team, accepted, .. } in rows {
+            let left_out = !let_in.matches(&name);
             let group = groups.entry((name.clone(), id)).or_insert(GroupReach {
                 name,
                 left_out,
@@ -105,7 +115,67 @@ impl Ledger {
             let grants = self.grants(organization, &name).await?;
             teams.push((name, grants));
         }
-        Ok(Reach { changed_at, groups: groups.into_values().collect(), teams })
+        let (subject, obstacle) = match connection {
+            Some(connection) => self.sign_in_of(organization, connection, person).await?,
+            None => (None, None),
+        };
+        let groups = groups.into_values().collect();
+        Ok(Reach { changed_at, subject, obstacle, groups, teams })
+    }
+
+    /// What the company IdP calls a person by this connection, and why nobody can sign in as them.
+    async fn sign_in_of(
+        &self,
+        organization: &str,
+        connection: &str,
+        person: Uuid,
+    ) -> Result<(Option<String>, Option<Obstacle>)> {
+        let mut reader = self.db.read.begin().await?;
+        let subject: Option<String> = query_scalar(
+            "SELECT subject FROM identities
+             WHERE person_id = $1 AND organization_id = $2 AND connection = $3",
+        )
+        .bind(person)
+        .bind(organization)
+        .bind(connection)
+        .fetch_optional(&mut reader)
+        .await?;
+        let Some(open) = open_connection(&mut reader, organization, connection).await? else {
+            return Ok((subject, None));
+        };
+        let (field, column) = match open.rules.matching {
+            Matching::UserName => ("userName", "user_name_key"),
+            Matching::ExternalId => ("externalId", "external_id"),
+            Matching::Email => ("e-mail", "email"),
+        };
+        let (directory, matched, email): (Uuid, Option<String>, Option<String>) =
+            query_as(AssertSqlSafe(format!(
+                "SELECT directory_id, {column}, email FROM people WHERE id = $1"
+            )))
+            .bind(person)
+            .fetch_one(&mut reader)
+            .await?;
+        if let Some(email) = email
+            && email_owner::owners(&mut reader, Some(directory), &email)
+                .await?
+                .iter()
+                .any(|p| *p != person)
+        {
+            return Ok((subject, Some(Obstacle::AddressOfAnother(email))));
+        }
+        if subject.is_some() {
+            return Ok((subject, None)); // linked for good
+        }
+        let Some(matched) = matched else { return Ok((None, Some(Obstacle::Without(field)))) };
+        let alike: Vec<Uuid> = query_scalar(AssertSqlSafe(format!(
+            "SELECT id FROM people WHERE directory_id = $1 AND {column} = $2 LIMIT 2"
+        )))
+        .bind(directory)
+        .bind(&matched)
+        .fetch_all(&mut reader)
+        .await?;
+        let several = alike.len() > 1;
+        Ok((None, several.then_some(Obstacle::Several(field, matched))))
     }
 }
 
@@ -113,10 +183,47 @@ impl Ledger {
 mod tests {
     use super::*;
     use crate::ledger::{
-        Asked, ClaimState, Grant, Selector,
-        fixture::{ACME, Acme, COMPANY},
-        scim::GroupFields,
+        Asked, ClaimState, Grant, Rules, Selector,
+        fixture::{ACME, Acme, COMPANY, asserted, person},
+        scim::{GroupFields, PersonFields},
     };
+
+    #[tokio::test]
+    async fn what_keeps_a_person_from_signing_in_is_what_a_sign_in_is_refused_for() {
+        let acme = Acme::new().await;
+        let sign_in = async |person| {
+            let reach = acme.ledger.reach(ACME, Some(COMPANY), person).await.unwrap();
+            (reach.subject, reach.obstacle)
+        };
+        assert_eq!(sign_in(acme.ada).await, (None, None));
+        acme.sign_in(&asserted("ada")).await.unwrap();
+        assert_eq!(sign_in(acme.ada).await, (Some("sub-ada".into()), None));
+        // a second account of her address
+        let second = PersonFields {
+            external_id: None,
+            email: Some("ada@acme.com".into()),
+            ..person("adm-ada", true)
+        };
+        let second = acme.ledger.create_person(&acme.scim, &second, acme.now).await.unwrap();
+        let another = Obstacle::AddressOfAnother("ada@acme.com".into());
+        assert_eq!(sign_in(second).await, (None, Some(another)));
+        assert_eq!(sign_in(acme.ada).await, (Some("sub-ada".into()), None));
+        // who has nothing that is matched by, or the same as another
+        acme.publish(Rules { matching: Matching::ExternalId, ..acme.rules() }).await;
+        let bare = PersonFields { external_id: None, email: None, ..person("bob", true) };
+        let bob = acme.ledger.create_person(&acme.scim, &bare, acme.now).await.unwrap();
+        assert_eq!(sign_in(bob).await, (None, Some(Obstacle::Without("externalId"))));
+        let twin = PersonFields {
+            external_id: Some("ext-grace".into()),
+            email: None,
+            ..person("gr", true)
+        };
+        acme.ledger.create_person(&acme.scim, &twin, acme.now).await.unwrap();
+        let several = Obstacle::Several("externalId", "ext-grace".into());
+        assert_eq!(sign_in(acme.grace).await, (None, Some(several)));
+        acme.ledger.withdraw_connection(ACME, COMPANY).await.unwrap();
+        assert_eq!(sign_in(acme.grace).await, (None, None), "nobody signs in by it at all");
+    }
 
     #[tokio::test]
     async fn the_links_are_those_of_the_organization_alone() {
@@ -178,7 +285,7 @@ mod tests {
         assert!(acme.ledger.put_globs(acme.directory, &secret).await.unwrap());
         assert!(!acme.ledger.put_globs(acme.directory, &secret).await.unwrap());
 
-        let reach = acme.ledger.reach(ACME, acme.ada).await.unwrap();
+        let reach = acme.ledger.reach(ACME, None, acme.ada).await.unwrap();
         let group = |name: &str, left_out, teams: &[(&str, bool)]| GroupReach {
             name: name.into(),
             left_out,
@@ -194,12 +301,12 @@ mod tests {
             ]
         );
         assert_eq!(reach.teams, [("engineering".to_owned(), grants.to_vec())]);
-        assert!(acme.ledger.reach(ACME, acme.grace).await.unwrap().groups.is_empty());
+        assert!(acme.ledger.reach(ACME, None, acme.grace).await.unwrap().groups.is_empty());
         // a team of a group that is left out now finds it no more, and nobody is in it
         let all = Globs { include: Some(vec![]), exclude: vec![] };
         acme.ledger.put_globs(acme.directory, &all).await.unwrap();
         let found = put("engineering", 0, true).await;
         assert_eq!(found, crate::ledger::Match::LeftOut("Engineering".into()));
-        assert!(acme.ledger.reach(ACME, acme.ada).await.unwrap().teams.is_empty());
+        assert!(acme.ledger.reach(ACME, None, acme.ada).await.unwrap().teams.is_empty());
     }
 }

@@ -177,6 +177,22 @@ impl Process {
         self.child().wait().with_context(|| format!("waiting for {}", self.name))
     }
 
+    /// Lets it stand still (SIGSTOP), as a machine that is paused would.
+    ///
+    /// # Errors
+    /// If it can't be signalled.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on (SIGCONT).
+    ///
+    /// # Errors
+    /// If it can't be signalled.
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
     async fn ended(&self) -> anyhow::Result<ExitStatus> {
         // The sender goes only after it has sent, so an error means the same.
         let _ = self.ended.clone().wait_for(|ended| *ended).await;

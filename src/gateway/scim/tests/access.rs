@@ -192,7 +192,8 @@ async fn any_number_of_wrong_tokens_leaves_the_right_one_open() {
     let new = async { server.client("acme", "entra").get("/Users").await.ok() };
     tokio::join!(refused, right, new);
     // and they leave nothing
-    let lines = server.ledger.audit_log("acme", None, 400).await.unwrap();
+    let mut lines = server.ledger.audit_log("acme", None, 400).await.unwrap();
+    lines.retain(|line| line.actor != "rollcall"); // the directories were made
     assert!(lines.iter().all(|line| line.action == "user.create") && lines.len() == 21);
     assert!(server.changes().await > before);
 }
@@ -242,7 +243,8 @@ async fn every_write_is_told_and_written_down() {
     assert!(told().await);
     let directory = server.ledger.directory("id-acme", "okta").await.unwrap().unwrap();
     assert!(directory.changed_at.is_some());
-    let audit = server.ledger.audit_for_tests().await;
+    let mut audit = server.ledger.audit_for_tests().await;
+    audit.retain(|(_, actor, ..)| actor != "rollcall"); // the directories were made
     let actions: Vec<_> = audit.iter().map(|(.., action, _)| action.as_str()).collect();
     assert_eq!(
         actions,
@@ -257,7 +259,7 @@ async fn every_write_is_told_and_written_down() {
         ]
     );
     assert_eq!(audit[0], ("id-acme".into(), "scim:okta".into(), "user.create".into(), ann.clone()));
-    let lines = server.ledger.audit_log("acme", None, 10).await.unwrap();
+    let lines = server.ledger.audit_log("acme", None, 7).await.unwrap();
     let details: Vec<_> = lines.iter().rev().map(|line| line.detail.as_deref().unwrap()).collect();
     assert_eq!(
         details,

@@ -246,11 +246,12 @@ async fn a_crash_anywhere_in_a_group_replace_leaves_all_or_nothing() {
 }
 
 /// What a group replace passes.
-const POINTS: [&str; 8] = [
+const POINTS: [&str; 9] = [
     "people left",
     "groups left",
     "people joined",
     "groups joined",
+    "groups above",
     "version",
     "attributes",
     "audit line",

@@ -352,6 +352,8 @@ async fn write(
     }
     if !moved.nobody() {
         tell_above(tx, access, id).await?;
+        #[cfg(test)]
+        super::crash::point(id, "groups above");
     }
     query("UPDATE directory_groups SET version = $1, updated_at = $2 WHERE id = $3")
         .bind(current + 1)

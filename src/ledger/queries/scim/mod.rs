@@ -17,7 +17,7 @@ mod writer;
 pub use auth::Access;
 pub use condition::{Condition, Field, List, Op};
 #[cfg(test)]
-pub(crate) use crash::watch as watch_writes;
+pub(crate) use crash::{point as crash_point, watch as watch_writes};
 pub use groups::{GroupChange, GroupFields, StoredGroup};
 pub use members::{GROUPS_IN_GROUP, GROUPS_IN_GROUPS, Members, MembersOfGroup};
 pub use people::{GroupOfPerson, PersonFields, StoredPerson};
