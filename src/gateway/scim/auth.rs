@@ -17,10 +17,10 @@ use serde::Deserialize;
 
 use super::{
     error::{Error, Refusal, Result},
-    guard::{Caller, Guard, Key},
+    guard::{Caller, Guard, Key, Standing},
 };
 use crate::{
-    gateway::{Gateway, observe::Tenant},
+    gateway::{Gateway, limits, observe::Tenant},
     ledger::AuditLine,
 };
 
@@ -46,12 +46,12 @@ pub(super) async fn authenticate(
     };
     let (directory, organization) = (caller.access.directory(), caller.access.organization());
     let seat = match guard.count(directory, organization) {
-        Ok(()) => caller.places.seat().await,
+        Ok(()) => caller.seat().await,
         Err(refused) => Err(refused),
     };
     let mut response = match seat {
         Err(refused) => refused.into_response(),
-        Ok(_seat) => {
+        Ok(()) => {
             let (method, path) = (request.method().clone(), request.uri().path().to_owned());
             request.extensions_mut().insert(caller.clone());
             let response = next.run(request).await;
@@ -62,7 +62,7 @@ pub(super) async fn authenticate(
             {
                 note(&gateway, &caller, &method, &path, refusal).await;
             }
-            response
+            caller.until_read(response)
         }
     };
     response
@@ -94,16 +94,19 @@ async fn caller(
     let base = format!("{url}/scim/v2/{organization}/{directorysync}");
     let key = Key { organization: organization.clone(), directory: directorysync.clone(), hash };
     let (looked, access) = {
-        let _turn = match guard.known(&key, Instant::now()) {
+        let _turn = match guard.standing(&key, Instant::now()) {
             // a read has no commit that would look again
-            Some(access) if writes => return Ok(guard.caller(access, base)),
-            Some(_) => None,
-            None => Some(guard.stranger().await?),
+            Standing::Trusted(access) if writes => return Ok(guard.caller(access, base)),
+            Standing::Trusted(_) | Standing::Familiar => None,
+            Standing::Stranger => Some(guard.stranger(limits::stranger().is_err()).await?),
         };
         let looked = Instant::now();
         (looked, gateway.ledger.scim_access(organization, directorysync, &hash).await?)
     };
-    let mut access = access.ok_or_else(Error::unauthorized)?;
+    let Some(mut access) = access else {
+        guard.forget(&key);
+        return Err(Error::unauthorized());
+    };
     gateway.ledger.note_first_request(&mut access, Timestamp::now()).await?;
     guard.remember(key, access.clone(), looked);
     Ok(guard.caller(access, base))

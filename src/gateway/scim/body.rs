@@ -93,7 +93,7 @@ impl<const LIMIT: usize> Body<LIMIT> {
         if said > LIMIT {
             return Err(too_large());
         }
-        let memory = caller.places.memory(said.min(SMALL)).await?;
+        let memory = caller.memory(said.min(SMALL)).await?;
         let mut chunks = body.into_data_stream();
         let mut body = Self { bytes: Vec::new(), _memory: memory, place: None };
         while let Some(chunk) = chunks.next().await {
@@ -103,7 +103,7 @@ impl<const LIMIT: usize> Body<LIMIT> {
                 return Err(too_large());
             }
             if length > SMALL && body.place.is_none() {
-                body.place = Some(caller.places.large().await?);
+                body.place = Some(caller.large().await?);
             }
             body.bytes.extend_from_slice(&chunk);
         }

@@ -60,8 +60,7 @@ pub(super) async fn get(about: About, query: Query) -> Result<Response> {
             return Ok(shown::not_modified(tag));
         }
     }
-    let costly = query.projection.wants(&GROUP, "members");
-    let _turn = if costly { Some(about.caller.places.turn().await?) } else { None };
+    about.turn(&query.projection).await?;
     Ok(about.group(&query.projection).await?.into_response())
 }
 
@@ -72,8 +71,9 @@ pub(super) async fn find(
 ) -> Result<Json<List<Resource>>> {
     let condition = query.condition(&GROUP)?;
     let members = query.projection.wants(&GROUP, "members");
-    let costly = members || !condition.names_one();
-    let _turn = if costly { Some(caller.places.turn().await?) } else { None };
+    if members || !condition.names_one() {
+        caller.turn().await?;
+    }
     let (access, window) = (&caller.access, query.window());
     let page = gateway.ledger.find_groups(access, &condition, window, members).await?;
     let groups = page.items.into_iter();
@@ -94,6 +94,7 @@ pub(super) async fn replace(
     let members = Members { clear: true, add: ids, ..Members::default() };
     let replaced = async {
         let (query, becomes) = (query?, becomes?);
+        about.turn(&query.projection).await?;
         known(&about.gateway, &about.caller, &members.add, strangers).await?;
         about.change_group(ACTION, &members, |_| Ok(becomes.clone())).await?;
         Ok(query)
@@ -117,6 +118,9 @@ pub(super) async fn patch(
     let Split { members, strangers, rest } = members::split(patch::operations(body.fields()?)?);
     let patched = async {
         let (query, rest) = (query?, rest?);
+        if query.projection.asks() {
+            about.turn(&query.projection).await?;
+        }
         known(&about.gateway, &about.caller, &members.add, strangers).await?;
         let becomes = |group: &StoredGroup| {
             let mut patched = parse(&group.attributes)?;
@@ -174,8 +178,9 @@ impl About {
     /// same: that somebody unknown shall come, or a name is nonsense, keeps nobody in. But a request
     /// for another version changes nothing at all, as it asks.
     async fn refuse_group(&self, refusal: Error, action: &'static str, members: Members) -> Error {
-        if refusal.status.is_server_error() {
-            return refusal; // the ledger failed, and refused nothing: the client says all of it again
+        // the ledger failed, or others were first: nothing was refused, the client says it all again
+        if refusal.status.is_server_error() || refusal.retry_after.is_some() {
+            return refusal;
         }
         let leaving = Members { leave_only: true, ..members };
         let change = |group: &StoredGroup| self.of_members(group);
@@ -188,6 +193,14 @@ impl About {
     fn of_members(&self, group: &StoredGroup) -> Result<GroupChange> {
         self.precondition.check(&shown::tag(group.version))?;
         Ok(GroupChange { fields: None, exact: self.precondition.is_there() })
+    }
+
+    /// Wait for the organization's turn where all members may be shown.
+    async fn turn(&self, projection: &Projection) -> Result<()> {
+        if projection.wants(&GROUP, "members") {
+            self.caller.turn().await?;
+        }
+        Ok(())
     }
 
     /// The group as it is, with its members where they are wanted.

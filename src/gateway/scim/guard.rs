@@ -10,10 +10,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{extract::FromRequestParts, http::request::Parts};
+use axum::{
+    body::{Body, Bytes},
+    extract::FromRequestParts,
+    http::request::Parts,
+    response::Response,
+};
 use governor::{DefaultKeyedRateLimiter, Quota, clock::Clock};
+use http_body_util::BodyExt;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OnceCell, OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 use uuid::Uuid;
@@ -38,10 +44,17 @@ const MEMORY: (usize, usize) = (4 << 20, 512 << 10);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a token is taken for good without another look, by a write: its commit looks again.
 const TRUST: Duration = Duration::from_secs(1);
-/// How many tokens that nobody was let in with just now are looked up at once. So whoever sends
+/// How long a token that was right needn't wait among strangers' to be looked up again.
+const FAMILIAR: Duration = Duration::from_secs(3600);
+/// How often those who are no longer familiar are forgotten.
+const SWEEP: Duration = Duration::from_secs(60);
+/// How many tokens that nobody was let in with lately are looked up at once. So whoever sends
 /// wrong ones, as many as they like, leaves the ledger's readers to the others, and whoever comes
 /// with a right one waits no longer than a queue of short looks takes.
 const STRANGERS: usize = 2;
+/// The same of those from where too many came. They have a queue of their own, and aren't refused: of
+/// a provider that many companies use, they have the addresses of all of them.
+const CROWD: usize = 1;
 
 /// Who calls, once the token was found right.
 #[derive(Clone)]
@@ -49,11 +62,31 @@ pub(super) struct Caller {
     pub access: Access,
     /// The directory's own base URL, without a slash at the end.
     pub base: String,
-    pub places: Arc<Places>,
+    places: Arc<Places>,
+    stay: Arc<Stay>,
 }
 
-/// The right to be costly, until it is dropped.
-pub(super) type Place = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
+/// What a request has of its organization's places until its answer is with the client.
+#[derive(Default)]
+struct Stay {
+    seat: OnceCell<OwnedSemaphorePermit>,
+    turn: OnceCell<OwnedSemaphorePermit>,
+}
+
+/// A part of an answer, wherever it waits for a client that reads it slowly, or never.
+struct Unread {
+    bytes: Bytes,
+    _stay: Arc<Stay>,
+}
+
+impl AsRef<[u8]> for Unread {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A place for a large body among those of all organizations, until it is dropped.
+pub(super) type Place = OwnedSemaphorePermit;
 /// A share of the memory, of the organization's and of all, until it is dropped.
 pub(super) type Memory = [OwnedSemaphorePermit; 2];
 
@@ -70,7 +103,17 @@ struct Inner {
     large: Arc<Semaphore>,
     memory: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
+    crowd: Arc<Semaphore>,
     known: Mutex<Known>,
+}
+
+/// Who holds a token, as far as is known without looking it up.
+pub(super) enum Standing {
+    /// They were let in just now.
+    Trusted(Access),
+    /// They were let in lately.
+    Familiar,
+    Stranger,
 }
 
 /// Who was let in, and when.
@@ -109,6 +152,7 @@ impl Guard {
             large: places(LARGE),
             memory: places(MEMORY.0),
             strangers: places(STRANGERS),
+            crowd: places(CROWD),
             known: Mutex::new(Known { held: HashMap::new(), swept: Instant::now() }),
         }))
     }
@@ -126,28 +170,35 @@ impl Guard {
 
     pub fn caller(&self, access: Access, base: String) -> Caller {
         let places = self.places(access.organization());
-        Caller { access, base, places }
+        Caller { access, base, places, stay: Arc::default() }
     }
 
-    /// Who holds this token, if they were let in just now.
-    pub fn known(&self, key: &Key, now: Instant) -> Option<Access> {
+    pub fn standing(&self, key: &Key, now: Instant) -> Standing {
         let known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, access) = known.held.get(key)?;
-        (now.duration_since(*since) < TRUST).then(|| access.clone())
+        match known.held.get(key).map(|(since, access)| (now.duration_since(*since), access)) {
+            Some((age, access)) if age < TRUST => Standing::Trusted(access.clone()),
+            Some((age, _)) if age < FAMILIAR => Standing::Familiar,
+            _ => Standing::Stranger,
+        }
     }
 
-    /// Wait until a token that isn't known may be looked up.
-    pub async fn stranger(&self) -> Result<OwnedSemaphorePermit> {
-        acquire(&self.0.strangers, 1).await
+    /// Wait until a stranger's token may be looked up, who is one of a `crowd` or not.
+    pub async fn stranger(&self, crowd: bool) -> Result<OwnedSemaphorePermit> {
+        acquire(if crowd { &self.0.crowd } else { &self.0.strangers }, 1).await
     }
 
     pub fn remember(&self, key: Key, access: Access, now: Instant) {
         let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.duration_since(known.swept) >= TRUST {
-            known.held.retain(|_, (since, _)| now.duration_since(*since) < TRUST);
+        if now.duration_since(known.swept) >= SWEEP {
+            known.held.retain(|_, (since, _)| now.duration_since(*since) < FAMILIAR);
             known.swept = now;
         }
         known.held.insert(key, (now, access));
+    }
+
+    /// This token opens nothing any more.
+    pub fn forget(&self, key: &Key) {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).held.remove(key);
     }
 
     fn places(&self, organization: &str) -> Arc<Places> {
@@ -168,26 +219,49 @@ impl Guard {
     }
 }
 
-impl Places {
+impl Caller {
     /// Wait for one of the organization's places.
-    pub async fn seat(&self) -> Result<OwnedSemaphorePermit> {
-        acquire(&self.any, 1).await
+    pub async fn seat(&self) -> Result<()> {
+        self.stay.seat.get_or_try_init(|| self.places.seat()).await.map(drop)
     }
 
-    /// Wait for the organization's turn to do something costly.
-    pub async fn turn(&self) -> Result<Place> {
-        Ok((acquire(&self.costly, 1).await?, None))
+    /// Wait for the organization's turn to do something costly, if the request hasn't got it already.
+    /// It ends with the request: an answer may be what costs most.
+    pub async fn turn(&self) -> Result<()> {
+        self.stay.turn.get_or_try_init(|| self.places.turn()).await.map(drop)
     }
 
     /// Wait for the organization's turn, and for a place for a large body.
     pub async fn large(&self) -> Result<Place> {
-        let (turn, _) = self.turn().await?;
-        Ok((turn, Some(acquire(&self.large_of_all, 1).await?)))
+        self.turn().await?;
+        acquire(&self.places.large_of_all, 1).await
+    }
+
+    /// Wait for memory for so many bytes.
+    pub async fn memory(&self, bytes: usize) -> Result<Memory> {
+        self.places.memory(bytes).await
+    }
+
+    /// Keep what the request has until the client has read this answer to it.
+    pub fn until_read(&self, response: Response) -> Response {
+        let stay = self.stay.clone();
+        let keep = move |bytes| Bytes::from_owner(Unread { bytes, _stay: stay.clone() });
+        response.map(|body| Body::new(body.map_frame(move |frame| frame.map_data(&keep))))
+    }
+}
+
+impl Places {
+    async fn seat(&self) -> Result<OwnedSemaphorePermit> {
+        acquire(&self.any, 1).await
+    }
+
+    async fn turn(&self) -> Result<OwnedSemaphorePermit> {
+        acquire(&self.costly, 1).await
     }
 
     /// Wait for memory for so many bytes. Nobody holds a part of it while they wait for the rest: two
     /// could wait for each other.
-    pub async fn memory(&self, bytes: usize) -> Result<Memory> {
+    async fn memory(&self, bytes: usize) -> Result<Memory> {
         let own = acquire(&self.memory, bytes).await?;
         Ok([own, acquire(&self.memory_of_all, bytes).await?])
     }

@@ -31,7 +31,7 @@ pub(super) async fn everywhere(
             (people.unwrap_or_else(none), groups.unwrap_or_else(none))
         }
     };
-    let _turn = caller.places.turn().await?;
+    caller.turn().await?;
     let (ledger, access, projection) = (&gateway.ledger, &caller.access, &query.projection);
     let window = query.window();
     let users = ledger.find_people(access, &people, window).await?;
