@@ -204,6 +204,21 @@ mod tests {
         assert_eq!(counter.limiter.len(), 0);
     }
 
+    #[tokio::test]
+    async fn strangers_are_counted_by_address() {
+        let limits = Limits::new();
+        let from = async |address: &str| {
+            let address = ClientAddress::from(address.parse::<IpAddr>().unwrap());
+            CALLER.scope((limits.clone(), address), async { stranger() }).await
+        };
+        for _ in 0..STRANGERS.1 {
+            from("192.0.2.1").await.unwrap();
+        }
+        from("192.0.2.1").await.unwrap_err();
+        from("192.0.2.2").await.unwrap();
+        assert_eq!(stranger(), Ok(()), "nobody is at the other end");
+    }
+
     #[test]
     fn a_person_is_counted_by_address_and_without_regard_to_case() {
         let limits = Limits::new();

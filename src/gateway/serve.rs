@@ -106,8 +106,7 @@ async fn serve_with(
             }
         }
         Some(tls) => {
-            let (cert, key) =
-                (tokio::fs::read(&tls.cert).await?, tokio::fs::read(&tls.key).await?);
+            let (cert, key) = (tokio::fs::read(&tls.cert).await?, tokio::fs::read(&tls.key).await?);
             let config = RustlsConfig::from_config(config(cert, key).await?);
             let server = axum_server::from_tcp(listener)?.handle(handle.clone());
             let acceptor = RustlsAcceptor::new(config.clone()).acceptor(Taken(patience.answer));
@@ -325,10 +324,8 @@ mod tests {
             // more than fits on the way
             let large = Arc::new(vec![7; 64 << 20]);
             let kept = Arc::downgrade(&large);
-            let router = Router::new().route(
-                "/",
-                get(async move || Body::from(Bytes::from_owner(Large(large.clone())))),
-            );
+            let router = Router::new()
+                .route("/", get(async move || Body::from(Bytes::from_owner(Large(large.clone())))));
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let scheme = if tls.is_some() { "https" } else { "http" };
             let url = format!("{scheme}://{}/", listener.local_addr().unwrap());

@@ -20,6 +20,7 @@ use serde_json::{Value, error::Category, value::RawValue};
 use super::{
     error::{Error, Result},
     guard::{Caller, Memory, Place},
+    number,
     resource::{MAX_VALUES, Object},
 };
 
@@ -175,7 +176,13 @@ impl Room {
     /// Parse a value, if there is room for it. How deep it may nest, serde_json bounds.
     pub fn parse(&mut self, value: &RawValue) -> Result<Value> {
         self.take(value.get().len())?;
-        parse(|| serde_json::from_str(value.get()))
+        let parsed = parse(|| serde_json::from_str(value.get()))?;
+        match number::altered(value.get()) {
+            false => Ok(parsed),
+            true => {
+                Err(Error::value("a number has more digits than are kept: send it as a string"))
+            }
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     gateway::Gateway,
-    ledger::scim::{GroupChange, GroupFields, Members, StoredGroup},
+    ledger::scim::{ChangedGroup, GroupChange, GroupFields, Members, StoredGroup},
 };
 
 pub(super) async fn create(
@@ -91,6 +91,7 @@ pub(super) async fn replace(
     let (stated, becomes) = read_body(body.fields()?)?;
     let says_who_stays = stated.is_some();
     let Stated { ids, strangers } = stated.unwrap_or_default();
+    let nonsense = strangers.all > 0;
     let members = Members { clear: true, add: ids, ..Members::default() };
     let replaced = async {
         let (query, becomes) = (query?, becomes?);
@@ -102,7 +103,7 @@ pub(super) async fn replace(
     match replaced.await {
         // what can't be taken empties no group by what it leaves out
         Err(refusal) if !says_who_stays => Err(refusal),
-        Err(refusal) => Err(about.refuse_group(refusal, ACTION, members).await),
+        Err(refusal) => Err(about.refuse_group(refusal, ACTION, members, nonsense).await),
         Ok(query) => about.group(&query.projection).await,
     }
 }
@@ -116,6 +117,7 @@ pub(super) async fn patch(
 ) -> Result<Response> {
     const ACTION: &str = "group.patch";
     let Split { members, strangers, rest } = members::split(patch::operations(body.fields()?)?);
+    let nonsense = strangers.all > 0;
     let patched = async {
         let (query, rest) = (query?, rest?);
         if query.projection.asks() {
@@ -130,7 +132,7 @@ pub(super) async fn patch(
         Ok((query, about.change_group(ACTION, &members, becomes).await?))
     };
     let (query, group) = match patched.await {
-        Err(refusal) => return Err(about.refuse_group(refusal, ACTION, members).await),
+        Err(refusal) => return Err(about.refuse_group(refusal, ACTION, members, nonsense).await),
         Ok(patched) => patched,
     };
     if query.projection.asks() {
@@ -170,23 +172,46 @@ impl About {
             let changes = resource != parse(&group.attributes)?;
             Ok(GroupChange { fields: changes.then_some(fields), ..change })
         };
-        let (ledger, access) = self.ledger();
-        ledger.change_group(access, self.id, action, Timestamp::now(), members, change).await
+        let ((ledger, access), now) = (self.ledger(), Timestamp::now());
+        let changed = ledger.change_group(access, self.id, action, now, members, change).await;
+        changed.map(|changed| changed.group)
     }
 
     /// What is answered where a change of a group is refused. Those whom it removes leave all the
     /// same: that somebody unknown shall come, or a name is nonsense, keeps nobody in. But a request
-    /// for another version changes nothing at all, as it asks.
-    async fn refuse_group(&self, refusal: Error, action: &'static str, members: Members) -> Error {
+    /// for another version changes nothing at all, as it asks; and who names members of whom none is
+    /// known (`nonsense`: also what is no id) has taken ours for somebody else's, so that nobody leaves
+    /// for not being named.
+    async fn refuse_group(
+        &self,
+        refusal: Error,
+        action: &'static str,
+        members: Members,
+        nonsense: bool,
+    ) -> Error {
         // the ledger failed, or others were first: nothing was refused, the client says it all again
         if refusal.status.is_server_error() || refusal.retry_after.is_some() {
             return refusal;
         }
-        let leaving = Members { leave_only: true, ..members };
+        let mut leaving = Members { leave_only: true, ..members };
+        let named = leaving.add.len();
+        if leaving.clear && (named > 0 || nonsense) {
+            let (ledger, access) = self.ledger();
+            match ledger.strangers(access, &leaving.add, 0).await {
+                Ok((_, unknown)) => leaving.clear = unknown < named,
+                Err(error) => return error.into(),
+            }
+        }
         let change = |group: &StoredGroup| self.of_members(group);
         let ((ledger, access), now) = (self.ledger(), Timestamp::now());
-        let left = ledger.change_group(access, self.id, action, now, &leaving, change).await;
-        left.err().unwrap_or(refusal)
+        match ledger.change_group(access, self.id, action, now, &leaving, change).await {
+            Err(other) => other,
+            Ok(ChangedGroup { left: 0, .. }) => refusal,
+            Ok(ChangedGroup { left, .. }) => Error {
+                detail: format!("{left} left the group, nothing else was done: {}", refusal.detail),
+                ..refusal
+            },
+        }
     }
 
     /// A change of members alone.

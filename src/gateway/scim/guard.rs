@@ -62,13 +62,12 @@ pub(super) struct Caller {
     pub access: Access,
     /// The directory's own base URL, without a slash at the end.
     pub base: String,
-    places: Arc<Places>,
     stay: Arc<Stay>,
 }
 
 /// What a request has of its organization's places until its answer is with the client.
-#[derive(Default)]
 struct Stay {
+    places: Arc<Places>,
     seat: OnceCell<OwnedSemaphorePermit>,
     turn: OnceCell<OwnedSemaphorePermit>,
 }
@@ -170,7 +169,8 @@ impl Guard {
 
     pub fn caller(&self, access: Access, base: String) -> Caller {
         let places = self.places(access.organization());
-        Caller { access, base, places, stay: Arc::default() }
+        let stay = Stay { places, seat: OnceCell::new(), turn: OnceCell::new() };
+        Caller { access, base, stay: stay.into() }
     }
 
     pub fn standing(&self, key: &Key, now: Instant) -> Standing {
@@ -222,24 +222,24 @@ impl Guard {
 impl Caller {
     /// Wait for one of the organization's places.
     pub async fn seat(&self) -> Result<()> {
-        self.stay.seat.get_or_try_init(|| self.places.seat()).await.map(drop)
+        self.stay.seat.get_or_try_init(|| self.stay.places.seat()).await.map(drop)
     }
 
     /// Wait for the organization's turn to do something costly, if the request hasn't got it already.
     /// It ends with the request: an answer may be what costs most.
     pub async fn turn(&self) -> Result<()> {
-        self.stay.turn.get_or_try_init(|| self.places.turn()).await.map(drop)
+        self.stay.turn.get_or_try_init(|| self.stay.places.turn()).await.map(drop)
     }
 
     /// Wait for the organization's turn, and for a place for a large body.
     pub async fn large(&self) -> Result<Place> {
         self.turn().await?;
-        acquire(&self.places.large_of_all, 1).await
+        acquire(&self.stay.places.large_of_all, 1).await
     }
 
     /// Wait for memory for so many bytes.
     pub async fn memory(&self, bytes: usize) -> Result<Memory> {
-        self.places.memory(bytes).await
+        self.stay.places.memory(bytes).await
     }
 
     /// Keep what the request has until the client has read this answer to it.
@@ -335,6 +335,37 @@ mod tests {
         let seats = acquire(&first.any, AT_ONCE).await.unwrap();
         assert!(second.seat().now_or_never().is_none());
         drop(seats);
+    }
+
+    #[tokio::test]
+    async fn whoever_was_let_in_lately_waits_among_no_strangers_nor_strangers_among_a_crowd() {
+        let (guard, now) = (Guard::new(), Instant::now());
+        let key = |hash| Key { organization: "acme".into(), directory: "okta".into(), hash };
+        let (right, wrong) = (key([1; 32]), key([2; 32]));
+        let access = Access::for_tests();
+        guard.remember(right.clone(), access.clone(), now);
+        let standing = |key: &Key, later: Duration| match guard.standing(key, now + later) {
+            Standing::Trusted(_) => "trusted",
+            Standing::Familiar => "familiar",
+            Standing::Stranger => "stranger",
+        };
+        assert_eq!(standing(&right, TRUST - Duration::from_millis(1)), "trusted");
+        assert_eq!(standing(&right, TRUST), "familiar");
+        assert_eq!(standing(&right, FAMILIAR - TRUST), "familiar");
+        assert_eq!(standing(&right, FAMILIAR), "stranger");
+        assert_eq!(standing(&wrong, TRUST), "stranger");
+        // another one is remembered, later: nobody is forgotten too early, nor kept for ever
+        guard.remember(wrong.clone(), access.clone(), now + FAMILIAR - TRUST);
+        assert_eq!(standing(&right, TRUST), "familiar");
+        guard.remember(key([3; 32]), access, now + FAMILIAR + SWEEP);
+        assert_eq!(standing(&right, TRUST), "stranger");
+        guard.forget(&wrong);
+        assert_eq!(standing(&wrong, FAMILIAR - TRUST), "stranger");
+        let crowd = guard.stranger(true).await.unwrap();
+        assert!(guard.stranger(true).now_or_never().is_none());
+        drop(guard.stranger(false).await.unwrap());
+        drop(crowd);
+        drop(guard.stranger(true).await.unwrap());
     }
 
     #[tokio::test]

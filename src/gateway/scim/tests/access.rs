@@ -1,8 +1,10 @@
+use std::net::IpAddr;
+
 use futures::future::join_all;
 use jiff::SignedDuration;
 
 use super::*;
-use crate::ledger::Rotation;
+use crate::{gateway::address::ClientAddress, ledger::Rotation};
 
 /// Every route, with a body that it would take.
 fn routes(user: &str, group: &str) -> Vec<(Method, String, Option<Value>)> {
@@ -168,6 +170,27 @@ async fn while_a_token_is_rotated_both_open_and_then_the_old_one_does_not() {
     assert!(!opens(&old, "d").await && !opens(&second, "e").await && opens(&third, "f").await);
     let names = third.get("/Users?attributes=userName").await.ok();
     assert_eq!(names["totalResults"], 4, "{names}");
+}
+
+#[tokio::test]
+async fn wrong_tokens_from_an_address_refuse_no_right_one_that_comes_from_there() {
+    let server = Server::start().await;
+    let send = async |token: &str, address: [u8; 4]| {
+        let client = Client { token: token.into(), ..server.client("acme", "okta") };
+        let mut request = client.request(Method::GET, "/Users", Body::empty());
+        request.extensions_mut().insert(ClientAddress::from(IpAddr::from(address)));
+        server.send(request).await.status
+    };
+    let all_of_a_provider = [192, 0, 2, 1];
+    let wrong: Vec<_> = (0..200).map(|i| i.to_string()).collect();
+    let wrong = join_all(wrong.iter().map(|token| send(token, all_of_a_provider)));
+    let (wrong, right, other) = tokio::join!(
+        wrong,
+        send("acme-okta", all_of_a_provider),
+        send("acme-okta", [192, 0, 2, 2])
+    );
+    assert!(wrong.iter().all(|status| *status == 401));
+    assert_eq!((right, other), (StatusCode::OK, StatusCode::OK));
 }
 
 #[tokio::test]

@@ -4,9 +4,11 @@ use std::{
     collections::BTreeSet,
     fs,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use futures::future::join_all;
+use tokio::time::timeout;
 
 use super::*;
 use crate::ledger::{
@@ -256,3 +258,51 @@ const POINTS: [&str; 8] = [
     "audit line",
     "change",
 ];
+
+#[tokio::test]
+async fn an_answer_keeps_its_place_until_it_is_read_and_one_at_a_time_shows_all_members() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let ann = okta.user("ann").await;
+    let path = format!("/Groups/{}", okta.group("ops", &[&ann]).await);
+    let all = format!("{path}?attributes=members");
+    let add = json!({"Operations": [{"op": "add", "path": "members", "value": [{"value": ann}]}]});
+    let put = json!({"displayName": "ops", "members": [{"value": ann}]});
+    for (method, path, body) in [
+        (Method::GET, &path, None),
+        (Method::GET, &"/Groups".to_owned(), None),
+        (Method::PATCH, &all, Some(add)),
+        (Method::PUT, &path, Some(put)),
+    ] {
+        let request = okta.request(Method::GET, &all, Body::empty());
+        let unread = server.router.clone().oneshot(request).await.unwrap();
+        let mut next = Box::pin(okta.call(method.clone(), path, body));
+        let waits = async |next: &mut _| timeout(Duration::from_millis(200), next).await.is_err();
+        assert!(waits(&mut next).await, "{method}");
+        // whoever asks for no members waits for nobody
+        okta.get(&format!("{path}?excludedAttributes=members")).await.ok();
+        // nor is it over when the server has handed it on
+        let bytes = to_bytes(unread.into_body(), usize::MAX).await.unwrap();
+        assert!(waits(&mut next).await, "{method}");
+        drop(bytes);
+        assert!(next.await.status.is_success(), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_are_as_many_as_an_organization_may_have_under_way() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let ann = format!("/Users/{}", okta.user("ann").await);
+    let request = || server.router.clone().oneshot(okta.request(Method::GET, &ann, Body::empty()));
+    let mut unread = Vec::new();
+    while let Ok(answer) = timeout(Duration::from_millis(500), request()).await {
+        assert_eq!(answer.as_ref().unwrap().status(), 200);
+        unread.push(answer);
+    }
+    assert_eq!(unread.len(), 64);
+    // others have places of their own
+    server.client("globex", "okta").get("/Users").await.ok();
+    unread.pop();
+    assert_eq!(request().await.unwrap().status(), 200);
+}

@@ -131,14 +131,18 @@ impl Client<'_> {
     }
 
     async fn raw(&self, method: Method, path: &str, media_type: &str, body: Body) -> Answer {
-        let request = Request::builder()
+        let mut request = self.request(method, path, body);
+        request.headers_mut().insert(header::CONTENT_TYPE, media_type.parse().unwrap());
+        self.server.send(request).await
+    }
+
+    fn request(&self, method: Method, path: &str, body: Body) -> Request<Body> {
+        Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
-            .header(header::CONTENT_TYPE, media_type)
             .body(body)
-            .unwrap();
-        self.server.send(request).await
+            .unwrap()
     }
 
     async fn get(&self, path: &str) -> Answer {

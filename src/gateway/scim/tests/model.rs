@@ -108,8 +108,8 @@ impl Model {
         changes: &[(Change, BTreeSet<usize>)],
     ) -> Result<BTreeSet<usize>, BTreeSet<usize>> {
         let mut after = before.clone();
-        // what the operations add, of which the last ones count
-        let mut added = BTreeSet::new();
+        // what the operations add and remove, of which the last ones count
+        let (mut added, mut removed) = (BTreeSet::new(), BTreeSet::new());
         for (change, members) in changes {
             for set in [&mut added, &mut after] {
                 match change {
@@ -118,10 +118,21 @@ impl Model {
                     Change::Replace => set.clone_from(members),
                 }
             }
+            match change {
+                Change::Add => removed.retain(|member| !members.contains(member)),
+                Change::Remove => removed.extend(members),
+                Change::Replace => removed.clear(),
+            }
         }
-        let strangers = added.iter().any(|&member| !self.is_there(member));
+        let (known, strangers): (Vec<usize>, Vec<_>) =
+            added.iter().partition(|&&member| self.is_there(member));
         after.retain(|&member| self.is_there(member));
-        if strangers { Err(after.intersection(before).copied().collect()) } else { Ok(after) }
+        match strangers.is_empty() {
+            true => Ok(after),
+            // nobody of ours is meant
+            false if known.is_empty() => Err(before.difference(&removed).copied().collect()),
+            false => Err(after.intersection(before).copied().collect()),
+        }
     }
 
     async fn take(&mut self, client: &Client<'_>, step: Step) {

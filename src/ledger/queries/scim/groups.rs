@@ -41,6 +41,15 @@ pub struct StoredGroup {
     pub members: Option<MembersOfGroup>,
 }
 
+/// A group after a change that was asked for.
+#[derive(Debug)]
+pub struct ChangedGroup {
+    /// As it is now, without its members.
+    pub group: StoredGroup,
+    /// How many left it.
+    pub left: usize,
+}
+
 /// What becomes of a group.
 #[derive(Clone, Debug, Default)]
 pub struct GroupChange {
@@ -94,9 +103,9 @@ impl Ledger {
                 async move {
                     insert(tx, access, id, &fields, now).await?;
                     let moved = change_members(tx, access, id, &members).await?;
-                    let detail = format!("{}{}", fields.display_name, moved.tell(&members));
+                    let detail = format!("{}{}", fields.display_name, moved.tell());
                     finish(tx, access, "group.create", id, &detail, now).await?;
-                    Ok(((id, members_of(tx, id).await?), true))
+                    Ok(((id, moved.joined), true))
                 }
                 .boxed()
             })
@@ -154,14 +163,14 @@ impl Ledger {
         now: Timestamp,
         members: &Members,
         change: impl Fn(&StoredGroup) -> Result<GroupChange, E>,
-    ) -> Result<StoredGroup, E> {
+    ) -> Result<ChangedGroup, E> {
         loop {
             let found = self.group(access, id, false).await.map_err(Refused::from)?;
             let mut group = found.ok_or(Refused::NotFound)?;
             let change = change(&group)?;
             if change.fields.is_none() && members.stay() {
                 self.still_open(access).await?;
-                return Ok(group);
+                return Ok(ChangedGroup { group, left: 0 });
             }
             let (members, version) = (members.clone(), group.version);
             let new = change.fields.as_ref().map(|fields| fields.attributes.clone());
@@ -172,25 +181,26 @@ impl Ledger {
                     let (written, moved) = written.await?;
                     let changed = matches!(written, Written::Version(_));
                     if changed {
-                        let detail = detail.unwrap_or_default() + &moved.tell(&members);
-                        finish(tx, access, action, id, detail.trim_start(), now).await?;
+                        let detail = format!("{} {}", moved.tell(), detail.unwrap_or_default());
+                        finish(tx, access, action, id, detail.trim(), now).await?;
                         #[cfg(test)]
                         super::crash::point(id, "audit line");
                     }
-                    Ok((written, changed))
+                    Ok(((written, moved.left.len()), changed))
                 }
                 .boxed()
             });
-            match work.await? {
+            let (written, left) = work.await?;
+            match written {
                 Written::Nothing => {
                     self.still_open(access).await?;
-                    return Ok(group);
+                    return Ok(ChangedGroup { group, left });
                 }
                 Written::Version(version) => {
                     group.attributes = new.unwrap_or(group.attributes);
                     group.version = version;
                     group.updated_at = now;
-                    return Ok(group);
+                    return Ok(ChangedGroup { group, left });
                 }
                 Written::Stale => {}
             }

@@ -10,13 +10,14 @@ mod crash;
 mod groups;
 mod members;
 mod people;
+mod queue;
 mod writer;
 
 pub use auth::Access;
-pub use condition::{Condition, Field, List, Op};
+pub use condition::{Condition, Field, List, Op, without_case};
 #[cfg(test)]
 pub(crate) use crash::watch as watch_writes;
-pub use groups::{GroupChange, GroupFields, StoredGroup};
+pub use groups::{ChangedGroup, GroupChange, GroupFields, StoredGroup};
 pub use members::{GROUPS_IN_GROUP, GROUPS_IN_GROUPS, Members, MembersOfGroup};
 pub use people::{GroupOfPerson, PersonFields, StoredPerson};
 pub(super) use writer::Writer;
@@ -35,7 +36,7 @@ use crate::ledger::{
 /// How long a search may take that no index helps.
 const SEARCH: Duration = Duration::from_secs(5);
 /// The longest detail of an audit line, in characters.
-const DETAIL: usize = 400;
+const DETAIL: usize = 2_000;
 
 /// Why a write was not made. Nothing of it was kept.
 #[derive(Debug, thiserror::Error)]
