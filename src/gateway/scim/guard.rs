@@ -3,7 +3,7 @@
 //! was let in just now.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     hash::Hash,
     num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -13,7 +13,7 @@ use std::{
 use axum::{
     body::{Body, Bytes},
     extract::FromRequestParts,
-    http::request::Parts,
+    http::{StatusCode, request::Parts},
     response::Response,
 };
 use governor::{DefaultKeyedRateLimiter, Quota, clock::Clock};
@@ -89,6 +89,9 @@ pub(super) type Place = OwnedSemaphorePermit;
 /// A share of the memory, of the organization's and of all, until it is dropped.
 pub(super) type Memory = [OwnedSemaphorePermit; 2];
 
+/// How many refusals of each status left no line of their own.
+pub(super) type Unsaid = BTreeMap<u16, u64>;
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Guard(Arc<Inner>);
@@ -97,6 +100,8 @@ struct Inner {
     of_directory: DefaultKeyedRateLimiter<Uuid>,
     of_organization: DefaultKeyedRateLimiter<String>,
     refusals: DefaultKeyedRateLimiter<String>,
+    /// By directory.
+    unsaid: Mutex<HashMap<Uuid, Unsaid>>,
     /// By organization.
     places: Mutex<HashMap<String, Weak<Places>>>,
     large: Arc<Semaphore>,
@@ -147,6 +152,7 @@ impl Guard {
             of_directory: DefaultKeyedRateLimiter::keyed(a_second(OF_DIRECTORY)),
             of_organization: DefaultKeyedRateLimiter::keyed(a_second(OF_ORGANIZATION)),
             refusals: DefaultKeyedRateLimiter::keyed(a_minute(REFUSALS)),
+            unsaid: Mutex::default(),
             places: Mutex::default(),
             large: places(LARGE),
             memory: places(MEMORY.0),
@@ -165,6 +171,22 @@ impl Guard {
     /// Whether one more refusal of this organization is to be written down.
     pub fn notes_refusal(&self, organization: &str) -> bool {
         self.0.refusals.check_key(&organization.to_owned()).is_ok()
+    }
+
+    /// Count a refusal of this directory that leaves no line of its own; whether it is the first since
+    /// they were last told of.
+    pub fn leaves_unsaid(&self, directory: Uuid, status: StatusCode) -> bool {
+        let mut unsaid = self.0.unsaid.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_directory = unsaid.entry(directory).or_default();
+        let first = of_directory.is_empty();
+        *of_directory.entry(status.as_u16()).or_default() += 1;
+        first
+    }
+
+    /// What is to be told of.
+    pub fn unsaid(&self, directory: Uuid) -> Unsaid {
+        let mut unsaid = self.0.unsaid.lock().unwrap_or_else(PoisonError::into_inner);
+        unsaid.remove(&directory).unwrap_or_default()
     }
 
     pub fn caller(&self, access: Access, base: String) -> Caller {

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use futures::future::join_all;
 use jiff::SignedDuration;
 
-use super::*;
+use super::{super::resource, filters::query, *};
 use crate::{gateway::address::ClientAddress, ledger::Rotation};
 
 /// Every route, with a body that it would take.
@@ -113,11 +113,50 @@ async fn another_directorys_ids_are_simply_unknown() {
                 other.call(method, &path, body).await.error(404);
             }
         }
-        for list in ["/Users", "/Groups"] {
-            assert_eq!(other.get(list).await.ok()["totalResults"], 0);
-            let filtered = other.get(&format!("{list}?filter=id%20eq%20%22{ann}%22")).await.ok();
-            assert_eq!(filtered["totalResults"], 0);
+        let nobody = async |found: Answer| {
+            let found = found.ok();
+            assert_eq!((&found["totalResults"], &found["Resources"]), (&json!(0), &json!([])));
+        };
+        let manager = format!("{}:manager.value", resource::ENTERPRISE_USER);
+        for (lists, filter) in [
+            (["/Users", "/Groups", ""], format!("id eq \"{ann}\" or id eq \"{group}\"")),
+            (["/Groups", "", ""], format!("members eq \"{ann}\"")),
+            (["/Groups", "", ""], format!("members[value eq \"{ann}\"]")),
+            (["/Users", "", ""], format!("groups.value eq \"{group}\"")),
+            (["/Users", "", ""], format!("{manager} eq \"{ann}\"")),
+        ] {
+            for list in lists {
+                let asked = json!({"filter": filter});
+                nobody(other.post(&format!("{list}/.search"), asked).await).await;
+                if !list.is_empty() {
+                    nobody(other.get(&format!("{list}?filter={}", query(&filter))).await).await;
+                }
+            }
         }
+        for list in ["/Users", "/Groups", ""] {
+            nobody(other.post(&format!("{list}/.search"), json!({})).await).await;
+        }
+        // nobody is brought into another's groups, nor made to follow another's manager
+        let mine = other.group("mine", &[]).await;
+        for id in [&ann, &group] {
+            let members = json!([{"value": id}]);
+            let body = json!({"displayName": "mine", "members": members});
+            let path = format!("/Groups/{mine}");
+            let add = json!([{"op": "add", "path": "members", "value": members}]);
+            for refused in [
+                other.post("/Groups", body.clone()).await,
+                other.put(&path, body).await,
+                other.patch(&path, add).await,
+            ] {
+                let (_, detail) = refused.error(400);
+                assert_eq!(detail, format!("members: nobody of this directory: {id}"));
+            }
+            assert!(other.members(&mine).await.is_empty());
+        }
+        let follower = json!({"userName": "eve", resource::ENTERPRISE_USER: {"manager": ann}});
+        let made = other.post("/Users", follower).await;
+        let seen = &made.body[resource::ENTERPRISE_USER]["manager"];
+        assert_eq!((made.status, seen), (StatusCode::CREATED, &json!({"value": ann})));
     }
     assert_eq!((okta.get("/Users").await.ok(), okta.get("/Groups").await.ok()), before);
 }

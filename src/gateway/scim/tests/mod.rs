@@ -40,7 +40,7 @@ struct Server {
     ledger: Ledger,
     router: Router,
     served: Arc<Mutex<Vec<String>>>,
-    place: Place,
+    place: Arc<Place>,
 }
 
 struct Answer {
@@ -67,6 +67,16 @@ impl Server {
                 .unwrap();
             open(&ledger, organization, directory).await;
         }
+        Self::on(ledger, place.into())
+    }
+
+    /// Another gateway for the same directories, with a way of its own to the database.
+    async fn twin(&self) -> Self {
+        let ledger = Ledger::open(&self.place.location()).await.unwrap();
+        Self::on(ledger, self.place.clone())
+    }
+
+    fn on(ledger: Ledger, place: Arc<Place>) -> Self {
         let served = Arc::new(Mutex::new(Vec::new()));
         let observer: Observer = Arc::new({
             let served = served.clone();

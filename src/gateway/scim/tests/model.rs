@@ -302,45 +302,65 @@ proptest! {
     }
 
     #[test]
-    fn patches_at_the_same_time_are_made_one_after_the_other(
+    fn patches_by_two_gateways_at_the_same_time_are_made_one_after_the_other(
         start in vec(0..MANY, 0..MANY),
-        patches in vec(vec((prop_oneof![
+        patches in vec((vec((prop_oneof![
             Just(Change::Add), Just(Change::Remove), Just(Change::Replace)
-        ], vec(0..MANY, 0..3)), 1..3), 2..5),
+        ], vec(0..MANY, 0..3)), 1..3), any::<bool>()), 2..5),
     ) {
         run(async {
             let server = Server::start().await;
-            let client = server.client("acme", "okta");
+            let twin = server.twin().await;
+            let clients = [&server, &twin].map(|server| server.client("acme", "okta"));
             let mut model = Model::default();
             for user in 0..MANY {
-                model.take(&client, Step::CreateUser(user)).await;
+                model.take(&clients[0], Step::CreateUser(user)).await;
             }
             let start: BTreeSet<usize> = start.into_iter().collect();
-            model.take(&client, Step::CreateGroup(0, start.clone())).await;
-            let patches: Vec<Vec<_>> = patches
+            model.take(&clients[0], Step::CreateGroup(0, start.clone())).await;
+            // some are for the group as it is now, and for no other
+            let patches: Vec<(Vec<_>, bool)> = patches
                 .into_iter()
-                .map(|changes| {
+                .map(|(changes, exact)| {
                     let set = |members: Vec<usize>| members.into_iter().collect::<BTreeSet<_>>();
-                    changes.into_iter().map(|(change, members)| (change, set(members))).collect()
+                    let changes = changes.into_iter();
+                    (changes.map(|(change, members)| (change, set(members))).collect(), exact)
                 })
                 .collect();
             let path = format!("/Groups/{}", model.id(MANY));
-            let made = patches.iter().map(|changes| client.patch(&path, model.operations(changes)));
-            for answer in futures::future::join_all(made).await {
-                assert_eq!(answer.status, 204, "{}", answer.body);
-            }
-            let ids = client.members(&model.id(MANY)).await;
-            let ends = orders(patches.len()).into_iter().map(|order| {
-                order.iter().fold(start.clone(), |members, &i| {
-                    model.after(&members, &patches[i]).unwrap()
-                })
+            let tag = clients[0].get(&path).await.headers[header::ETAG].clone();
+            let made = patches.iter().enumerate().map(|(i, (changes, exact))| {
+                let mut operations = model.operations(changes);
+                let rename = json!({"op": "replace", "path": "displayName", "value": format!("n{i}")});
+                operations.as_array_mut().unwrap().push(rename);
+                let body = json!({"Operations": operations}).to_string();
+                let client = &clients[i % 2];
+                let mut request = client.request(Method::PATCH, &path, body.into());
+                if *exact {
+                    request.headers_mut().insert(header::IF_MATCH, tag.clone());
+                }
+                client.server.send(request)
             });
-            let mut ends = ends.map(|members| {
+            let answers = futures::future::join_all(made).await;
+            let statuses: Vec<_> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+            let group = clients[1].get(&path).await.ok();
+            let name = group["displayName"].as_str().unwrap().to_owned();
+            let seen = (statuses, name, clients[0].members(&model.id(MANY)).await);
+            let mut ends = orders(patches.len()).into_iter().map(|order| {
+                let (mut statuses, mut last, mut members) = (vec![412; order.len()], None, start.clone());
+                for i in order {
+                    let (changes, exact) = &patches[i];
+                    if last.is_none() || !exact {
+                        statuses[i] = 204;
+                        last = Some(i);
+                        members = model.after(&members, changes).unwrap();
+                    }
+                }
                 let mut ids: Vec<_> = members.iter().map(|&member| model.id(member)).collect();
                 ids.sort();
-                ids
+                (statuses, format!("n{}", last.unwrap()), ids)
             });
-            assert!(ends.any(|end| end == ids), "{ids:?} after {patches:?} on {start:?}");
+            assert!(ends.any(|end| end == seen), "{seen:?} after {patches:?} on {start:?}");
         });
     }
 }
