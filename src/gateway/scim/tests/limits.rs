@@ -396,10 +396,7 @@ async fn every_route_shows_what_is_asked_for_and_not_what_is_excluded() {
             assert!(!all.is_empty(), "{told}");
             for one in all {
                 let has = |name: &&str| one.get(*name).is_some();
-                assert!(
-                    ["id", "schemas"].iter().all(has) && may.iter().any(|name| has(&name)),
-                    "{told}"
-                );
+                assert!(["id", "schemas"].iter().all(has) && may.iter().any(has), "{told}");
                 assert!(!never.iter().any(has), "{told}");
             }
         }

@@ -20,10 +20,22 @@ enum Step {
     DeleteUser(usize),
     SetActive(usize, bool),
     ReplaceUser(usize, u8),
+    SetTitle(usize, u8, Version),
+    /// With no name, which is refused.
+    Deactivate(usize),
     CreateGroup(usize, BTreeSet<usize>),
     DeleteGroup(usize),
     ReplaceGroup(usize, BTreeSet<usize>),
     Patch(usize, Vec<(Change, BTreeSet<usize>)>),
+    Rename(usize, u8, Version),
+}
+
+/// Which version a request is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Version {
+    Any,
+    Newest,
+    Other,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +64,14 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..MANY).prop_map(Step::DeleteGroup),
         1 => (0..MANY, members()).prop_map(|(group, members)| Step::ReplaceGroup(group, members)),
         4 => (0..MANY, changes()).prop_map(|(group, changes)| Step::Patch(group, changes)),
+        1 => (0..MANY, 0..3u8, version()).prop_map(|(user, title, of)| Step::SetTitle(user, title, of)),
+        1 => (0..MANY).prop_map(Step::Deactivate),
+        2 => (0..MANY, 0..3u8, version()).prop_map(|(group, name, of)| Step::Rename(group, name, of)),
     ]
+}
+
+fn version() -> impl Strategy<Value = Version> {
+    prop_oneof![Just(Version::Any), Just(Version::Newest), Just(Version::Other)]
 }
 
 #[derive(Default)]
@@ -60,6 +79,8 @@ struct Model {
     /// Active, title.
     users: BTreeMap<usize, (bool, u8)>,
     groups: BTreeMap<usize, BTreeSet<usize>>,
+    /// Of groups: displayName, externalId.
+    names: BTreeMap<usize, (String, Option<String>)>,
     /// Of people and groups, by number: there, or gone.
     ids: BTreeMap<usize, String>,
 }
@@ -163,29 +184,59 @@ impl Model {
                 let known = self.users.get_mut(user).map(|user| user.1 = *title);
                 (answer.status, known.map_or(404, |()| 200))
             }
+            Step::SetTitle(user, title, of) => {
+                let path = format!("/Users/{}", self.id(*user));
+                let title_is =
+                    json!([{"op": "replace", "path": "title", "value": title.to_string()}]);
+                let status = patch_version(client, &path, title_is, *of).await;
+                let known = self.users.get_mut(user);
+                (status, changed(*of, 200, known.map(|user| &mut user.1), *title))
+            }
+            Step::Deactivate(user) => {
+                let body = json!({"userName": "", "active": false});
+                let answer = client.put(&format!("/Users/{}", self.id(*user)), body).await;
+                let known = self.users.get_mut(user).map(|user| user.0 = false);
+                (answer.status, known.map_or(404, |()| 400))
+            }
+            Step::Rename(group, name, of) => {
+                let path = format!("/Groups/{}", self.id(group + MANY));
+                let names = (format!("g{group}-{name}"), Some(name.to_string()));
+                let renamed = json!([
+                    {"op": "replace", "value": {"displayName": names.0}},
+                    {"op": "add", "path": "externalId", "value": names.1},
+                ]);
+                let status = patch_version(client, &path, renamed, *of).await;
+                (status, changed(*of, 204, self.names.get_mut(group), names))
+            }
             Step::CreateGroup(group, _) if self.groups.contains_key(group) => return,
             Step::CreateGroup(group, members) => {
                 let name = format!("g{group}");
-                let body = json!({"displayName": name, "members": self.listed(members)});
+                let body = json!({"displayName": &name, "members": self.listed(members)});
                 let answer = client.post("/Groups", body).await;
                 let known = members.iter().all(|&member| self.is_there(member));
                 if known {
                     let id = answer.body["id"].as_str().unwrap().to_owned();
                     self.ids.insert(group + MANY, id);
                     self.groups.insert(*group, members.clone());
+                    self.names.insert(*group, (name, None));
                 }
                 (answer.status, if known { 201 } else { 400 })
             }
             Step::DeleteGroup(group) => {
                 let answer = client.delete(&format!("/Groups/{}", self.id(group + MANY))).await;
                 self.forget(group + MANY);
+                self.names.remove(group);
                 (answer.status, self.groups.remove(group).map_or(404, |_| 204))
             }
             Step::ReplaceGroup(group, members) => {
-                let body =
-                    json!({"displayName": format!("g{group}"), "members": self.listed(members)});
+                let name = format!("g{group}");
+                let body = json!({"displayName": &name, "members": self.listed(members)});
                 let answer = client.put(&format!("/Groups/{}", self.id(group + MANY)), body).await;
-                (answer.status, self.change(*group, &[(Change::Replace, members.clone())], 200))
+                let status = self.change(*group, &[(Change::Replace, members.clone())], 200);
+                if status == 200 {
+                    self.names.insert(*group, (name, None));
+                }
+                (answer.status, status)
             }
             Step::Patch(group, changes) => {
                 let path = format!("/Groups/{}", self.id(group + MANY));
@@ -233,18 +284,21 @@ impl Model {
         });
         assert_eq!(seen, wanted.collect());
         let page = client.get("/Groups?count=100").await.ok();
-        let seen: BTreeMap<String, BTreeSet<String>> = page["Resources"]
+        let seen: BTreeMap<String, (_, BTreeSet<String>)> = page["Resources"]
             .as_array()
             .unwrap()
             .iter()
             .map(|group| {
                 let members = group["members"].as_array().cloned().unwrap_or_default();
                 let ids = members.iter().map(|m| m["value"].as_str().unwrap().to_owned());
-                (group["id"].as_str().unwrap().to_owned(), ids.collect())
+                let name = |name| group.get(name)?.as_str().map(str::to_owned);
+                let names = (name("displayName").unwrap(), name("externalId"));
+                (group["id"].as_str().unwrap().to_owned(), (names, ids.collect()))
             })
             .collect();
         let wanted = self.groups.iter().map(|(group, members)| {
-            (self.id(group + MANY), members.iter().map(|&member| self.id(member)).collect())
+            let ids = members.iter().map(|&member| self.id(member)).collect();
+            (self.id(group + MANY), (self.names[group].clone(), ids))
         });
         assert_eq!(seen, wanted.collect());
         let directory = server.ledger.directory("id-acme", "okta").await.unwrap().unwrap().id;
@@ -263,6 +317,38 @@ impl Model {
                 .map(|group| format!("acme:g{group}"))
                 .collect();
             assert_eq!(teams, wanted, "u{user}");
+        }
+    }
+}
+
+/// A PATCH of this version of what is there.
+async fn patch_version(
+    client: &Client<'_>,
+    path: &str,
+    operations: Value,
+    of: Version,
+) -> StatusCode {
+    let body = json!({"Operations": operations}).to_string();
+    let mut request = client.request(Method::PATCH, path, body.into());
+    let tag = match of {
+        Version::Any => None,
+        Version::Newest => client.get(path).await.headers.get(header::ETAG).cloned(),
+        Version::Other => Some("W/\"0\"".parse().unwrap()),
+    };
+    if let Some(tag) = tag {
+        request.headers_mut().insert(header::IF_MATCH, tag);
+    }
+    client.server.send(request).await.status
+}
+
+/// Make `known` what it becomes, where it is there and the version is right; the status for it.
+fn changed<T>(of: Version, good: u16, known: Option<&mut T>, becomes: T) -> u16 {
+    match known {
+        None => 404,
+        Some(_) if of == Version::Other => 412,
+        Some(known) => {
+            *known = becomes;
+            good
         }
     }
 }
@@ -286,7 +372,7 @@ fn orders(n: usize) -> Vec<Vec<usize>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 100, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 20, max_shrink_iters: 100, ..Default::default() })]
 
     #[test]
     fn whatever_is_done_is_what_is_there(steps in vec(step(), 1..40)) {
