@@ -1,5 +1,6 @@
 //! How often one may ask: by address for all that belongs to signing in, by person for the address
-//! they type, by address for what is refused, and by connection for answers that nobody awaits.
+//! they type, by address for what is refused and for unknown tokens of directories, and by connection
+//! for answers that nobody awaits.
 //! Each gateway counts by itself.
 
 use std::{
@@ -35,6 +36,8 @@ const REFUSED: (u32, u32) = (30, 60);
 /// Answers that nobody awaits and that leave a line in the audit log, of one connection, per minute
 /// and at once: anybody can send them, from wherever they like.
 const UNASKED: (u32, u32) = (1, 10);
+/// Tokens of directories that nobody was let in with lately, of one address, per minute and at once.
+const STRANGERS: (u32, u32) = (30, 60);
 /// How often those who are back at zero are forgotten.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -45,6 +48,7 @@ pub(super) struct Limits(Arc<Counters>);
 struct Counters {
     addresses: Counter<IpAddr>,
     refused: Counter<IpAddr>,
+    strangers: Counter<IpAddr>,
     unasked: Counter<(String, String)>,
     people: Counter<(Option<IpAddr>, [u8; 32])>,
 }
@@ -61,6 +65,7 @@ impl Limits {
         Self(Arc::new(Counters {
             addresses: Counter::new(address),
             refused: Counter::new(per_minute(REFUSED)),
+            strangers: Counter::new(per_minute(STRANGERS)),
             unasked: Counter::new(per_minute(UNASKED)),
             people: Counter::new(per_minute(PERSON)),
         }))
@@ -86,8 +91,19 @@ tokio::task_local! {
 
 /// Count that the request that this task answers is refused.
 pub(super) fn refusal() -> Result<(), TooMany> {
+    count(|limits| &limits.0.refused)
+}
+
+/// Count that the request that this task answers has the token of a directory that nobody was let in
+/// with lately.
+pub(super) fn stranger() -> Result<(), TooMany> {
+    count(|limits| &limits.0.strangers)
+}
+
+/// Count the request that this task answers by its address.
+fn count(counter: impl Fn(&Limits) -> &Counter<IpAddr>) -> Result<(), TooMany> {
     let count =
-        |(limits, address): &(Limits, ClientAddress)| limits.0.refused.count(&address.network());
+        |(limits, address): &(Limits, ClientAddress)| counter(limits).count(&address.network());
     // without an address nobody is at the other end
     CALLER.try_with(count).unwrap_or(Ok(()))
 }
@@ -186,6 +202,21 @@ mod tests {
         assert_eq!(counter.limiter.len(), 1000, "not at every request");
         counter.sweep(Instant::now() + SWEEP);
         assert_eq!(counter.limiter.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn strangers_are_counted_by_address() {
+        let limits = Limits::new();
+        let from = async |address: &str| {
+            let address = ClientAddress::from(address.parse::<IpAddr>().unwrap());
+            CALLER.scope((limits.clone(), address), async { stranger() }).await
+        };
+        for _ in 0..STRANGERS.1 {
+            from("192.0.2.1").await.unwrap();
+        }
+        from("192.0.2.1").await.unwrap_err();
+        from("192.0.2.2").await.unwrap();
+        assert_eq!(stranger(), Ok(()), "nobody is at the other end");
     }
 
     #[test]

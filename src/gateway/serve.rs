@@ -1,15 +1,25 @@
 //! The listening socket: plain or TLS, and how it ends.
 
 use std::{
+    future::{Ready, ready},
     io,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
     time::Duration,
 };
 
 use axum::{Router, middleware::from_fn_with_state};
-use axum_server::{Handle, Server, tls_rustls::RustlsConfig};
+use axum_server::{
+    Handle, Server,
+    accept::Accept,
+    tls_rustls::{RustlsAcceptor, RustlsConfig},
+};
 use ipnet::IpNet;
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+use tokio_io_timeout::TimeoutStream;
 
 use super::{
     address,
@@ -19,8 +29,12 @@ use super::{
 /// How long requests may take to end after the stop.
 const GRACE: Duration = Duration::from_secs(10);
 /// How slow a client may be, and how many there may be at once.
-const PATIENCE: Patience =
-    Patience { request: Duration::from_secs(30), body: Duration::from_secs(60), connections: 4096 };
+const PATIENCE: Patience = Patience {
+    request: Duration::from_secs(30),
+    body: Duration::from_secs(60),
+    answer: Duration::from_secs(30),
+    connections: 4096,
+};
 /// How often the certificate is looked at again.
 const RELOAD: Duration = Duration::from_secs(60);
 
@@ -38,13 +52,19 @@ struct Patience {
     request: Duration,
     /// How long a request's body may take.
     body: Duration,
+    /// How long a client may take nothing of what it is sent.
+    answer: Duration,
     /// How many may be open at once. The others wait to be accepted.
     connections: usize,
 }
 
 /// Serve `router` on `listener` until `stop` ends, then let the requests under way end too. What
-/// `trusted_proxies` say of where a request comes from is believed. With `tls` a certificate renewed in its files is taken up within a minute. A default
-/// [`rustls::crypto::CryptoProvider`] must be installed.
+/// `trusted_proxies` say of where a request comes from is believed. With `tls` a certificate renewed
+/// in its files is taken up within a minute. A default [`rustls::crypto::CryptoProvider`] must be
+/// installed.
+///
+/// It speaks HTTP/1.1 alone: who opens many streams in a connection of HTTP/2 would count as one, and
+/// a stream that its client doesn't read stands still unnoticed, with all that it was to be sent.
 ///
 /// # Errors
 ///
@@ -79,16 +99,18 @@ async fn serve_with(
     match tls {
         None => {
             let server = axum_server::from_tcp(listener)?.handle(handle.clone());
-            let server = patience.teach(server);
+            let server = patience.teach(server).acceptor(Taken(patience.answer));
             tokio::select! {
                 served = server.serve(service) => served,
                 () = stopped => Ok(()),
             }
         }
         Some(tls) => {
-            let config = RustlsConfig::from_pem_file(&tls.cert, &tls.key).await?;
-            let server = axum_server::from_tcp_rustls(listener, config.clone())?;
-            let server = patience.teach(server.handle(handle.clone()));
+            let (cert, key) = (tokio::fs::read(&tls.cert).await?, tokio::fs::read(&tls.key).await?);
+            let config = RustlsConfig::from_config(config(cert, key).await?);
+            let server = axum_server::from_tcp(listener)?.handle(handle.clone());
+            let acceptor = RustlsAcceptor::new(config.clone()).acceptor(Taken(patience.answer));
+            let server = patience.teach(server).acceptor(acceptor);
             tokio::select! {
                 served = server.serve(service) => served,
                 () = stopped => Ok(()),
@@ -100,17 +122,38 @@ async fn serve_with(
 
 impl Patience {
     fn teach<A>(self, server: Server<SocketAddr, A>) -> Server<SocketAddr, A> {
-        let mut server = server.first_request_timeout(self.request);
-        let builder = server.http_builder();
-        builder.http1().header_read_timeout(self.request);
-        // a client that is gone without a word doesn't answer these
-        builder.http2().keep_alive_interval(self.request).keep_alive_timeout(self.request);
+        let mut server = server.first_request_timeout(self.request).http1_only();
+        server.http_builder().http1().header_read_timeout(self.request);
         server
     }
 }
 
+/// Breaks off a connection whose client takes nothing of what it is sent for so long.
+#[derive(Clone, Copy)]
+struct Taken(Duration);
+
+impl<S> Accept<TcpStream, S> for Taken {
+    type Stream = Pin<Box<TimeoutStream<TcpStream>>>;
+    type Service = S;
+    type Future = Ready<io::Result<(Self::Stream, S)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.0));
+        ready(Ok((Box::pin(stream), service)))
+    }
+}
+
+/// What TLS goes by with this certificate and key, in PEM.
+async fn config(cert: Vec<u8>, key: Vec<u8>) -> io::Result<Arc<ServerConfig>> {
+    let read = RustlsConfig::from_pem(cert, key).await?;
+    let mut config = ServerConfig::clone(&read.get_inner());
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config.into())
+}
+
 /// Take up what changes in the certificate's files, for as long as this is polled.
-async fn reload(config: &RustlsConfig, tls: &Tls) {
+async fn reload(serving: &RustlsConfig, tls: &Tls) {
     let read = async |path: &Path| tokio::fs::read(path).await.ok();
     let mut known = (read(&tls.cert).await, read(&tls.key).await);
     loop {
@@ -120,8 +163,9 @@ async fn reload(config: &RustlsConfig, tls: &Tls) {
         if known == (cert.clone(), key.clone()) {
             continue;
         }
-        match config.reload_from_pem(pem, key_pem).await {
-            Ok(()) => {
+        match config(pem, key_pem).await {
+            Ok(renewed) => {
+                serving.reload_from_config(renewed);
                 tracing::info!("took up the renewed certificate");
                 known = (cert, key);
             }
@@ -133,11 +177,9 @@ async fn reload(config: &RustlsConfig, tls: &Tls) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use axum::{
         Extension,
-        body::Bytes,
+        body::{Body, Bytes},
         routing::{get, post},
     };
     use rollcall_kit::tls::{Authority, install_crypto};
@@ -247,7 +289,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_says_nothing_more_is_let_go() {
         let request = Duration::from_millis(200);
-        let address = patient(Patience { request, body: LONG, connections: 10 });
+        let address = patient(Patience { request, body: LONG, answer: LONG, connections: 10 });
         let whole = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
         for (sent, answers) in [("", 0), ("GET / HTTP/1.1\r\nho", 0), (whole, 1)] {
             let mut stream = TcpStream::connect(address).await.unwrap();
@@ -260,7 +302,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_does_not_come_is_not_waited_for() {
         let body = Duration::from_millis(200);
-        let address = patient(Patience { request: LONG, body, connections: 10 });
+        let address = patient(Patience { request: LONG, body, answer: LONG, connections: 10 });
         let mut stream = TcpStream::connect(address).await.unwrap();
         let head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n12345";
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -269,8 +311,52 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_that_is_not_read_is_not_kept() {
+        install_crypto();
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::new().unwrap();
+        let identity = authority.issue(&[], &[std::net::Ipv4Addr::LOCALHOST.into()]).unwrap();
+        let files = identity.write(dir.path(), "tls").unwrap();
+        let root = reqwest::Certificate::from_pem(authority.ca_pem().as_bytes()).unwrap();
+        let client = reqwest::Client::builder().tls_certs_only([root]).build().unwrap();
+        let answer = Duration::from_millis(200);
+        for tls in [None, Some(Tls { cert: files.cert, key: files.key })] {
+            // more than fits on the way
+            let large = Arc::new(vec![7; 64 << 20]);
+            let kept = Arc::downgrade(&large);
+            let router = Router::new()
+                .route("/", get(async move || Body::from(Bytes::from_owner(Large(large.clone())))));
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let scheme = if tls.is_some() { "https" } else { "http" };
+            let url = format!("{scheme}://{}/", listener.local_addr().unwrap());
+            let patience = Patience { request: LONG, body: LONG, answer, connections: 10 };
+            let serving =
+                tokio::spawn(serve_with(patience, listener, router, tls, std::future::pending()));
+            let unread = client.get(url).send().await.unwrap();
+            assert_eq!(unread.content_length(), Some(64 << 20));
+            let one_left = async {
+                // the router's own
+                while kept.strong_count() > 1 {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            timeout(LONG, one_left).await.expect("it is let go");
+            assert!(unread.bytes().await.is_err(), "and the client sees that it isn't whole");
+            serving.abort();
+        }
+    }
+
+    struct Large(Arc<Vec<u8>>);
+
+    impl AsRef<[u8]> for Large {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    #[tokio::test]
     async fn a_connection_beyond_the_last_place_waits_for_one() {
-        let address = patient(Patience { request: LONG, body: LONG, connections: 1 });
+        let address = patient(Patience { request: LONG, body: LONG, answer: LONG, connections: 1 });
         let ask = async |stream: &mut TcpStream| {
             stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         };

@@ -3,12 +3,12 @@
 //! A wrong token, an unknown organization and an unknown directory all get the same answer, before
 //! anything else about the request is looked at.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
-    http::{HeaderMap, Method, header},
+    http::{HeaderMap, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -17,12 +17,15 @@ use serde::Deserialize;
 
 use super::{
     error::{Error, Refusal, Result},
-    guard::{Caller, Guard, Key},
+    guard::{Caller, Guard, Key, Standing},
 };
 use crate::{
-    gateway::{Gateway, observe::Tenant},
-    ledger::AuditLine,
+    gateway::{Gateway, limits, observe::Tenant},
+    ledger::{AuditLine, scim::Access},
 };
+
+/// How long refusals that leave no line of their own are added up.
+const ADDED_UP: Duration = Duration::from_secs(60);
 
 #[derive(Deserialize)]
 pub(super) struct Address {
@@ -46,25 +49,24 @@ pub(super) async fn authenticate(
     };
     let (directory, organization) = (caller.access.directory(), caller.access.organization());
     let seat = match guard.count(directory, organization) {
-        Ok(()) => caller.places.seat().await,
+        Ok(()) => caller.seat().await,
         Err(refused) => Err(refused),
     };
-    let mut response = match seat {
+    let subject = writes.then(|| subject(&request));
+    let response = match seat {
         Err(refused) => refused.into_response(),
-        Ok(_seat) => {
-            let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        Ok(()) => {
             request.extensions_mut().insert(caller.clone());
-            let response = next.run(request).await;
-            let refusal =
-                response.extensions().get::<Refusal>().filter(|refusal| refusal.is_news());
-            if let Some(refusal) = refusal.cloned().filter(|_| writes)
-                && guard.notes_refusal(caller.access.organization())
-            {
-                note(&gateway, &caller, &method, &path, refusal).await;
-            }
-            response
+            next.run(request).await
         }
     };
+    if let Some(subject) = subject
+        && !response.status().is_success()
+    {
+        let refusal = response.extensions().get::<Refusal>().cloned();
+        note(&gateway, &guard, &caller.access, subject, response.status(), refusal).await;
+    }
+    let mut response = caller.until_read(response);
     response
         .extensions_mut()
         .insert(Tenant { organization: address.organization, directory: address.directorysync });
@@ -94,39 +96,72 @@ async fn caller(
     let base = format!("{url}/scim/v2/{organization}/{directorysync}");
     let key = Key { organization: organization.clone(), directory: directorysync.clone(), hash };
     let (looked, access) = {
-        let _turn = match guard.known(&key, Instant::now()) {
+        let _turn = match guard.standing(&key, Instant::now()) {
             // a read has no commit that would look again
-            Some(access) if writes => return Ok(guard.caller(access, base)),
-            Some(_) => None,
-            None => Some(guard.stranger().await?),
+            Standing::Trusted(access) if writes => return Ok(guard.caller(access, base)),
+            Standing::Trusted(_) | Standing::Familiar => None,
+            Standing::Stranger => Some(guard.stranger(limits::stranger().is_err()).await?),
         };
         let looked = Instant::now();
         (looked, gateway.ledger.scim_access(organization, directorysync, &hash).await?)
     };
-    let mut access = access.ok_or_else(Error::unauthorized)?;
+    let Some(mut access) = access else {
+        guard.forget(&key);
+        return Err(Error::unauthorized());
+    };
     gateway.ledger.note_first_request(&mut access, Timestamp::now()).await?;
     guard.remember(key, access.clone(), looked);
     Ok(guard.caller(access, base))
 }
 
-/// Write down that a change was refused.
+/// What a change is about, for the audit log.
+fn subject(request: &Request) -> String {
+    let path: String = request.uri().path().split('/').skip(5).collect::<Vec<_>>().join("/");
+    format!("{} /{path}", request.method()).chars().take(100).collect()
+}
+
+/// Write down that a change was refused; of those that say nothing new, or are too many, one line
+/// tells how many there were.
 async fn note(
     gateway: &Gateway,
-    caller: &Caller,
-    method: &Method,
-    path: &str,
-    Refusal(_, detail): Refusal,
+    guard: &Guard,
+    access: &Access,
+    subject: String,
+    status: StatusCode,
+    refusal: Option<Refusal>,
 ) {
-    let path: String = path.split('/').skip(5).collect::<Vec<_>>().join("/");
+    if let Some(Refusal(_, detail)) = refusal.filter(Refusal::is_news)
+        && guard.notes_refusal(access.organization())
+    {
+        return write_down(gateway, access, subject, &detail).await;
+    }
+    if guard.leaves_unsaid(access.directory(), status) {
+        let (gateway, guard, access) = (gateway.clone(), guard.clone(), access.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(ADDED_UP).await;
+            tell_unsaid(&gateway, &guard, &access).await;
+        });
+    }
+}
+
+async fn tell_unsaid(gateway: &Gateway, guard: &Guard, access: &Access) {
+    let unsaid = guard.unsaid(access.directory());
+    let times = |(status, times): (&u16, &u64)| format!("{status}: {times}");
+    let detail: Vec<_> = unsaid.iter().map(times).collect();
+    let subject = format!("{} more requests", unsaid.values().sum::<u64>());
+    write_down(gateway, access, subject, &detail.join(", ")).await;
+}
+
+async fn write_down(gateway: &Gateway, access: &Access, subject: String, detail: &str) {
     let line = AuditLine {
         at: Timestamp::now(),
-        actor: format!("scim:{}", caller.access.name()),
+        actor: format!("scim:{}", access.name()),
         action: "scim.refused".into(),
-        subject: format!("{method} /{path}").chars().take(100).collect(),
+        subject,
         detail: Some(detail.chars().take(400).collect()),
         reference: None,
     };
-    if let Err(error) = gateway.ledger.audit(caller.access.organization(), &line).await {
+    if let Err(error) = gateway.ledger.audit(access.organization(), &line).await {
         tracing::error!(%error, "a refusal was not written down");
     }
 }
@@ -139,4 +174,40 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("Bearer") && !token.is_empty()).then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{keys::KeySlot, ledger::fixture::Acme};
+
+    #[tokio::test]
+    async fn every_refused_change_is_told_of_by_itself_or_by_number() {
+        let acme = Acme::new().await;
+        let public_url = "https://gateway.example/".parse().unwrap();
+        let gateway = Gateway::for_tests(&acme.ledger, public_url, KeySlot::default());
+        let guard = Guard::new();
+        let refuse = async |refusal: Error| {
+            let response = refusal.into_response();
+            let refusal = response.extensions().get::<Refusal>().cloned();
+            let subject = "PATCH /Users/x".to_owned();
+            note(&gateway, &guard, &acme.scim, subject, response.status(), refusal).await;
+        };
+        refuse(Error::not_found()).await;
+        refuse(Error::too_many(1)).await;
+        for _ in 0..100 {
+            refuse(Error::value("no")).await;
+        }
+        tell_unsaid(&gateway, &guard, &acme.scim).await;
+        let lines = acme.ledger.audit_log("acme", None, 200).await.unwrap();
+        let refused: Vec<_> =
+            lines.into_iter().filter(|line| line.action == "scim.refused").collect();
+        let (sum, alone) = refused.split_first().unwrap();
+        assert!(alone.iter().all(|line| line.subject == "PATCH /Users/x"));
+        assert!((60..100).contains(&alone.len()), "{}", alone.len());
+        assert_eq!(sum.subject, format!("{} more requests", 102 - alone.len()));
+        let detail = format!("400: {}, 404: 1, 429: 1", 100 - alone.len());
+        assert_eq!(sum.detail.as_deref(), Some(&*detail));
+        assert!(guard.leaves_unsaid(acme.directory, StatusCode::NOT_FOUND), "it begins anew");
+    }
 }

@@ -20,6 +20,7 @@ use serde_json::{Value, error::Category, value::RawValue};
 use super::{
     error::{Error, Result},
     guard::{Caller, Memory, Place},
+    number,
     resource::{MAX_VALUES, Object},
 };
 
@@ -94,7 +95,7 @@ impl<const LIMIT: usize> Body<LIMIT> {
         if said > LIMIT {
             return Err(too_large());
         }
-        let memory = caller.places.memory(said.min(SMALL)).await?;
+        let memory = caller.memory(said.min(SMALL)).await?;
         let mut chunks = body.into_data_stream();
         let mut body = Self { bytes: Vec::new(), _memory: memory, place: None };
         while let Some(chunk) = chunks.next().await {
@@ -104,7 +105,7 @@ impl<const LIMIT: usize> Body<LIMIT> {
                 return Err(too_large());
             }
             if length > SMALL && body.place.is_none() {
-                body.place = Some(caller.places.large().await?);
+                body.place = Some(caller.large().await?);
             }
             body.bytes.extend_from_slice(&chunk);
         }
@@ -176,7 +177,13 @@ impl Room {
     /// Parse a value, if there is room for it. How deep it may nest, serde_json bounds.
     pub fn parse(&mut self, value: &RawValue) -> Result<Value> {
         self.take(value.get().len())?;
-        parse(|| serde_json::from_str(value.get()))
+        let parsed = parse(|| serde_json::from_str(value.get()))?;
+        match number::altered(value.get()) {
+            false => Ok(parsed),
+            true => {
+                Err(Error::value("a number has more digits than are kept: send it as a string"))
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use scim_v2::filter::{AttrExp, AttrPath, CompValue, CompareOp, ValFilter};
 use serde_json::Value;
 
 use super::resource;
+use crate::ledger::scim::without_case;
 
 /// Whether a value of a multi-valued attribute is one that `filter` chooses. A simple value is its
 /// own `value`.
@@ -29,12 +30,12 @@ fn sub_attribute<'a>(path: &AttrPath, element: &'a Value) -> Option<&'a Value> {
     }
 }
 
-/// Strings compare without regard to case, as sub-attributes do unless their schema says otherwise.
+/// Strings compare as those of filters do: without case, unless their schema says otherwise.
 fn compare(found: Option<&Value>, op: &CompareOp, wanted: &CompValue) -> bool {
     let order = match (found, wanted) {
         (None | Some(Value::Null), CompValue::Null) => Some(Ordering::Equal),
         (Some(Value::String(found)), CompValue::Str(wanted)) => {
-            let (found, wanted) = (found.to_lowercase(), wanted.to_lowercase());
+            let (found, wanted) = (without_case(found), without_case(wanted));
             match op {
                 CompareOp::Co => return found.contains(&wanted),
                 CompareOp::Sw => return found.starts_with(&wanted),
@@ -82,7 +83,9 @@ mod tests {
 
     #[test]
     fn a_value_path_chooses_among_values() {
-        let element = json!({"type": "Work", "value": "a@b", "primary": true, "rank": 2});
+        let element = json!(
+            {"type": "Work", "value": "a@b", "primary": true, "rank": 2, "display": "\u{c4}nne"}
+        );
         for (filter, chosen) in [
             (r#"type eq "work""#, true),
             (r#"type ne "work""#, false),
@@ -95,8 +98,10 @@ mod tests {
             (r#"not (value sw "a")"#, false),
             ("rank gt 1", true),
             ("rank le 1", false),
-            ("display pr", false),
-            ("display eq null", true),
+            ("display eq \"\u{c4}NNE\"", true),
+            ("display eq \"\u{e4}nne\"", false),
+            ("note pr", false),
+            ("note eq null", true),
         ] {
             let Ok(PatchPath::Value(path)) = format!("emails[{filter}]").parse() else {
                 panic!("{filter}")

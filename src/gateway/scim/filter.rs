@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{
     error::{Error, Result},
+    number::string,
     resource::{self, ENTERPRISE_USER, GROUP, Kind, Shape, has_nul},
 };
 use crate::ledger::scim::{Condition, Field, List, Op};
@@ -20,6 +21,12 @@ const MAX_TERMS: usize = 100;
 
 /// Which users or groups a client asks for.
 pub(super) fn compile(kind: &Kind, text: &str) -> Result<Condition> {
+    compile_among(kind, None, text)
+}
+
+/// The same where resources of an `other` kind are asked for together with them. What only those have,
+/// these have no value of (RFC 7644 section 3.4.2.1).
+pub(super) fn compile_among(kind: &Kind, other: Option<&Kind>, text: &str) -> Result<Condition> {
     if text.len() > MAX_FILTER {
         return Err(Error::filter(format!("a filter may have {MAX_FILTER} bytes")));
     }
@@ -30,7 +37,7 @@ pub(super) fn compile(kind: &Kind, text: &str) -> Result<Condition> {
     let filter: Filter =
         filter.map_err(|_| Error::filter("the filter can't be read as one of RFC 7644"))?;
     let mut terms = 0;
-    row(kind, &filter, &mut terms)
+    row((kind, other), &filter, &mut terms)
 }
 
 /// An id as we write it, and nothing else that a UUID may be written as.
@@ -69,20 +76,6 @@ fn rewrite(text: &str) -> Cow<'_, str> {
         rest = &rest[length..];
     }
     out.into()
-}
-
-/// How long the string literal is that `text` begins with.
-fn string(text: &str) -> usize {
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '"' => return at + 1,
-            _ => {}
-        }
-    }
-    text.len()
 }
 
 /// The comparison that `text` begins with: a name, an operator, a value unless that is `pr`.
@@ -130,36 +123,75 @@ enum Place {
     Always(&'static str),
 }
 
-fn row(kind: &Kind, filter: &Filter, terms: &mut usize) -> Result<Condition> {
+/// `kinds`: whose rows they are, and what else is asked for together with them.
+fn row(kinds: (&Kind, Option<&Kind>), filter: &Filter, terms: &mut usize) -> Result<Condition> {
+    let (kind, other) = kinds;
+    let several = |several: &[Filter], terms: &mut usize| {
+        several.iter().map(|one| row(kinds, one, terms)).collect::<Result<Vec<_>>>()
+    };
     Ok(match filter {
         Filter::Attr(expression) => {
             count(terms)?;
-            match place(kind, path_of(expression))? {
-                Place::One(field, of) => test(&field, of, expression)?,
-                Place::In(list, field, of) => {
-                    Condition::Element(list, Box::new(test(&field, of, expression)?))
+            match place(kind, path_of(expression)) {
+                Ok(place) => comparison_of(kind, place, expression)?,
+                Err(_) if other.is_some_and(|other| place(other, path_of(expression)).is_ok()) => {
+                    Condition::Const(is_so_of_nothing(expression))
                 }
-                Place::Whole(field) if is_present(expression) => Condition::Present(field),
-                Place::WholeList(list) if is_present(expression) => {
-                    Condition::Element(list, Box::new(Condition::Const(true)))
-                }
-                Place::Always(value) => constant(value, expression)?,
-                Place::Whole(_) | Place::WholeList(_) => return Err(unsupported(kind, expression)),
+                Err(unknown) => return Err(unknown),
             }
         }
-        Filter::ValuePath(path) => {
-            let elements = elements(kind, &path.attr)?;
-            let condition = element(kind, &elements, &path.filter, terms)?;
-            Condition::Element(elements.list(), Box::new(condition))
-        }
-        Filter::Not(inner) => Condition::Not(Box::new(row(kind, inner, terms)?)),
-        Filter::And(all) => {
-            Condition::All(all.iter().map(|one| row(kind, one, terms)).collect::<Result<_>>()?)
-        }
-        Filter::Or(any) => {
-            Condition::Any(any.iter().map(|one| row(kind, one, terms)).collect::<Result<_>>()?)
-        }
+        Filter::ValuePath(path) => match elements(kind, &path.attr) {
+            Ok(elements) => {
+                let condition = element(kind, &elements, &path.filter, terms)?;
+                Condition::Element(elements.list(), Box::new(condition))
+            }
+            Err(_) if other.is_some_and(|other| elements(other, &path.attr).is_ok()) => {
+                Condition::Const(false)
+            }
+            Err(unknown) => return Err(unknown),
+        },
+        Filter::Not(inner) => Condition::Not(Box::new(row(kinds, inner, terms)?)),
+        Filter::And(all) => Condition::All(several(all, terms)?),
+        Filter::Or(any) => Condition::Any(several(any, terms)?),
     })
+}
+
+fn comparison_of(kind: &Kind, place: Place, expression: &AttrExp) -> Result<Condition> {
+    Ok(match place {
+        Place::One(field, of) => test(&field, of, expression)?,
+        // that there is none is so of the list, and of no element
+        Place::In(list, field, of) => match against_null(expression) {
+            None => Condition::Element(list, Box::new(test(&field, of, expression)?)),
+            Some(there) => {
+                let present = Condition::Element(list, Box::new(present(&field, of)));
+                if there { present } else { Condition::Not(Box::new(present)) }
+            }
+        },
+        Place::Whole(field) if is_present(expression) => Condition::Present(field),
+        Place::WholeList(list) if is_present(expression) => {
+            Condition::Element(list, Box::new(Condition::Const(true)))
+        }
+        Place::Always(value) => constant(value, expression)?,
+        Place::Whole(_) | Place::WholeList(_) => return Err(unsupported(kind, expression)),
+    })
+}
+
+/// Of a comparison with null, whether it asks for what is there.
+fn against_null(expression: &AttrExp) -> Option<bool> {
+    match expression {
+        AttrExp::Comparison(_, CompareOp::Eq, CompValue::Null) => Some(false),
+        AttrExp::Comparison(_, CompareOp::Ne, CompValue::Null) => Some(true),
+        _ => None,
+    }
+}
+
+/// Whether a comparison is so of an attribute without a value.
+fn is_so_of_nothing(expression: &AttrExp) -> bool {
+    match (against_null(expression), expression) {
+        (Some(there), _) => !there,
+        (None, AttrExp::Comparison(_, CompareOp::Ne, _)) => true,
+        _ => false,
+    }
 }
 
 /// A multi-valued attribute.
@@ -301,13 +333,16 @@ fn json_path(names: &[&str]) -> String {
     names.iter().fold("$".to_owned(), |path, name| path + ".\"" + name + "\"")
 }
 
-fn test(field: &Field, of: Type, expression: &AttrExp) -> Result<Condition> {
-    let present = || match of {
+fn present(field: &Field, of: Type) -> Condition {
+    match of {
         Type::Id | Type::Time => Condition::Const(true),
         Type::Text | Type::Flag => Condition::Present(field.clone()),
-    };
+    }
+}
+
+fn test(field: &Field, of: Type, expression: &AttrExp) -> Result<Condition> {
     let (op, value) = match expression {
-        AttrExp::Present(_) => return Ok(present()),
+        AttrExp::Present(_) => return Ok(present(field, of)),
         AttrExp::Comparison(_, op, value) => (op, value),
     };
     let refused = || Error::filter("an attribute doesn't take that operator or value");
@@ -323,7 +358,7 @@ fn test(field: &Field, of: Type, expression: &AttrExp) -> Result<Condition> {
         CompareOp::Le => (Op::LessOrEqual, false),
     };
     let condition = match (of, value) {
-        (_, CompValue::Null) if op == Op::Eq => Condition::Not(Box::new(present())),
+        (_, CompValue::Null) if op == Op::Eq => Condition::Not(Box::new(present(field, of))),
         (Type::Text, CompValue::Str(text)) => Condition::Text(field.clone(), op, text.clone()),
         (Type::Id, CompValue::Str(text)) if op == Op::Eq => {
             Condition::IsId(field.clone(), resource_id(text))

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     gateway::Gateway,
-    ledger::scim::{GroupChange, GroupFields, Members, StoredGroup},
+    ledger::scim::{ChangedGroup, GroupChange, GroupFields, Members, StoredGroup},
 };
 
 pub(super) async fn create(
@@ -60,8 +60,7 @@ pub(super) async fn get(about: About, query: Query) -> Result<Response> {
             return Ok(shown::not_modified(tag));
         }
     }
-    let costly = query.projection.wants(&GROUP, "members");
-    let _turn = if costly { Some(about.caller.places.turn().await?) } else { None };
+    about.turn(&query.projection).await?;
     Ok(about.group(&query.projection).await?.into_response())
 }
 
@@ -72,8 +71,9 @@ pub(super) async fn find(
 ) -> Result<Json<List<Resource>>> {
     let condition = query.condition(&GROUP)?;
     let members = query.projection.wants(&GROUP, "members");
-    let costly = members || !condition.names_one();
-    let _turn = if costly { Some(caller.places.turn().await?) } else { None };
+    if members || !condition.names_one() {
+        caller.turn().await?;
+    }
     let (access, window) = (&caller.access, query.window());
     let page = gateway.ledger.find_groups(access, &condition, window, members).await?;
     let groups = page.items.into_iter();
@@ -91,9 +91,11 @@ pub(super) async fn replace(
     let (stated, becomes) = read_body(body.fields()?)?;
     let says_who_stays = stated.is_some();
     let Stated { ids, strangers } = stated.unwrap_or_default();
+    let nonsense = strangers.all > 0;
     let members = Members { clear: true, add: ids, ..Members::default() };
     let replaced = async {
         let (query, becomes) = (query?, becomes?);
+        about.turn(&query.projection).await?;
         known(&about.gateway, &about.caller, &members.add, strangers).await?;
         about.change_group(ACTION, &members, |_| Ok(becomes.clone())).await?;
         Ok(query)
@@ -101,7 +103,7 @@ pub(super) async fn replace(
     match replaced.await {
         // what can't be taken empties no group by what it leaves out
         Err(refusal) if !says_who_stays => Err(refusal),
-        Err(refusal) => Err(about.refuse_group(refusal, ACTION, members).await),
+        Err(refusal) => Err(about.refuse_group(refusal, ACTION, members, nonsense).await),
         Ok(query) => about.group(&query.projection).await,
     }
 }
@@ -115,8 +117,12 @@ pub(super) async fn patch(
 ) -> Result<Response> {
     const ACTION: &str = "group.patch";
     let Split { members, strangers, rest } = members::split(patch::operations(body.fields()?)?);
+    let nonsense = strangers.all > 0;
     let patched = async {
         let (query, rest) = (query?, rest?);
+        if query.projection.asks() {
+            about.turn(&query.projection).await?;
+        }
         known(&about.gateway, &about.caller, &members.add, strangers).await?;
         let becomes = |group: &StoredGroup| {
             let mut patched = parse(&group.attributes)?;
@@ -126,7 +132,7 @@ pub(super) async fn patch(
         Ok((query, about.change_group(ACTION, &members, becomes).await?))
     };
     let (query, group) = match patched.await {
-        Err(refusal) => return Err(about.refuse_group(refusal, ACTION, members).await),
+        Err(refusal) => return Err(about.refuse_group(refusal, ACTION, members, nonsense).await),
         Ok(patched) => patched,
     };
     if query.projection.asks() {
@@ -166,28 +172,59 @@ impl About {
             let changes = resource != parse(&group.attributes)?;
             Ok(GroupChange { fields: changes.then_some(fields), ..change })
         };
-        let (ledger, access) = self.ledger();
-        ledger.change_group(access, self.id, action, Timestamp::now(), members, change).await
+        let ((ledger, access), now) = (self.ledger(), Timestamp::now());
+        let changed = ledger.change_group(access, self.id, action, now, members, change).await;
+        changed.map(|changed| changed.group)
     }
 
     /// What is answered where a change of a group is refused. Those whom it removes leave all the
     /// same: that somebody unknown shall come, or a name is nonsense, keeps nobody in. But a request
-    /// for another version changes nothing at all, as it asks; nor does one that is to be said again.
-    async fn refuse_group(&self, refusal: Error, action: &'static str, members: Members) -> Error {
+    /// for another version changes nothing at all, as it asks; nor does one that is to be said again; and
+    /// who names members of whom none is known (`nonsense`: also what is no id) has taken ours for
+    /// somebody else's, so that nobody leaves for not being named.
+    async fn refuse_group(
+        &self,
+        refusal: Error,
+        action: &'static str,
+        members: Members,
+        nonsense: bool,
+    ) -> Error {
         if refusal.is_for_now() {
             return refusal;
         }
-        let leaving = Members { leave_only: true, ..members };
+        let mut leaving = Members { leave_only: true, ..members };
+        let named = leaving.add.len();
+        if leaving.clear && (named > 0 || nonsense) {
+            let (ledger, access) = self.ledger();
+            match ledger.strangers(access, &leaving.add, 0).await {
+                Ok((_, unknown)) => leaving.clear = unknown < named,
+                Err(error) => return error.into(),
+            }
+        }
         let change = |group: &StoredGroup| self.of_members(group);
         let ((ledger, access), now) = (self.ledger(), Timestamp::now());
-        let left = ledger.change_group(access, self.id, action, now, &leaving, change).await;
-        left.err().unwrap_or(refusal)
+        match ledger.change_group(access, self.id, action, now, &leaving, change).await {
+            Err(other) => other,
+            Ok(ChangedGroup { left: 0, .. }) => refusal,
+            Ok(ChangedGroup { left, .. }) => Error {
+                detail: format!("{left} left the group, nothing else was done: {}", refusal.detail),
+                ..refusal
+            },
+        }
     }
 
     /// A change of members alone.
     fn of_members(&self, group: &StoredGroup) -> Result<GroupChange> {
         self.precondition.check(&shown::tag(group.version))?;
         Ok(GroupChange { fields: None, exact: self.precondition.is_there() })
+    }
+
+    /// Wait for the organization's turn where all members may be shown.
+    async fn turn(&self, projection: &Projection) -> Result<()> {
+        if projection.wants(&GROUP, "members") {
+            self.caller.turn().await?;
+        }
+        Ok(())
     }
 
     /// The group as it is, with its members where they are wanted.

@@ -3,17 +3,23 @@
 //! was let in just now.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     hash::Hash,
     num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
-use axum::{extract::FromRequestParts, http::request::Parts};
+use axum::{
+    body::{Body, Bytes},
+    extract::FromRequestParts,
+    http::{StatusCode, request::Parts},
+    response::Response,
+};
 use governor::{DefaultKeyedRateLimiter, Quota, clock::Clock};
+use http_body_util::BodyExt;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OnceCell, OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 use uuid::Uuid;
@@ -38,10 +44,17 @@ const MEMORY: (usize, usize) = (4 << 20, 512 << 10);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a token is taken for good without another look, by a write: its commit looks again.
 const TRUST: Duration = Duration::from_secs(1);
-/// How many tokens that nobody was let in with just now are looked up at once. So whoever sends
+/// How long a token that was right needn't wait among strangers' to be looked up again.
+const FAMILIAR: Duration = Duration::from_secs(3600);
+/// How often those who are no longer familiar are forgotten.
+const SWEEP: Duration = Duration::from_secs(60);
+/// How many tokens that nobody was let in with lately are looked up at once. So whoever sends
 /// wrong ones, as many as they like, leaves the ledger's readers to the others, and whoever comes
 /// with a right one waits no longer than a queue of short looks takes.
 const STRANGERS: usize = 2;
+/// The same of those from where too many came. They have a queue of their own, and aren't refused: of
+/// a provider that many companies use, they have the addresses of all of them.
+const CROWD: usize = 1;
 
 /// Who calls, once the token was found right.
 #[derive(Clone)]
@@ -49,13 +62,35 @@ pub(super) struct Caller {
     pub access: Access,
     /// The directory's own base URL, without a slash at the end.
     pub base: String,
-    pub places: Arc<Places>,
+    stay: Arc<Stay>,
 }
 
-/// The right to be costly, until it is dropped.
-pub(super) type Place = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
+/// What a request has of its organization's places until its answer is with the client.
+struct Stay {
+    places: Arc<Places>,
+    seat: OnceCell<OwnedSemaphorePermit>,
+    turn: OnceCell<OwnedSemaphorePermit>,
+}
+
+/// A part of an answer, wherever it waits for a client that reads it slowly, or never.
+struct Unread {
+    bytes: Bytes,
+    _stay: Arc<Stay>,
+}
+
+impl AsRef<[u8]> for Unread {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A place for a large body among those of all organizations, until it is dropped.
+pub(super) type Place = OwnedSemaphorePermit;
 /// A share of the memory, of the organization's and of all, until it is dropped.
 pub(super) type Memory = [OwnedSemaphorePermit; 2];
+
+/// How many refusals of each status left no line of their own.
+pub(super) type Unsaid = BTreeMap<u16, u64>;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -65,12 +100,24 @@ struct Inner {
     of_directory: DefaultKeyedRateLimiter<Uuid>,
     of_organization: DefaultKeyedRateLimiter<String>,
     refusals: DefaultKeyedRateLimiter<String>,
+    /// By directory.
+    unsaid: Mutex<HashMap<Uuid, Unsaid>>,
     /// By organization.
     places: Mutex<HashMap<String, Weak<Places>>>,
     large: Arc<Semaphore>,
     memory: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
+    crowd: Arc<Semaphore>,
     known: Mutex<Known>,
+}
+
+/// Who holds a token, as far as is known without looking it up.
+pub(super) enum Standing {
+    /// They were let in just now.
+    Trusted(Access),
+    /// They were let in lately.
+    Familiar,
+    Stranger,
 }
 
 /// Who was let in, and when.
@@ -105,10 +152,12 @@ impl Guard {
             of_directory: DefaultKeyedRateLimiter::keyed(a_second(OF_DIRECTORY)),
             of_organization: DefaultKeyedRateLimiter::keyed(a_second(OF_ORGANIZATION)),
             refusals: DefaultKeyedRateLimiter::keyed(a_minute(REFUSALS)),
+            unsaid: Mutex::default(),
             places: Mutex::default(),
             large: places(LARGE),
             memory: places(MEMORY.0),
             strangers: places(STRANGERS),
+            crowd: places(CROWD),
             known: Mutex::new(Known { held: HashMap::new(), swept: Instant::now() }),
         }))
     }
@@ -124,30 +173,54 @@ impl Guard {
         self.0.refusals.check_key(&organization.to_owned()).is_ok()
     }
 
+    /// Count a refusal of this directory that leaves no line of its own; whether it is the first since
+    /// they were last told of.
+    pub fn leaves_unsaid(&self, directory: Uuid, status: StatusCode) -> bool {
+        let mut unsaid = self.0.unsaid.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_directory = unsaid.entry(directory).or_default();
+        let first = of_directory.is_empty();
+        *of_directory.entry(status.as_u16()).or_default() += 1;
+        first
+    }
+
+    /// What is to be told of.
+    pub fn unsaid(&self, directory: Uuid) -> Unsaid {
+        let mut unsaid = self.0.unsaid.lock().unwrap_or_else(PoisonError::into_inner);
+        unsaid.remove(&directory).unwrap_or_default()
+    }
+
     pub fn caller(&self, access: Access, base: String) -> Caller {
         let places = self.places(access.organization());
-        Caller { access, base, places }
+        let stay = Stay { places, seat: OnceCell::new(), turn: OnceCell::new() };
+        Caller { access, base, stay: stay.into() }
     }
 
-    /// Who holds this token, if they were let in just now.
-    pub fn known(&self, key: &Key, now: Instant) -> Option<Access> {
+    pub fn standing(&self, key: &Key, now: Instant) -> Standing {
         let known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, access) = known.held.get(key)?;
-        (now.duration_since(*since) < TRUST).then(|| access.clone())
+        match known.held.get(key).map(|(since, access)| (now.duration_since(*since), access)) {
+            Some((age, access)) if age < TRUST => Standing::Trusted(access.clone()),
+            Some((age, _)) if age < FAMILIAR => Standing::Familiar,
+            _ => Standing::Stranger,
+        }
     }
 
-    /// Wait until a token that isn't known may be looked up.
-    pub async fn stranger(&self) -> Result<OwnedSemaphorePermit> {
-        acquire(&self.0.strangers, 1).await
+    /// Wait until a stranger's token may be looked up, who is one of a `crowd` or not.
+    pub async fn stranger(&self, crowd: bool) -> Result<OwnedSemaphorePermit> {
+        acquire(if crowd { &self.0.crowd } else { &self.0.strangers }, 1).await
     }
 
     pub fn remember(&self, key: Key, access: Access, now: Instant) {
         let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.duration_since(known.swept) >= TRUST {
-            known.held.retain(|_, (since, _)| now.duration_since(*since) < TRUST);
+        if now.duration_since(known.swept) >= SWEEP {
+            known.held.retain(|_, (since, _)| now.duration_since(*since) < FAMILIAR);
             known.swept = now;
         }
         known.held.insert(key, (now, access));
+    }
+
+    /// This token opens nothing any more.
+    pub fn forget(&self, key: &Key) {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).held.remove(key);
     }
 
     fn places(&self, organization: &str) -> Arc<Places> {
@@ -168,26 +241,49 @@ impl Guard {
     }
 }
 
-impl Places {
+impl Caller {
     /// Wait for one of the organization's places.
-    pub async fn seat(&self) -> Result<OwnedSemaphorePermit> {
-        acquire(&self.any, 1).await
+    pub async fn seat(&self) -> Result<()> {
+        self.stay.seat.get_or_try_init(|| self.stay.places.seat()).await.map(drop)
     }
 
-    /// Wait for the organization's turn to do something costly.
-    pub async fn turn(&self) -> Result<Place> {
-        Ok((acquire(&self.costly, 1).await?, None))
+    /// Wait for the organization's turn to do something costly, if the request hasn't got it already.
+    /// It ends with the request: an answer may be what costs most.
+    pub async fn turn(&self) -> Result<()> {
+        self.stay.turn.get_or_try_init(|| self.stay.places.turn()).await.map(drop)
     }
 
     /// Wait for the organization's turn, and for a place for a large body.
     pub async fn large(&self) -> Result<Place> {
-        let (turn, _) = self.turn().await?;
-        Ok((turn, Some(acquire(&self.large_of_all, 1).await?)))
+        self.turn().await?;
+        acquire(&self.stay.places.large_of_all, 1).await
+    }
+
+    /// Wait for memory for so many bytes.
+    pub async fn memory(&self, bytes: usize) -> Result<Memory> {
+        self.stay.places.memory(bytes).await
+    }
+
+    /// Keep what the request has until the client has read this answer to it.
+    pub fn until_read(&self, response: Response) -> Response {
+        let stay = self.stay.clone();
+        let keep = move |bytes| Bytes::from_owner(Unread { bytes, _stay: stay.clone() });
+        response.map(|body| Body::new(body.map_frame(move |frame| frame.map_data(&keep))))
+    }
+}
+
+impl Places {
+    async fn seat(&self) -> Result<OwnedSemaphorePermit> {
+        acquire(&self.any, 1).await
+    }
+
+    async fn turn(&self) -> Result<OwnedSemaphorePermit> {
+        acquire(&self.costly, 1).await
     }
 
     /// Wait for memory for so many bytes. Nobody holds a part of it while they wait for the rest: two
     /// could wait for each other.
-    pub async fn memory(&self, bytes: usize) -> Result<Memory> {
+    async fn memory(&self, bytes: usize) -> Result<Memory> {
         let own = acquire(&self.memory, bytes).await?;
         Ok([own, acquire(&self.memory_of_all, bytes).await?])
     }
@@ -261,6 +357,37 @@ mod tests {
         let seats = acquire(&first.any, AT_ONCE).await.unwrap();
         assert!(second.seat().now_or_never().is_none());
         drop(seats);
+    }
+
+    #[tokio::test]
+    async fn whoever_was_let_in_lately_waits_among_no_strangers_nor_strangers_among_a_crowd() {
+        let (guard, now) = (Guard::new(), Instant::now());
+        let key = |hash| Key { organization: "acme".into(), directory: "okta".into(), hash };
+        let (right, wrong) = (key([1; 32]), key([2; 32]));
+        let access = Access::for_tests();
+        guard.remember(right.clone(), access.clone(), now);
+        let standing = |key: &Key, later: Duration| match guard.standing(key, now + later) {
+            Standing::Trusted(_) => "trusted",
+            Standing::Familiar => "familiar",
+            Standing::Stranger => "stranger",
+        };
+        assert_eq!(standing(&right, TRUST - Duration::from_millis(1)), "trusted");
+        assert_eq!(standing(&right, TRUST), "familiar");
+        assert_eq!(standing(&right, FAMILIAR - TRUST), "familiar");
+        assert_eq!(standing(&right, FAMILIAR), "stranger");
+        assert_eq!(standing(&wrong, TRUST), "stranger");
+        // another one is remembered, later: nobody is forgotten too early, nor kept for ever
+        guard.remember(wrong.clone(), access.clone(), now + FAMILIAR - TRUST);
+        assert_eq!(standing(&right, TRUST), "familiar");
+        guard.remember(key([3; 32]), access, now + FAMILIAR + SWEEP);
+        assert_eq!(standing(&right, TRUST), "stranger");
+        guard.forget(&wrong);
+        assert_eq!(standing(&wrong, FAMILIAR - TRUST), "stranger");
+        let crowd = guard.stranger(true).await.unwrap();
+        assert!(guard.stranger(true).now_or_never().is_none());
+        drop(guard.stranger(false).await.unwrap());
+        drop(crowd);
+        drop(guard.stranger(true).await.unwrap());
     }
 
     #[tokio::test]

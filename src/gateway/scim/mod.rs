@@ -16,6 +16,7 @@ mod filter;
 mod groups;
 mod guard;
 mod members;
+mod number;
 mod patch;
 mod precondition;
 mod projection;

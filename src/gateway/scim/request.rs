@@ -16,7 +16,7 @@ use super::{
     guard::Caller,
     precondition::Precondition,
     projection::Projection,
-    resource::Kind,
+    resource::{GROUP, Kind, USER},
 };
 use crate::{
     gateway::Gateway,
@@ -129,6 +129,15 @@ impl Query {
     pub fn condition(&self, kind: &Kind) -> Result<Condition> {
         let filter = self.filter.as_deref();
         filter.map_or(Ok(Condition::Const(true)), |filter| filter::compile(kind, filter))
+    }
+
+    /// What users and what groups must be, where both are asked for.
+    pub fn conditions(&self) -> Result<(Condition, Condition)> {
+        let compile = |kind, other| match self.filter.as_deref() {
+            None => Ok(Condition::Const(true)),
+            Some(filter) => filter::compile_among(kind, Some(other), filter),
+        };
+        Ok((compile(&USER, &GROUP)?, compile(&GROUP, &USER)?))
     }
 
     pub fn window(&self) -> Window {

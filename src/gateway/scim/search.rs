@@ -8,30 +8,20 @@ use super::{
     groups,
     guard::Caller,
     request::Asked,
-    resource::{GROUP, USER},
+    resource::GROUP,
     shown::{List, Resource},
     users,
 };
-use crate::{
-    gateway::Gateway,
-    ledger::scim::{Condition, Window},
-};
+use crate::{gateway::Gateway, ledger::scim::Window};
 
-/// Users come first, then groups. An attribute that only one of them has is had by no other: a
-/// filter that one kind can't be asked leads to the other kind alone.
+/// Users come first, then groups.
 pub(super) async fn everywhere(
     State(gateway): State<Gateway>,
     caller: Caller,
     Asked(query): Asked,
 ) -> Result<Json<List<Resource>>> {
-    let (people, groups) = match (query.condition(&USER), query.condition(&GROUP)) {
-        (Err(refused), Err(_)) => return Err(refused),
-        (people, groups) => {
-            let none = |_| Condition::Const(false);
-            (people.unwrap_or_else(none), groups.unwrap_or_else(none))
-        }
-    };
-    let _turn = caller.places.turn().await?;
+    let (people, groups) = query.conditions()?;
+    caller.turn().await?;
     let (ledger, access, projection) = (&gateway.ledger, &caller.access, &query.projection);
     let window = query.window();
     let users = ledger.find_people(access, &people, window).await?;

@@ -66,7 +66,9 @@ pub(super) async fn find(
     Asked(query): Asked,
 ) -> Result<Json<List<Resource>>> {
     let condition = query.condition(&USER)?;
-    let _turn = if condition.names_one() { None } else { Some(caller.places.turn().await?) };
+    if !condition.names_one() {
+        caller.turn().await?;
+    }
     let page = gateway.ledger.find_people(&caller.access, &condition, query.window()).await?;
     let people =
         page.items.iter().map(|person| Ok(show(&caller, &query.projection, person)?.resource));

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use futures::TryStreamExt;
 use sqlx::{
     FromRow, Postgres, SqlSafeStr, SqlStr, Sqlite,
     postgres::{PgArguments, PgRow},
@@ -9,7 +10,7 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteRow},
 };
 
-use super::{Dialect, On, Pool, Value, Writer, transaction::answered, value};
+use super::{Dialect, On, Pool, Tx, Value, Writer, transaction::answered, value};
 use crate::ledger::Result;
 
 /// What a row can be read as: a tuple, or what derives [`FromRow`].
@@ -142,6 +143,36 @@ impl<R: Row> QueryAs<R> {
         fetch_all -> Vec<R>;
         fetch_one -> R;
         fetch_optional -> Option<R>;
+    }
+
+    /// Read row after row, as long as `take` says that it wants another: where all together may be
+    /// more than fits into memory.
+    pub async fn fetch_while(
+        self,
+        tx: &mut Tx,
+        mut take: impl FnMut(R) -> Result<bool>,
+    ) -> Result<()> {
+        match tx {
+            Tx::Sqlite(tx) => {
+                let query = self.sqlite()?;
+                let mut rows = query.fetch(&mut **tx);
+                while let Some(row) = rows.try_next().await? {
+                    if !take(row)? {
+                        break;
+                    }
+                }
+            }
+            Tx::Postgres(tx) => {
+                let query = self.postgres()?;
+                let mut rows = query.fetch(tx.connection());
+                while let Some(row) = answered(rows.try_next()).await? {
+                    if !take(row)? {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn sqlite(self) -> Result<sqlx::query::QueryAs<'static, Sqlite, R, SqliteArguments>> {

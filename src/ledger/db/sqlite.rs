@@ -22,6 +22,8 @@ pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/migr
 const BUSY: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
 const SEARCHERS: u32 = 4;
+/// How many rows of a search are read ahead: one may have a megabyte.
+const AHEAD: usize = 2;
 /// How many of SQLite's steps of a search lie between two looks at the clock.
 const STEPS: i32 = 10_000;
 
@@ -56,7 +58,7 @@ pub async fn open(path: &Path) -> Result<Db> {
         .await?;
     let options = options.read_only(true);
     let read = pool(READERS).connect_with(options.clone()).await?;
-    let search = pool(SEARCHERS).connect_with(options).await?;
+    let search = pool(SEARCHERS).connect_with(options.row_buffer_size(AHEAD)).await?;
     Ok(Db {
         read: Pool::Sqlite(read),
         search: Pool::Sqlite(search),

@@ -1,8 +1,10 @@
+use std::net::IpAddr;
+
 use futures::future::join_all;
 use jiff::SignedDuration;
 
-use super::*;
-use crate::ledger::Rotation;
+use super::{super::resource, filters::query, *};
+use crate::{gateway::address::ClientAddress, ledger::Rotation};
 
 /// Every route, with a body that it would take.
 fn routes(user: &str, group: &str) -> Vec<(Method, String, Option<Value>)> {
@@ -111,11 +113,50 @@ async fn another_directorys_ids_are_simply_unknown() {
                 other.call(method, &path, body).await.error(404);
             }
         }
-        for list in ["/Users", "/Groups"] {
-            assert_eq!(other.get(list).await.ok()["totalResults"], 0);
-            let filtered = other.get(&format!("{list}?filter=id%20eq%20%22{ann}%22")).await.ok();
-            assert_eq!(filtered["totalResults"], 0);
+        let nobody = async |found: Answer| {
+            let found = found.ok();
+            assert_eq!((&found["totalResults"], &found["Resources"]), (&json!(0), &json!([])));
+        };
+        let manager = format!("{}:manager.value", resource::ENTERPRISE_USER);
+        for (lists, filter) in [
+            (["/Users", "/Groups", ""], format!("id eq \"{ann}\" or id eq \"{group}\"")),
+            (["/Groups", "", ""], format!("members eq \"{ann}\"")),
+            (["/Groups", "", ""], format!("members[value eq \"{ann}\"]")),
+            (["/Users", "", ""], format!("groups.value eq \"{group}\"")),
+            (["/Users", "", ""], format!("{manager} eq \"{ann}\"")),
+        ] {
+            for list in lists {
+                let asked = json!({"filter": filter});
+                nobody(other.post(&format!("{list}/.search"), asked).await).await;
+                if !list.is_empty() {
+                    nobody(other.get(&format!("{list}?filter={}", query(&filter))).await).await;
+                }
+            }
         }
+        for list in ["/Users", "/Groups", ""] {
+            nobody(other.post(&format!("{list}/.search"), json!({})).await).await;
+        }
+        // nobody is brought into another's groups, nor made to follow another's manager
+        let mine = other.group("mine", &[]).await;
+        for id in [&ann, &group] {
+            let members = json!([{"value": id}]);
+            let body = json!({"displayName": "mine", "members": members});
+            let path = format!("/Groups/{mine}");
+            let add = json!([{"op": "add", "path": "members", "value": members}]);
+            for refused in [
+                other.post("/Groups", body.clone()).await,
+                other.put(&path, body).await,
+                other.patch(&path, add).await,
+            ] {
+                let (_, detail) = refused.error(400);
+                assert_eq!(detail, format!("members: nobody of this directory: {id}"));
+            }
+            assert!(other.members(&mine).await.is_empty());
+        }
+        let follower = json!({"userName": "eve", resource::ENTERPRISE_USER: {"manager": ann}});
+        let made = other.post("/Users", follower).await;
+        let seen = &made.body[resource::ENTERPRISE_USER]["manager"];
+        assert_eq!((made.status, seen), (StatusCode::CREATED, &json!({"value": ann})));
     }
     assert_eq!((okta.get("/Users").await.ok(), okta.get("/Groups").await.ok()), before);
 }
@@ -168,6 +209,27 @@ async fn while_a_token_is_rotated_both_open_and_then_the_old_one_does_not() {
     assert!(!opens(&old, "d").await && !opens(&second, "e").await && opens(&third, "f").await);
     let names = third.get("/Users?attributes=userName").await.ok();
     assert_eq!(names["totalResults"], 4, "{names}");
+}
+
+#[tokio::test]
+async fn wrong_tokens_from_an_address_refuse_no_right_one_that_comes_from_there() {
+    let server = Server::start().await;
+    let send = async |token: &str, address: [u8; 4]| {
+        let client = Client { token: token.into(), ..server.client("acme", "okta") };
+        let mut request = client.request(Method::GET, "/Users", Body::empty());
+        request.extensions_mut().insert(ClientAddress::from(IpAddr::from(address)));
+        server.send(request).await.status
+    };
+    let all_of_a_provider = [192, 0, 2, 1];
+    let wrong: Vec<_> = (0..200).map(|i| i.to_string()).collect();
+    let wrong = join_all(wrong.iter().map(|token| send(token, all_of_a_provider)));
+    let (wrong, right, other) = tokio::join!(
+        wrong,
+        send("acme-okta", all_of_a_provider),
+        send("acme-okta", [192, 0, 2, 2])
+    );
+    assert!(wrong.iter().all(|status| *status == 401));
+    assert_eq!((right, other), (StatusCode::OK, StatusCode::OK));
 }
 
 #[tokio::test]

@@ -33,7 +33,8 @@ impl Client<'_> {
             "name": {"givenName": "Bob"},
             "emails": [{"value": "bob@acme.example", "type": "home"}],
         });
-        let eve = json!({"userName": "eve@globex.example", "title": "boss"});
+        let eve =
+            json!({"userName": "eve@globex.example", "title": "boss", "nickName": "\u{c4}rger"});
         let mut ids = Vec::new();
         for user in [ann, bob, eve] {
             ids.push(self.post("/Users", user).await.made());
@@ -65,7 +66,12 @@ async fn every_operator_finds_whom_it_says() {
         ("userName pr", vec![a, b, e]),
         (r#"userName co "%""#, vec![]),
         (r#"nickName co "50%_""#, vec![a]),
-        (r#"nickName sw """#, vec![a]),
+        (r#"nickName sw """#, vec![a, e]),
+        // the case of ASCII letters alone doesn't count
+        ("nickName eq \"\u{c4}RGER\"", vec![e]),
+        ("nickName eq \"\u{e4}rger\"", vec![]),
+        ("nickName sw \"\u{c4}R\"", vec![e]),
+        ("nickName co \"\u{e4}\"", vec![]),
         (r#"externalId eq "00a""#, vec![]),
         (r#"externalId eq "00A""#, vec![a]),
         (r#"externalId sw "00""#, vec![a, b]),
@@ -73,7 +79,15 @@ async fn every_operator_finds_whom_it_says() {
         ("not (externalId pr)", vec![e]),
         ("externalId eq null", vec![e]),
         ("externalId ne null", vec![a, b]),
+        (r#"externalId gt "00A""#, vec![b]),
+        (r#"externalId ge "00A""#, vec![a, b]),
+        (r#"externalId lt "00b""#, vec![a]),
+        (r#"externalId le "00b""#, vec![a, b]),
         (r#"title eq "BOSS""#, vec![a, e]),
+        (r#"title gt "BOSR""#, vec![a, e]),
+        (r#"title ge "BOSS""#, vec![a, e]),
+        (r#"title lt "boss""#, vec![]),
+        (r#"title le "boss""#, vec![a, e]),
         (r#"title ne "boss""#, vec![b]),
         (r#"not (title eq "boss")"#, vec![b]),
         (r#"not (title eq "boss" or name.givenName eq "Bob")"#, vec![]),
@@ -84,6 +98,16 @@ async fn every_operator_finds_whom_it_says() {
         (r#"active eq "False""#, vec![b]),
         ("active ne true", vec![b]),
         ("emails pr", vec![a, b]),
+        ("emails eq null", vec![e]),
+        ("emails ne null", vec![a, b]),
+        ("not (emails eq null)", vec![a, b]),
+        ("emails.type eq null", vec![e]),
+        ("emails.primary pr", vec![a]),
+        ("emails.primary eq null", vec![b, e]),
+        (r#"emails ne "bob@acme.example""#, vec![a]),
+        ("emails[type pr]", vec![a, b]),
+        (r#"not (emails[type eq "work"])"#, vec![b, e]),
+        ("groups eq null", vec![b, e]),
         (r#"emails eq "ann@ACME.example""#, vec![a]),
         (r#"emails.value ew "home.example""#, vec![a]),
         (r#"emails.type eq "home""#, vec![a, b]),
@@ -110,7 +134,13 @@ async fn every_operator_finds_whom_it_says() {
         ("groups pr", vec![a]),
         (r#"meta.created gt "2020-01-01T00:00:00Z""#, vec![a, b, e]),
         (r#"meta.lastModified lt "2020-01-01T00:00:00Z""#, vec![]),
+        ("meta.created pr", vec![a, b, e]),
+        (r#"meta.lastModified ge "2020-01-01T00:00:00Z""#, vec![a, b, e]),
+        (r#"meta.lastModified le "2020-01-01T00:00:00Z""#, vec![]),
+        (r#"meta.created eq "2020-01-01T00:00:00Z""#, vec![]),
         (r#"meta.resourceType eq "user""#, vec![a, b, e]),
+        (r#"meta.resourceType ne "User""#, vec![]),
+        ("meta.resourceType pr", vec![a, b, e]),
         (&format!(r#"id sw "{id_start}""#), vec![a]),
         (&format!(r#"id ne "{ann}""#), vec![b, e]),
         (r#"(userName sw "ann" or userName sw "bob") and active eq false"#, vec![b]),
@@ -144,6 +174,8 @@ async fn groups_are_found_by_their_members_too() {
         (r#"members[type eq "Group"]"#.into(), vec!["All"]),
         ("members pr".into(), vec!["All", "Ops"]),
         ("not (members pr)".into(), vec!["None"]),
+        ("members eq null".into(), vec!["None"]),
+        ("members ne null".into(), vec!["All", "Ops"]),
         (r#"displayName co "o""#.into(), vec!["None", "Ops"]),
     ] {
         assert_eq!(okta.found("/Groups", &filter).await, found, "{filter}");
@@ -239,9 +271,26 @@ async fn a_search_says_in_its_body_what_a_query_says_in_its_address() {
         names(json!({"filter": r#"meta.resourceType eq "Group""#})).await,
         (1, "Ops".into())
     );
+    // what only one kind has, the other has no value of
+    for (filter, found) in [
+        (r#"userName sw "ann" or members pr"#.to_owned(), vec![a, "Ops"]),
+        (format!("members[value eq \"{ann}\"] or active eq false"), vec![b, "Ops"]),
+        ("not (userName pr)".into(), vec!["Ops"]),
+        ("userName eq null".into(), vec!["Ops"]),
+        (r#"title ne "boss""#.into(), vec![b, "Ops"]),
+        (r#"not (title eq "boss")"#.into(), vec![b, "Ops"]),
+        ("members eq null".into(), vec![a, b, e]),
+        ("members ne null and userName pr".into(), vec![]),
+        (r#"title gt "a" and meta.resourceType eq "User""#.into(), vec![a, e]),
+    ] {
+        let (total, names) = names(json!({"filter": filter})).await;
+        assert_eq!((total, names), (found.len() as i64, found.join(" ")), "{filter}");
+    }
     for (body, keyword) in [
+        (json!({"filter": "shoeSize pr or id pr"}), "invalidFilter"),
         (json!({"filter": 1}), "invalidFilter"),
         (json!({"filter": "shoeSize pr"}), "invalidFilter"),
+        (json!({"filter": "id pr or userName eq 1"}), "invalidFilter"),
         (json!({"count": "ten"}), "invalidValue"),
         (json!({"attributes": [1]}), "invalidValue"),
         (json!({"attributes": ["a b"]}), "invalidValue"),

@@ -148,9 +148,49 @@ async fn somebody_unknown_who_shall_come_keeps_nobody_in() {
     assert_eq!(stay, std::slice::from_ref(&bob), "ann left, and eve did not come");
     let members = json!([{"value": eve}, {"value": nobody}]);
     let put = okta.put(&path, json!({"displayName": "Dev", "members": members})).await;
-    assert!(put.error(400).1.ends_with(&nobody));
+    let (_, detail) = put.error(400);
+    assert!(detail.starts_with("1 left the group") && detail.ends_with(&nobody), "{detail}");
     let left = okta.get(&path).await.ok();
     assert_eq!((left.get("members"), &left["displayName"]), (None, &json!("ops")));
+}
+
+#[tokio::test]
+async fn whoever_names_nobody_that_we_know_empties_no_group() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let (ann, bob) = (okta.user("a").await, okta.user("b").await);
+    let elsewhere = server.client("globex", "okta").user("a").await;
+    let (one, two) = (Uuid::now_v7().to_string(), Uuid::now_v7().to_string());
+    for ids in [vec![&*one, &*two], vec!["Ann"], vec![&*elsewhere, "Bob"]] {
+        let members: Vec<_> = ids.iter().map(|id| json!({"value": id})).collect();
+        let group = okta.group("ops", &[&ann, &bob]).await;
+        let path = format!("/Groups/{group}");
+        let put = json!({"displayName": "ops", "members": members});
+        let replace = json!([{"op": "replace", "path": "members", "value": members}]);
+        let by_hand = json!([{"op": "remove", "path": "members"},
+            {"op": "add", "path": "members", "value": members}]);
+        let before = server.changes().await;
+        for refused in [
+            okta.put(&path, put).await,
+            okta.patch(&path, replace.clone()).await,
+            okta.patch(&path, by_hand).await,
+        ] {
+            let (keyword, detail) = refused.error(400);
+            assert_eq!(keyword, "invalidValue");
+            assert!(detail.starts_with("members: nobody of this directory: "), "{detail}");
+        }
+        assert_eq!(okta.members(&group).await.len(), 2, "{ids:?}");
+        assert_eq!(server.changes().await, before);
+        // whoever is named to leave does, and is told of
+        let mut operations = replace.as_array().unwrap().clone();
+        let leave = format!("members[value eq \"{ann}\"]");
+        operations.push(json!({"op": "remove", "path": leave}));
+        let refused = okta.patch(&path, operations.into()).await;
+        let (_, detail) = refused.error(400);
+        let told = "1 left the group, nothing else was done: members: nobody of this directory";
+        assert!(detail.starts_with(told), "{detail}");
+        assert_eq!(okta.members(&group).await, std::slice::from_ref(&bob));
+    }
 }
 
 #[tokio::test]

@@ -4,9 +4,11 @@ use std::{
     collections::BTreeSet,
     fs,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use futures::future::join_all;
+use tokio::time::timeout;
 
 use super::*;
 use crate::ledger::{
@@ -201,7 +203,7 @@ async fn a_crash_anywhere_in_a_group_replace_leaves_all_or_nothing() {
         }
         passed
     };
-    match &server.place {
+    match &*server.place {
         Place::File(folder) => {
             let copies = Arc::new(Mutex::new(Vec::new()));
             let (from, to) = (folder.path().to_owned(), copies.clone());
@@ -257,3 +259,147 @@ const POINTS: [&str; 9] = [
     "audit line",
     "change",
 ];
+
+#[tokio::test]
+async fn an_answer_keeps_its_place_until_it_is_read_and_one_at_a_time_shows_all_members() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let ann = okta.user("ann").await;
+    let group = format!("/Groups/{}", okta.group("ops", &[&ann]).await);
+    let all = format!("{group}?attributes=members");
+    let add = json!({"Operations": [{"op": "add", "path": "members", "value": [{"value": ann}]}]});
+    let put = json!({"displayName": "ops", "members": [{"value": ann}]});
+    for (method, path, body) in [
+        (Method::GET, &group, None),
+        (Method::GET, &"/Groups".to_owned(), None),
+        (Method::PATCH, &all, Some(add)),
+        (Method::PUT, &group, Some(put)),
+    ] {
+        let request = okta.request(Method::GET, &all, Body::empty());
+        let unread = server.router.clone().oneshot(request).await.unwrap();
+        let mut next = Box::pin(okta.call(method.clone(), path, body));
+        let waits = async |next: &mut _| timeout(Duration::from_millis(200), next).await.is_err();
+        assert!(waits(&mut next).await, "{method}");
+        // whoever asks for no members waits for nobody
+        okta.get(&format!("{group}?excludedAttributes=members")).await.ok();
+        // nor is it over when the server has handed it on
+        let bytes = to_bytes(unread.into_body(), usize::MAX).await.unwrap();
+        assert!(waits(&mut next).await, "{method}");
+        drop(bytes);
+        assert!(next.await.status.is_success(), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_are_as_many_as_an_organization_may_have_under_way() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let ann = format!("/Users/{}", okta.user("ann").await);
+    let request = || server.router.clone().oneshot(okta.request(Method::GET, &ann, Body::empty()));
+    let mut unread = Vec::new();
+    while let Ok(answer) = timeout(Duration::from_millis(500), request()).await {
+        assert_eq!(answer.as_ref().unwrap().status(), 200);
+        unread.push(answer);
+    }
+    assert_eq!(unread.len(), 64);
+    // others have places of their own
+    server.client("globex", "okta").get("/Users").await.ok();
+    unread.pop();
+    assert_eq!(request().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn whoever_asks_too_often_or_while_the_ledger_fails_is_told_when_to_come_back() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let mut refused = None;
+    for _ in 0..10_000 {
+        // what costs least: more than 500 of them go into a second
+        let answer = okta.post("/Nothing", json!({})).await;
+        if answer.status != 404 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.expect("there is a limit");
+    refused.error(429);
+    assert_eq!(refused.headers["retry-after"], "1");
+    server.client("globex", "okta").get("/Users").await.ok();
+    server.ledger.close().await;
+    let failed = server.client("globex", "okta").get("/Users").await;
+    failed.error(503);
+    assert_eq!(failed.headers["retry-after"], "5");
+}
+
+#[tokio::test]
+async fn every_route_shows_what_is_asked_for_and_not_what_is_excluded() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let user = |name: &str| json!({"userName": name, "title": "x", "nickName": "y"});
+    let ann = okta.post("/Users", user("ann")).await.made();
+    let members = json!([{"value": ann}]);
+    let group = |name: &str| json!({"displayName": name, "externalId": "x", "members": members});
+    let ops = okta.post("/Groups", group("ops")).await.made();
+    let (ann, ops) = (format!("/Users/{ann}"), format!("/Groups/{ops}"));
+    let patch = |value: &str| {
+        json!({"Operations": [
+            {"op": "replace", "path": "externalId", "value": value}
+        ]})
+    };
+    for (method, path, body) in [
+        (Method::POST, "/Users", Some(user("bob"))),
+        (Method::GET, &ann, None),
+        (Method::PUT, &ann, Some(user("ann"))),
+        (Method::PATCH, &ann, Some(patch("y"))),
+        (Method::GET, "/Users", None),
+        (Method::POST, "/Groups", Some(group("dev"))),
+        (Method::GET, &ops, None),
+        (Method::PUT, &ops, Some(group("ops"))),
+        (Method::PATCH, &ops, Some(patch("y"))),
+        (Method::GET, "/Groups", None),
+        (Method::POST, "/.search", Some(json!({}))),
+        (Method::POST, "/Users/.search", Some(json!({}))),
+        (Method::POST, "/Groups/.search", Some(json!({}))),
+    ] {
+        let asked = [
+            (
+                "attributes",
+                "title,externalId",
+                vec!["title", "externalId"],
+                vec!["nickName", "members", "meta", "userName", "displayName"],
+            ),
+            ("excludedAttributes", "title,members,id", vec!["meta"], vec!["title", "members"]),
+        ];
+        for (n, (parameter, names, may, never)) in asked.into_iter().enumerate() {
+            let search = path.ends_with(".search");
+            let mut body = body.clone();
+            if let Some(name) = body.as_mut().and_then(|body| body.get_mut("userName"))
+                && path == "/Users"
+            {
+                *name = format!("bob{n}").into();
+            }
+            let answer = if search {
+                okta.post(path, json!({parameter: names.split(',').collect::<Vec<_>>()})).await
+            } else {
+                let path = format!("{path}?{parameter}={names}");
+                okta.call(method.clone(), &path, body).await
+            };
+            let told = format!("{method} {path}?{parameter}={names}: {}", answer.body);
+            if method == Method::PATCH && path == ops && parameter != "attributes" {
+                assert_eq!(answer.status, 204, "{told}");
+                continue;
+            }
+            assert!(answer.status.is_success(), "{told}");
+            let all = match answer.body.get("Resources") {
+                Some(resources) => resources.as_array().unwrap().clone(),
+                None => vec![answer.body],
+            };
+            assert!(!all.is_empty(), "{told}");
+            for one in all {
+                let has = |name: &&str| one.get(*name).is_some();
+                assert!(["id", "schemas"].iter().all(has) && may.iter().any(has), "{told}");
+                assert!(!never.iter().any(has), "{told}");
+            }
+        }
+    }
+}

@@ -41,7 +41,7 @@ struct Server {
     ledger: Ledger,
     router: Router,
     served: Arc<Mutex<Vec<String>>>,
-    place: Place,
+    place: Arc<Place>,
 }
 
 struct Answer {
@@ -74,6 +74,16 @@ impl Server {
                 .unwrap();
             open(&ledger, organization, directory).await;
         }
+        Self::on(ledger, place.into())
+    }
+
+    /// Another gateway for the same directories, with a way of its own to the database.
+    async fn twin(&self) -> Self {
+        let ledger = Ledger::open(&self.place.location()).await.unwrap();
+        Self::on(ledger, self.place.clone())
+    }
+
+    fn on(ledger: Ledger, place: Arc<Place>) -> Self {
         let served = Arc::new(Mutex::new(Vec::new()));
         let observer: Observer = Arc::new({
             let served = served.clone();
@@ -138,14 +148,18 @@ impl Client<'_> {
     }
 
     async fn raw(&self, method: Method, path: &str, media_type: &str, body: Body) -> Answer {
-        let request = Request::builder()
+        let mut request = self.request(method, path, body);
+        request.headers_mut().insert(header::CONTENT_TYPE, media_type.parse().unwrap());
+        self.server.send(request).await
+    }
+
+    fn request(&self, method: Method, path: &str, body: Body) -> Request<Body> {
+        Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
-            .header(header::CONTENT_TYPE, media_type)
             .body(body)
-            .unwrap();
-        self.server.send(request).await
+            .unwrap()
     }
 
     async fn get(&self, path: &str) -> Answer {

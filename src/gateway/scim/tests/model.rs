@@ -20,10 +20,22 @@ enum Step {
     DeleteUser(usize),
     SetActive(usize, bool),
     ReplaceUser(usize, u8),
+    SetTitle(usize, u8, Version),
+    /// With no name, which is refused.
+    Deactivate(usize),
     CreateGroup(usize, BTreeSet<usize>),
     DeleteGroup(usize),
     ReplaceGroup(usize, BTreeSet<usize>),
     Patch(usize, Vec<(Change, BTreeSet<usize>)>),
+    Rename(usize, u8, Version),
+}
+
+/// Which version a request is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Version {
+    Any,
+    Newest,
+    Other,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +64,14 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..MANY).prop_map(Step::DeleteGroup),
         1 => (0..MANY, members()).prop_map(|(group, members)| Step::ReplaceGroup(group, members)),
         4 => (0..MANY, changes()).prop_map(|(group, changes)| Step::Patch(group, changes)),
+        1 => (0..MANY, 0..3u8, version()).prop_map(|(user, title, of)| Step::SetTitle(user, title, of)),
+        1 => (0..MANY).prop_map(Step::Deactivate),
+        2 => (0..MANY, 0..3u8, version()).prop_map(|(group, name, of)| Step::Rename(group, name, of)),
     ]
+}
+
+fn version() -> impl Strategy<Value = Version> {
+    prop_oneof![Just(Version::Any), Just(Version::Newest), Just(Version::Other)]
 }
 
 #[derive(Default)]
@@ -60,6 +79,8 @@ struct Model {
     /// Active, title.
     users: BTreeMap<usize, (bool, u8)>,
     groups: BTreeMap<usize, BTreeSet<usize>>,
+    /// Of groups: displayName, externalId.
+    names: BTreeMap<usize, (String, Option<String>)>,
     /// Of people and groups, by number: there, or gone.
     ids: BTreeMap<usize, String>,
 }
@@ -108,8 +129,8 @@ impl Model {
         changes: &[(Change, BTreeSet<usize>)],
     ) -> Result<BTreeSet<usize>, BTreeSet<usize>> {
         let mut after = before.clone();
-        // what the operations add, of which the last ones count
-        let mut added = BTreeSet::new();
+        // what the operations add and remove, of which the last ones count
+        let (mut added, mut removed) = (BTreeSet::new(), BTreeSet::new());
         for (change, members) in changes {
             for set in [&mut added, &mut after] {
                 match change {
@@ -118,10 +139,21 @@ impl Model {
                     Change::Replace => set.clone_from(members),
                 }
             }
+            match change {
+                Change::Add => removed.retain(|member| !members.contains(member)),
+                Change::Remove => removed.extend(members),
+                Change::Replace => removed.clear(),
+            }
         }
-        let strangers = added.iter().any(|&member| !self.is_there(member));
+        let (known, strangers): (Vec<usize>, Vec<_>) =
+            added.iter().partition(|&&member| self.is_there(member));
         after.retain(|&member| self.is_there(member));
-        if strangers { Err(after.intersection(before).copied().collect()) } else { Ok(after) }
+        match strangers.is_empty() {
+            true => Ok(after),
+            // nobody of ours is meant
+            false if known.is_empty() => Err(before.difference(&removed).copied().collect()),
+            false => Err(after.intersection(before).copied().collect()),
+        }
     }
 
     async fn take(&mut self, client: &Client<'_>, step: Step) {
@@ -152,29 +184,59 @@ impl Model {
                 let known = self.users.get_mut(user).map(|user| user.1 = *title);
                 (answer.status, known.map_or(404, |()| 200))
             }
+            Step::SetTitle(user, title, of) => {
+                let path = format!("/Users/{}", self.id(*user));
+                let title_is =
+                    json!([{"op": "replace", "path": "title", "value": title.to_string()}]);
+                let status = patch_version(client, &path, title_is, *of).await;
+                let known = self.users.get_mut(user);
+                (status, changed(*of, 200, known.map(|user| &mut user.1), *title))
+            }
+            Step::Deactivate(user) => {
+                let body = json!({"userName": "", "active": false});
+                let answer = client.put(&format!("/Users/{}", self.id(*user)), body).await;
+                let known = self.users.get_mut(user).map(|user| user.0 = false);
+                (answer.status, known.map_or(404, |()| 400))
+            }
+            Step::Rename(group, name, of) => {
+                let path = format!("/Groups/{}", self.id(group + MANY));
+                let names = (format!("g{group}-{name}"), Some(name.to_string()));
+                let renamed = json!([
+                    {"op": "replace", "value": {"displayName": names.0}},
+                    {"op": "add", "path": "externalId", "value": names.1},
+                ]);
+                let status = patch_version(client, &path, renamed, *of).await;
+                (status, changed(*of, 204, self.names.get_mut(group), names))
+            }
             Step::CreateGroup(group, _) if self.groups.contains_key(group) => return,
             Step::CreateGroup(group, members) => {
                 let name = format!("g{group}");
-                let body = json!({"displayName": name, "members": self.listed(members)});
+                let body = json!({"displayName": &name, "members": self.listed(members)});
                 let answer = client.post("/Groups", body).await;
                 let known = members.iter().all(|&member| self.is_there(member));
                 if known {
                     let id = answer.body["id"].as_str().unwrap().to_owned();
                     self.ids.insert(group + MANY, id);
                     self.groups.insert(*group, members.clone());
+                    self.names.insert(*group, (name, None));
                 }
                 (answer.status, if known { 201 } else { 400 })
             }
             Step::DeleteGroup(group) => {
                 let answer = client.delete(&format!("/Groups/{}", self.id(group + MANY))).await;
                 self.forget(group + MANY);
+                self.names.remove(group);
                 (answer.status, self.groups.remove(group).map_or(404, |_| 204))
             }
             Step::ReplaceGroup(group, members) => {
-                let body =
-                    json!({"displayName": format!("g{group}"), "members": self.listed(members)});
+                let name = format!("g{group}");
+                let body = json!({"displayName": &name, "members": self.listed(members)});
                 let answer = client.put(&format!("/Groups/{}", self.id(group + MANY)), body).await;
-                (answer.status, self.change(*group, &[(Change::Replace, members.clone())], 200))
+                let status = self.change(*group, &[(Change::Replace, members.clone())], 200);
+                if status == 200 {
+                    self.names.insert(*group, (name, None));
+                }
+                (answer.status, status)
             }
             Step::Patch(group, changes) => {
                 let path = format!("/Groups/{}", self.id(group + MANY));
@@ -228,18 +290,21 @@ impl Model {
         });
         assert_eq!(seen, wanted.collect());
         let page = client.get("/Groups?count=100").await.ok();
-        let seen: BTreeMap<String, BTreeSet<String>> = page["Resources"]
+        let seen: BTreeMap<String, (_, BTreeSet<String>)> = page["Resources"]
             .as_array()
             .unwrap()
             .iter()
             .map(|group| {
                 let members = group["members"].as_array().cloned().unwrap_or_default();
                 let ids = members.iter().map(|m| m["value"].as_str().unwrap().to_owned());
-                (group["id"].as_str().unwrap().to_owned(), ids.collect())
+                let name = |name| group.get(name)?.as_str().map(str::to_owned);
+                let names = (name("displayName").unwrap(), name("externalId"));
+                (group["id"].as_str().unwrap().to_owned(), (names, ids.collect()))
             })
             .collect();
         let wanted = self.groups.iter().map(|(group, members)| {
-            (self.id(group + MANY), members.iter().map(|&member| self.id(member)).collect())
+            let ids = members.iter().map(|&member| self.id(member)).collect();
+            (self.id(group + MANY), (self.names[group].clone(), ids))
         });
         assert_eq!(seen, wanted.collect());
         let directory = server.ledger.directory("id-acme", "okta").await.unwrap().unwrap().id;
@@ -258,6 +323,38 @@ impl Model {
                 .map(|group| format!("acme:g{group}"))
                 .collect();
             assert_eq!(teams, wanted, "u{user}");
+        }
+    }
+}
+
+/// A PATCH of this version of what is there.
+async fn patch_version(
+    client: &Client<'_>,
+    path: &str,
+    operations: Value,
+    of: Version,
+) -> StatusCode {
+    let body = json!({"Operations": operations}).to_string();
+    let mut request = client.request(Method::PATCH, path, body.into());
+    let tag = match of {
+        Version::Any => None,
+        Version::Newest => client.get(path).await.headers.get(header::ETAG).cloned(),
+        Version::Other => Some("W/\"0\"".parse().unwrap()),
+    };
+    if let Some(tag) = tag {
+        request.headers_mut().insert(header::IF_MATCH, tag);
+    }
+    client.server.send(request).await.status
+}
+
+/// Make `known` what it becomes, where it is there and the version is right; the status for it.
+fn changed<T>(of: Version, good: u16, known: Option<&mut T>, becomes: T) -> u16 {
+    match known {
+        None => 404,
+        Some(_) if of == Version::Other => 412,
+        Some(known) => {
+            *known = becomes;
+            good
         }
     }
 }
@@ -281,7 +378,7 @@ fn orders(n: usize) -> Vec<Vec<usize>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 100, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 20, max_shrink_iters: 100, ..Default::default() })]
 
     #[test]
     fn whatever_is_done_is_what_is_there(steps in vec(step(), 1..40)) {
@@ -297,45 +394,65 @@ proptest! {
     }
 
     #[test]
-    fn patches_at_the_same_time_are_made_one_after_the_other(
+    fn patches_by_two_gateways_at_the_same_time_are_made_one_after_the_other(
         start in vec(0..MANY, 0..MANY),
-        patches in vec(vec((prop_oneof![
+        patches in vec((vec((prop_oneof![
             Just(Change::Add), Just(Change::Remove), Just(Change::Replace)
-        ], vec(0..MANY, 0..3)), 1..3), 2..5),
+        ], vec(0..MANY, 0..3)), 1..3), any::<bool>()), 2..5),
     ) {
         run(async {
             let server = Server::start().await;
-            let client = server.client("acme", "okta");
+            let twin = server.twin().await;
+            let clients = [&server, &twin].map(|server| server.client("acme", "okta"));
             let mut model = Model::default();
             for user in 0..MANY {
-                model.take(&client, Step::CreateUser(user)).await;
+                model.take(&clients[0], Step::CreateUser(user)).await;
             }
             let start: BTreeSet<usize> = start.into_iter().collect();
-            model.take(&client, Step::CreateGroup(0, start.clone())).await;
-            let patches: Vec<Vec<_>> = patches
+            model.take(&clients[0], Step::CreateGroup(0, start.clone())).await;
+            // some are for the group as it is now, and for no other
+            let patches: Vec<(Vec<_>, bool)> = patches
                 .into_iter()
-                .map(|changes| {
+                .map(|(changes, exact)| {
                     let set = |members: Vec<usize>| members.into_iter().collect::<BTreeSet<_>>();
-                    changes.into_iter().map(|(change, members)| (change, set(members))).collect()
+                    let changes = changes.into_iter();
+                    (changes.map(|(change, members)| (change, set(members))).collect(), exact)
                 })
                 .collect();
             let path = format!("/Groups/{}", model.id(MANY));
-            let made = patches.iter().map(|changes| client.patch(&path, model.operations(changes)));
-            for answer in futures::future::join_all(made).await {
-                assert_eq!(answer.status, 204, "{}", answer.body);
-            }
-            let ids = client.members(&model.id(MANY)).await;
-            let ends = orders(patches.len()).into_iter().map(|order| {
-                order.iter().fold(start.clone(), |members, &i| {
-                    model.after(&members, &patches[i]).unwrap()
-                })
+            let tag = clients[0].get(&path).await.headers[header::ETAG].clone();
+            let made = patches.iter().enumerate().map(|(i, (changes, exact))| {
+                let mut operations = model.operations(changes);
+                let rename = json!({"op": "replace", "path": "displayName", "value": format!("n{i}")});
+                operations.as_array_mut().unwrap().push(rename);
+                let body = json!({"Operations": operations}).to_string();
+                let client = &clients[i % 2];
+                let mut request = client.request(Method::PATCH, &path, body.into());
+                if *exact {
+                    request.headers_mut().insert(header::IF_MATCH, tag.clone());
+                }
+                client.server.send(request)
             });
-            let mut ends = ends.map(|members| {
+            let answers = futures::future::join_all(made).await;
+            let statuses: Vec<_> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+            let group = clients[1].get(&path).await.ok();
+            let name = group["displayName"].as_str().unwrap().to_owned();
+            let seen = (statuses, name, clients[0].members(&model.id(MANY)).await);
+            let mut ends = orders(patches.len()).into_iter().map(|order| {
+                let (mut statuses, mut last, mut members) = (vec![412; order.len()], None, start.clone());
+                for i in order {
+                    let (changes, exact) = &patches[i];
+                    if last.is_none() || !exact {
+                        statuses[i] = 204;
+                        last = Some(i);
+                        members = model.after(&members, changes).unwrap();
+                    }
+                }
                 let mut ids: Vec<_> = members.iter().map(|&member| model.id(member)).collect();
                 ids.sort();
-                ids
+                (statuses, format!("n{}", last.unwrap()), ids)
             });
-            assert!(ends.any(|end| end == ids), "{ids:?} after {patches:?} on {start:?}");
+            assert!(ends.any(|end| end == seen), "{seen:?} after {patches:?} on {start:?}");
         });
     }
 }

@@ -26,6 +26,7 @@ async fn nonsense_is_refused_and_leaves_nothing() {
         &format!(r#"{{"userName": "x", "displayName": "x", "x": {deep}}}"#),
         r#"{"userName": 1, "displayName": 1}"#,
         r#"{"userName": null, "displayName": null}"#,
+        r#"{"userName": "x", "displayName": "x", "x": {"y": [12345678901234567890123]}}"#,
         r#"{"userName": "", "displayName": ""}"#,
         r#"{"userName": "  ", "displayName": "  "}"#,
         r#"{"userName": ["x"], "displayName": ["x"]}"#,

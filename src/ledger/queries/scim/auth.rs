@@ -43,7 +43,7 @@ impl Access {
     }
 
     #[cfg(test)]
-    pub(super) fn for_tests() -> Self {
+    pub(crate) fn for_tests() -> Self {
         Self {
             directory: Uuid::nil(),
             organization: "acme".into(),

@@ -43,18 +43,18 @@ pub enum Op {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Field {
     Id,
-    /// Of people; without regard to case.
+    /// Of people; without regard to case, of whatever letters: it is unique so.
     UserName,
     ExternalId,
-    /// Of groups; without regard to the case of ASCII letters.
+    /// Of groups; compared [`without_case`].
     DisplayName,
     /// Of people.
     Active,
     Created,
     Modified,
-    /// Of the kept resource, at this JSON path; without regard to the case of ASCII letters.
+    /// Of the kept resource, at this JSON path; compared [`without_case`].
     Kept(String),
-    /// Of an element of [`List::Values`], at this JSON path.
+    /// Of an element of [`List::Values`], at this JSON path; compared [`without_case`].
     OfValue(String),
     /// The id of an element of [`List::Members`] or [`List::Groups`].
     ElementId,
@@ -80,6 +80,12 @@ pub enum List {
 pub(super) enum Index {
     Addresses,
     Own,
+}
+
+/// A text as it is compared where case doesn't count: that of ASCII letters, for SQLite folds no
+/// others, and what is an address or a name to one database is to be one to the other.
+pub fn without_case(text: &str) -> String {
+    text.to_ascii_lowercase()
 }
 
 /// Where the addresses of a person are kept.
@@ -175,7 +181,7 @@ impl Condition {
                 {
                     query.push("p.id IN (SELECT person_id FROM addresses WHERE directory_id = ");
                     query.push_bind(directory).push(" AND address = ");
-                    query.push_bind(address.to_ascii_lowercase()).push(")");
+                    query.push_bind(without_case(address)).push(")");
                     if matches!(**inner, Self::Text(..)) {
                         return;
                     }
@@ -218,7 +224,7 @@ fn text(query: &mut Builder, row: &'static str, field: &Field, op: Op, value: &s
         field.push_as(As::Text, query, row);
         query.push(")");
     };
-    let wanted = if folds { value.to_ascii_lowercase() } else { value.clone() };
+    let wanted = if folds { without_case(&value) } else { value.clone() };
     match op {
         Op::Contains | Op::StartsWith | Op::EndsWith if value.is_empty() => {
             field.push_as(As::Text, query, row);

@@ -43,6 +43,15 @@ pub struct StoredGroup {
     pub members: Option<MembersOfGroup>,
 }
 
+/// A group after a change that was asked for.
+#[derive(Debug)]
+pub struct ChangedGroup {
+    /// As it is now, without its members.
+    pub group: StoredGroup,
+    /// How many left it.
+    pub left: usize,
+}
+
 /// What becomes of a group.
 #[derive(Clone, Debug, Default)]
 pub struct GroupChange {
@@ -96,12 +105,12 @@ impl Ledger {
                 async move {
                     insert(tx, access, id, &fields, now).await?;
                     let moved = change_members(tx, access, id, &members).await?;
-                    let detail = format!("{}{}", fields.display_name, moved.tell(&members));
+                    let detail = format!("{}{}", fields.display_name, moved.tell());
                     let by = size::of_group(&fields.attributes) + moved.growth();
                     let (action, subject, detail) = ("group.create", id, detail.as_str());
                     let line = Line { action, subject, detail, by, now };
                     let growth = line.write(tx, access).await?;
-                    Ok(((id, members_of(tx, id).await?), Some(growth)))
+                    Ok(((id, moved.joined), Some(growth)))
                 }
                 .boxed()
             })
@@ -162,14 +171,14 @@ impl Ledger {
         now: Timestamp,
         members: &Members,
         change: impl Fn(&StoredGroup) -> Result<GroupChange, E>,
-    ) -> Result<StoredGroup, E> {
+    ) -> Result<ChangedGroup, E> {
         loop {
             let found = self.group(access, id, false).await.map_err(Refused::from)?;
             let mut group = found.ok_or(Refused::NotFound)?;
             let change = change(&group)?;
             if change.fields.is_none() && members.stay() {
                 access.still_open(&self.db.read).await?;
-                return Ok(group);
+                return Ok(ChangedGroup { group, left: 0 });
             }
             let (members, version) = (members.clone(), group.version);
             let new = change.fields.as_ref().map(|fields| fields.attributes.clone());
@@ -180,29 +189,31 @@ impl Ledger {
                 async move {
                     let written = write(tx, access, (id, version), &change, &members, now);
                     let (written, moved) = written.await?;
+                    let left = moved.left.len();
                     if !matches!(written, Written::Version(_)) {
-                        return Ok((written, None));
+                        return Ok(((written, left), None));
                     }
-                    let detail = detail.unwrap_or_default() + &moved.tell(&members);
-                    let (detail, by) = (detail.trim_start(), grows.unwrap_or(0) + moved.growth());
+                    let detail = format!("{} {}", moved.tell(), detail.unwrap_or_default());
+                    let (detail, by) = (detail.trim(), grows.unwrap_or(0) + moved.growth());
                     let line = Line { action, subject: id, detail, by, now };
                     let growth = line.write(tx, access).await?;
                     #[cfg(test)]
                     super::crash::point(id, "audit line");
-                    Ok((written, Some(growth)))
+                    Ok(((written, left), Some(growth)))
                 }
                 .boxed()
             });
-            match work.await? {
+            let (written, left) = work.await?;
+            match written {
                 Written::Nothing => {
                     access.still_open(&self.db.read).await?;
-                    return Ok(group);
+                    return Ok(ChangedGroup { group, left });
                 }
                 Written::Version(version) => {
                     group.attributes = new.unwrap_or(group.attributes);
                     group.version = version;
                     group.updated_at = now;
-                    return Ok(group);
+                    return Ok(ChangedGroup { group, left });
                 }
                 Written::Stale => {}
             }

@@ -11,7 +11,7 @@ use crate::ledger::{
 };
 
 /// The longest detail of a line, in characters.
-const DETAIL: usize = 400;
+const DETAIL: usize = 2_000;
 
 /// Who did what to whom, and by how many bytes more the directory holds.
 pub(super) struct Line<'a> {

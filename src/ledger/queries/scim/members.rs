@@ -12,8 +12,8 @@ use crate::ledger::{
     queries::{Ledger, nesting::steps},
 };
 
-/// How many members a line of the audit log names.
-const NAMED: usize = 5;
+/// How many who came, and who left, a line of the audit log names.
+const NAMED: usize = 20;
 /// How many groups may be in one group, and in all groups of a directory together. Who counts in a
 /// group, and which teams somebody is in, takes a walk along them: at each sign-in, and at each change
 /// of somebody, while everybody else's writes wait.
@@ -127,37 +127,39 @@ pub(super) async fn tell_above(tx: &mut Tx, access: &Access, group: Uuid) -> Res
     Ok(())
 }
 
-/// How many came and went.
+/// Who came and went.
 #[derive(Default)]
 pub(super) struct Moved {
-    joined: u64,
-    left: u64,
+    pub joined: MembersOfGroup,
+    /// People and groups.
+    pub left: Vec<Uuid>,
 }
 
 impl Moved {
     pub(super) fn nobody(&self) -> bool {
-        self.joined + self.left == 0
+        self.joined.people.is_empty() && self.joined.groups.is_empty() && self.left.is_empty()
     }
 
     /// How much more the directory holds.
     pub(super) fn growth(&self) -> i64 {
-        size::of_memberships(self.joined) - size::of_memberships(self.left)
+        let joined = self.joined.people.len() + self.joined.groups.len();
+        size::of_memberships(joined) - size::of_memberships(self.left.len())
     }
 
-    /// For the audit log; with names where they are few.
-    pub(super) fn tell(&self, members: &Members) -> String {
-        let names = |ids: &BTreeSet<Uuid>| match ids.len() {
-            1..=NAMED => {
-                format!(" ({})", ids.iter().map(Uuid::to_string).collect::<Vec<_>>().join(" "))
-            }
-            _ => String::new(),
-        };
+    /// For the audit log; some of them by name.
+    pub(super) fn tell(&self) -> String {
         let mut told = String::new();
-        if self.joined > 0 {
-            told += &format!(" members +{}{}", self.joined, names(&members.add));
-        }
-        if self.left > 0 {
-            told += &format!(" members -{}{}", self.left, names(&members.remove));
+        let joined = self.joined.people.iter().chain(&self.joined.groups).copied().collect();
+        for (sign, who) in [('-', &self.left), ('+', &joined)] {
+            if who.is_empty() {
+                continue;
+            }
+            let mut named: Vec<_> = who.iter().take(NAMED).map(Uuid::to_string).collect();
+            match who.len() - named.len() {
+                0 => {}
+                more => named.push(format!("and {more} more")),
+            }
+            told += &format!(" members {sign}{} ({})", who.len(), named.join(" "));
         }
         told
     }
@@ -170,30 +172,34 @@ const STAY: [Step; 2] = [
     (
         "people left",
         "DELETE FROM memberships WHERE group_id = $1
-         AND person_id NOT IN (SELECT unhex(value) FROM json_each($2))",
+         AND person_id NOT IN (SELECT unhex(value) FROM json_each($2)) RETURNING person_id",
         "DELETE FROM memberships WHERE group_id = $1
-         AND NOT EXISTS (SELECT 1 FROM unnest($2) j (id) WHERE j.id = person_id)",
+         AND NOT EXISTS (SELECT 1 FROM unnest($2) j (id) WHERE j.id = person_id)
+         RETURNING person_id",
     ),
     (
         "groups left",
         "DELETE FROM subgroups WHERE group_id = $1
-         AND member_id NOT IN (SELECT unhex(value) FROM json_each($2))",
+         AND member_id NOT IN (SELECT unhex(value) FROM json_each($2)) RETURNING member_id",
         "DELETE FROM subgroups WHERE group_id = $1
-         AND NOT EXISTS (SELECT 1 FROM unnest($2) j (id) WHERE j.id = member_id)",
+         AND NOT EXISTS (SELECT 1 FROM unnest($2) j (id) WHERE j.id = member_id)
+         RETURNING member_id",
     ),
 ];
 const LEAVE: [Step; 2] = [
     (
         "people left",
         "DELETE FROM memberships WHERE group_id = $1
-         AND person_id IN (SELECT unhex(value) FROM json_each($2))",
-        "DELETE FROM memberships WHERE group_id = $1 AND person_id = ANY($2)",
+         AND person_id IN (SELECT unhex(value) FROM json_each($2)) RETURNING person_id",
+        "DELETE FROM memberships WHERE group_id = $1 AND person_id = ANY($2)
+         RETURNING person_id",
     ),
     (
         "groups left",
         "DELETE FROM subgroups WHERE group_id = $1
-         AND member_id IN (SELECT unhex(value) FROM json_each($2))",
-        "DELETE FROM subgroups WHERE group_id = $1 AND member_id = ANY($2)",
+         AND member_id IN (SELECT unhex(value) FROM json_each($2)) RETURNING member_id",
+        "DELETE FROM subgroups WHERE group_id = $1 AND member_id = ANY($2)
+         RETURNING member_id",
     ),
 ];
 const JOIN: [Step; 2] = [
@@ -202,20 +208,20 @@ const JOIN: [Step; 2] = [
         "INSERT INTO memberships (group_id, person_id)
          SELECT $1, p.id FROM json_each($2) j
          CROSS JOIN people p ON p.id = unhex(j.value) AND p.directory_id = $3
-         WHERE true ON CONFLICT DO NOTHING",
+         WHERE true ON CONFLICT DO NOTHING RETURNING person_id",
         "INSERT INTO memberships (group_id, person_id)
          SELECT $1, p.id FROM people p WHERE p.id = ANY($2) AND p.directory_id = $3
-         ON CONFLICT DO NOTHING",
+         ON CONFLICT DO NOTHING RETURNING person_id",
     ),
     (
         "groups joined",
         "INSERT INTO subgroups (group_id, member_id, directory_id)
          SELECT $1, g.id, $3 FROM json_each($2) j
          CROSS JOIN directory_groups g ON g.id = unhex(j.value) AND g.directory_id = $3
-         WHERE true ON CONFLICT DO NOTHING",
+         WHERE true ON CONFLICT DO NOTHING RETURNING member_id",
         "INSERT INTO subgroups (group_id, member_id, directory_id)
          SELECT $1, g.id, $3 FROM directory_groups g WHERE g.id = ANY($2) AND g.directory_id = $3
-         ON CONFLICT DO NOTHING",
+         ON CONFLICT DO NOTHING RETURNING member_id",
     ),
 ];
 
@@ -231,24 +237,24 @@ pub(super) async fn change_members(
     if members.clear || !members.remove.is_empty() {
         let ids = Ids(ids.iter().copied().collect());
         for (_point, sqlite, postgres) in leave {
-            let left = query(Text::Each { sqlite, postgres }).bind(group).bind(ids.clone());
-            moved.left += left.execute(&mut *tx).await?;
+            let left = query_scalar::<Uuid>(Text::Each { sqlite, postgres });
+            moved.left.extend(left.bind(group).bind(ids.clone()).fetch_all(&mut *tx).await?);
             #[cfg(test)]
             super::crash::point(group, _point);
         }
     }
     if !members.add.is_empty() && !members.leave_only {
         let ids = Ids(members.add.iter().copied().collect());
-        let mut groups_joined = 0;
-        for (_point, sqlite, postgres) in JOIN {
-            let joined = query(Text::Each { sqlite, postgres });
+        let MembersOfGroup { people, groups } = &mut moved.joined;
+        for (whom, (_point, sqlite, postgres)) in [people, groups].into_iter().zip(JOIN) {
+            let joined = query_scalar(Text::Each { sqlite, postgres });
             let joined = joined.bind(group).bind(ids.clone()).bind(access.directory());
-            groups_joined = joined.execute(&mut *tx).await?; // of the last step
-            moved.joined += groups_joined;
+            *whom = joined.fetch_all(&mut *tx).await?;
+            whom.sort_unstable();
             #[cfg(test)]
             super::crash::point(group, _point);
         }
-        if groups_joined > 0 {
+        if !moved.joined.groups.is_empty() {
             let (in_group, in_directory) = nested(tx, access, group).await?;
             if in_group > GROUPS_IN_GROUP || in_directory > GROUPS_IN_GROUPS {
                 return Err(Refused::TooManyGroups);
@@ -301,7 +307,43 @@ mod tests {
     ) -> Result<StoredGroup, Refused> {
         let members = Members { add: members.iter().copied().collect(), ..Members::default() };
         let change = |_: &StoredGroup| Ok(GroupChange::default());
-        ledger.change_group(access, group, "test", NOW, &members, change).await
+        let changed = ledger.change_group(access, group, "test", NOW, &members, change).await;
+        changed.map(|changed| changed.group)
+    }
+
+    #[tokio::test]
+    async fn the_audit_log_names_who_came_and_who_left_and_nobody_else() {
+        let (_place, ledger, access) = directory().await;
+        let mut people = Vec::new();
+        for number in 0..NAMED + 2 {
+            let person = person(&number.to_string(), true);
+            people.push(ledger.create_person(&access, &person, NOW).await.unwrap());
+        }
+        let inner = groups(&ledger, &access, 0..1).await[0];
+        let first = [people[0], people[1], inner];
+        let (group, members) =
+            ledger.create_group(&access, &fields("ops"), &first, NOW).await.unwrap();
+        assert_eq!(members, MembersOfGroup { people: people[..2].into(), groups: vec![inner] });
+        let told = async |members: Members| {
+            let change = |_: &StoredGroup| Ok::<_, Refused>(GroupChange::default());
+            ledger.change_group(&access, group, "x", NOW, &members, change).await.unwrap();
+            let mut lines = ledger.audit_log("acme", None, 1).await.unwrap();
+            lines.remove(0).detail.unwrap()
+        };
+        let (add, nobody) = (BTreeSet::from([people[1], people[2]]), Members::default());
+        // who stays is named neither as one who comes nor as one who goes
+        let replaced = told(Members { clear: true, add, ..nobody.clone() }).await;
+        let [gone, came] = [people[0], people[2]];
+        let either = |a, b| format!("members -2 ({a} {b}) members +1 ({came})");
+        let wanted = [either(gone, inner), either(inner, gone)];
+        assert!(wanted.contains(&replaced), "{replaced}");
+        let remove = BTreeSet::from([people[0], people[1]]);
+        let removed = told(Members { remove, ..nobody.clone() }).await;
+        assert_eq!(removed, format!("members -1 ({})", people[1]));
+        let add = people.iter().copied().collect();
+        let many = told(Members { add, ..nobody }).await;
+        assert!(many.starts_with(&format!("members +{} (", NAMED + 1)), "{many}");
+        assert!(many.ends_with(" and 1 more)"), "{many}");
     }
 
     #[tokio::test]

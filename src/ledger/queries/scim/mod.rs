@@ -11,14 +11,15 @@ mod groups;
 mod line;
 mod members;
 mod people;
+mod queue;
 mod size;
 mod writer;
 
 pub use auth::Access;
-pub use condition::{Condition, Field, List, Op};
+pub use condition::{Condition, Field, List, Op, without_case};
 #[cfg(test)]
 pub(crate) use crash::{point as crash_point, watch as watch_writes};
-pub use groups::{GroupChange, GroupFields, StoredGroup};
+pub use groups::{ChangedGroup, GroupChange, GroupFields, StoredGroup};
 pub use members::{GROUPS_IN_GROUP, GROUPS_IN_GROUPS, Members, MembersOfGroup};
 pub use people::{GroupOfPerson, PersonFields, StoredPerson};
 pub(super) use writer::Writer;

@@ -252,15 +252,16 @@ async fn find(
     if window.limit == 0 || window.offset >= total {
         return Ok(Page { total, items: Vec::new() });
     }
-    let rows: Vec<Row> =
-        rows(dialect, access, condition, window).build().fetch_all(&mut tx).await?;
+    let rows = rows(dialect, access, condition, window).build::<Row>();
     let mut items = Vec::new();
-    for row in rows {
-        if !window.admits(items.is_empty(), row.attributes.len() + row.groups.len()) {
-            break;
+    let take = |row: Row| {
+        let room = window.admits(items.is_empty(), row.attributes.len() + row.groups.len());
+        if room {
+            items.push(row.try_into()?);
         }
-        items.push(row.try_into()?);
-    }
+        Ok(room)
+    };
+    rows.fetch_while(&mut tx, take).await?;
     Ok(Page { total, items })
 }
 
@@ -418,7 +419,35 @@ mod tests {
         super::{Field, List, Op},
         *,
     };
-    use crate::ledger::tests::ledger;
+    use crate::ledger::{
+        fixture::{Acme, person},
+        tests::ledger,
+    };
+
+    #[tokio::test]
+    async fn of_a_page_no_more_is_read_than_there_is_room_for() {
+        let acme = Acme::new().await;
+        let fields = person("zoe", true);
+        acme.ledger.create_person(&acme.scim, &fields, acme.now).await.unwrap();
+        // whoever comes to read Zoe fails
+        let mut tx = acme.ledger.begin().await.unwrap();
+        tx.run(
+            "ALTER TABLE people RENAME TO everybody;
+             CREATE VIEW people AS SELECT directory_id, user_name_key, attributes, active,
+                 CASE WHEN user_name_key NOT LIKE 'zoe%' THEN id END AS id,
+                 version, created_at, updated_at FROM everybody",
+        )
+        .await
+        .unwrap();
+        tx.commit().await.unwrap();
+        let page = async |bytes| {
+            let window = Window { offset: 0, limit: 9, bytes };
+            acme.ledger.find_people(&acme.scim, &Condition::Const(true), window).await
+        };
+        assert!(page(9_999).await.is_err());
+        let page = page(1).await.unwrap();
+        assert_eq!((page.total, page.items.len()), (3, 1));
+    }
 
     /// How a userName is found, in each database's words.
     const USER_NAME: (&str, &str) =

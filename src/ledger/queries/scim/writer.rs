@@ -1,6 +1,7 @@
 //! Many writes, one sync to the disk: what directories write while another write is under way goes
 //! into one transaction with the next. Each has a savepoint of its own, but for the first, so that one
-//! that is refused undoes nothing of the others, and none is answered before all are on the disk.
+//! that is refused undoes nothing of the others, and none is answered before all are on the disk. Whose
+//! is next, `queue` says.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::{Access, Refused, line::Growth};
+use super::{Access, Refused, line::Growth, queue::Queue};
 use crate::ledger::{
     Error, Result,
     db::{self, Ids, Text, Tx, concerns_one, query},
@@ -23,8 +24,6 @@ use crate::ledger::{
 const TOGETHER: usize = 64;
 /// How long the first of them may have taken for more to join it: others wait for the lock.
 const LONG: Duration = Duration::from_millis(100);
-/// How many writes wait in the queue; the others wait to get into it.
-const QUEUE: usize = 256;
 
 /// Called with whether the transaction is on the disk.
 type Tell = Box<dyn FnOnce(bool) + Send>;
@@ -104,25 +103,32 @@ impl Changes {
 /// The one who writes for all directories. Cheap to clone; ends with its last clone.
 #[derive(Clone)]
 pub(in super::super) struct Writer {
-    queue: mpsc::Sender<Job>,
+    queue: mpsc::UnboundedSender<(String, Job)>,
     limit: i64,
+}
+
+/// The writes that wait: as many as their organizations may have under way at once.
+struct Waiting {
+    queue: Queue<Job>,
+    arriving: mpsc::UnboundedReceiver<(String, Job)>,
 }
 
 impl Writer {
     /// Must be called in a tokio runtime.
     pub fn start(writer: db::Writer) -> Self {
-        let (queue, mut jobs) = mpsc::channel(QUEUE);
+        let (sender, arriving) = mpsc::unbounded_channel();
+        let mut waiting = Waiting { queue: Queue::new(), arriving };
         tokio::spawn(async move {
-            while let Some(first) = jobs.recv().await {
+            while let Some(first) = waiting.next().await {
                 let mut told: Vec<Tell> = Vec::new();
-                let written = together(&writer, first, &mut jobs, &mut told).await;
+                let written = together(&writer, first, &mut waiting, &mut told).await;
                 if let Err(error) = &written {
                     tracing::error!(%error, writes = told.len(), "writes were abandoned");
                 }
                 told.into_iter().for_each(|tell| tell(written.is_ok()));
             }
         });
-        Self { queue, limit: i64::MAX }
+        Self { queue: sender, limit: i64::MAX }
     }
 
     /// The same writer, by which the directories of no organization grow beyond so many bytes.
@@ -145,7 +151,8 @@ impl Writer {
         + 'static,
     ) -> Result<T, Refused> {
         let (tell, told) = oneshot::channel();
-        let (access, limit) = (access.clone(), self.limit);
+        let (organization, access) = (access.organization().to_owned(), access.clone());
+        let limit = self.limit;
         let job: Job = Box::new(move |tx, others| {
             async move {
                 let mut result = work(tx, &access).await;
@@ -171,29 +178,51 @@ impl Writer {
             }
             .boxed()
         });
-        self.queue.send(job).await.map_err(|_| Error::Abandoned)?;
+        self.queue.send((organization, job)).map_err(|_| Error::Abandoned)?;
         told.await.map_err(|_| Error::Abandoned)?
+    }
+}
+
+impl Waiting {
+    /// The next write, which is waited for; `None` once nobody is left who could write.
+    async fn next(&mut self) -> Option<(String, Job)> {
+        if let Some(next) = self.next_now() {
+            return Some(next);
+        }
+        let (organization, job) = self.arriving.recv().await?;
+        self.queue.push(organization, job);
+        self.next_now()
+    }
+
+    /// The next write, if one waits.
+    fn next_now(&mut self) -> Option<(String, Job)> {
+        while let Ok((organization, job)) = self.arriving.try_recv() {
+            self.queue.push(organization, job);
+        }
+        self.queue.pop()
     }
 }
 
 /// One transaction of all that waits, `first` first.
 async fn together(
     writer: &db::Writer,
-    first: Job,
-    jobs: &mut mpsc::Receiver<Job>,
+    first: (String, Job),
+    waiting: &mut Waiting,
     told: &mut Vec<Tell>,
 ) -> Result<()> {
     let mut tx = writer.begin().await?;
     let mut changes = Changes::default();
     let (mut next, began) = (Some(first), Instant::now());
-    while let Some(job) = next {
+    while let Some((organization, job)) = next {
         // the first is undone with the transaction
         match told.len() {
             0 => {}
             1 => tx.run("SAVEPOINT one").await?,
             _ => tx.run("RELEASE SAVEPOINT one; SAVEPOINT one").await?,
         }
+        let since = Instant::now();
         let done = AssertUnwindSafe(job(&mut tx, &changes)).catch_unwind().await;
+        waiting.queue.took(organization, since.elapsed());
         let Outcome { kept, tell } = done.map_err(|_| Error::Abandoned)?;
         told.push(tell);
         match kept {
@@ -203,7 +232,7 @@ async fn together(
             Kept::Broken => return Err(Error::Abandoned),
         }
         let more = told.len() < TOGETHER && began.elapsed() < LONG;
-        next = if more { jobs.try_recv().ok() } else { None };
+        next = if more { waiting.next_now() } else { None };
     }
     changes.write(&mut tx).await?;
     tx.commit().await
@@ -211,6 +240,8 @@ async fn together(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use futures::{future::join_all, poll};
 
     use super::*;
@@ -218,6 +249,38 @@ mod tests {
         fixture::{Acme, person},
         scim::{Condition, PersonFields, Window},
     };
+
+    #[tokio::test]
+    async fn whoever_writes_what_takes_long_keeps_others_waiting_for_one_write_alone() {
+        let acme = Acme::new().await;
+        acme.ledger.name_organization("id-globex", "globex", acme.now).await.unwrap();
+        let directory = acme.ledger.make_directory("id-globex", "okta", acme.now).await.unwrap().id;
+        acme.ledger.replace_token(directory, Uuid::now_v7(), b"globex", acme.now).await.unwrap();
+        let globex = acme.ledger.scim_access("globex", "okta", b"globex").await.unwrap().unwrap();
+        let order = Arc::new(Mutex::new(String::new()));
+        let write = |access, name: char, takes: Duration| {
+            let order = order.clone();
+            acme.ledger.writer.write(access, acme.now, move |_, _| {
+                async move {
+                    order.lock().unwrap().push(name);
+                    tokio::time::sleep(takes).await;
+                    Ok(((), None))
+                }
+                .boxed()
+            })
+        };
+        let held = acme.ledger.begin().await.unwrap();
+        // more than can go into one transaction
+        let long: Vec<_> = (0..5).map(|_| write(&acme.scim, 'a', LONG)).collect();
+        let short: Vec<_> = (0..3).map(|_| write(&globex, 'g', Duration::ZERO)).collect();
+        let mut writes = Box::pin(join_all(long.into_iter().chain(short)));
+        assert!(poll!(&mut writes).is_pending());
+        drop(held);
+        for written in writes.await {
+            written.unwrap();
+        }
+        assert_eq!(*order.lock().unwrap(), "agggaaaa");
+    }
 
     #[tokio::test]
     async fn what_the_database_refuses_of_one_harms_nobody_who_writes_with_them() {
