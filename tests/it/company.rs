@@ -1,5 +1,7 @@
 //! What tests of signing in share.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use anyhow::{Context, ensure};
 use rollcall_kit::{
     saml::{Person, ServiceProvider},
@@ -69,8 +71,10 @@ impl<'w> Company<'w> {
 
     /// Begins in this browser. Returns where it is sent: a request to the company's login.
     pub async fn begin(&self, browser: &Visitor) -> anyhow::Result<Url> {
+        static TRIES: AtomicUsize = AtomicUsize::new(0);
         let page = browser.visit(&format!("{}/sign-in", self.world.stage.gateway)).await?;
-        let email = self.email("anybody");
+        // somebody else each time: one address may be tried only so often
+        let email = self.email(&format!("try{}", TRIES.fetch_add(1, Ordering::Relaxed)));
         let sign_on = self.idp.sign_on_url();
         let there = |url: &Url| url.as_str().starts_with(&sign_on);
         browser.submit_until(&page, &[("email", &email)], there).await
