@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{Ledger, nesting::walk};
@@ -144,20 +145,8 @@ impl Ledger {
                 Ok(id) => by_id(directory, id),
                 Err(_) => return Ok(Match::NotFound),
             },
-            (None, Selector::DisplayName(name)) => query_as(
-                "SELECT id, display_name, external_id FROM directory_groups
-                 WHERE directory_id = $1 AND display_name = $2 ORDER BY id LIMIT $3",
-            )
-            .bind(directory)
-            .bind(name)
-            .bind(MOST),
-            (None, Selector::ExternalId(id)) => query_as(
-                "SELECT id, display_name, external_id FROM directory_groups
-                 WHERE directory_id = $1 AND external_id = $2 ORDER BY id LIMIT $3",
-            )
-            .bind(directory)
-            .bind(id)
-            .bind(MOST),
+            (None, Selector::DisplayName(name)) => by(directory, "display_name", name),
+            (None, Selector::ExternalId(id)) => by(directory, "external_id", id),
         };
         let mut groups: Vec<Group> = query.fetch_all(&mut *reader).await?;
         let left_out = groups.iter().find(|group| !globs.matches(&group.display_name)).cloned();
@@ -204,6 +193,17 @@ fn by_id(directory: Uuid, id: Uuid) -> QueryAs<Group> {
     )
     .bind(directory)
     .bind(id)
+}
+
+/// The groups of which a column says this; not all of very many.
+fn by(directory: Uuid, column: &'static str, value: &str) -> QueryAs<Group> {
+    query_as(AssertSqlSafe(format!(
+        "SELECT id, display_name, external_id FROM directory_groups
+         WHERE directory_id = $1 AND {column} = $2 ORDER BY id LIMIT $3"
+    )))
+    .bind(directory)
+    .bind(value)
+    .bind(MOST)
 }
 
 #[cfg(test)]

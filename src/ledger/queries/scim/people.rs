@@ -15,7 +15,7 @@ use super::{
 };
 use crate::ledger::{
     Error, Result,
-    db::{Builder, Dialect, Text, Tx, query, query_as, query_scalar, too_long},
+    db::{Builder, Dialect, QueryScalar, Text, Tx, query, query_as, query_scalar, too_long},
     queries::{Ledger, seconds},
 };
 
@@ -279,18 +279,8 @@ async fn insert(
              active, active_since, attributes, created_at, updated_at)
          VALUES ($10, $8, $11, $12, $13, $14, $15, $1, $16, $1, $1)"
     );
-    let from = Line { action, subject, detail, by, now }
-        .of(text, access)
-        .bind(id)
-        .bind(&fields.user_name)
-        .bind(key(&fields.user_name))
-        .bind(&fields.external_id)
-        .bind(&fields.email)
-        .bind(fields.active)
-        .bind(&fields.attributes)
-        .fetch_optional(tx)
-        .await
-        .map_err(taken)?;
+    let line = Line { action, subject, detail, by, now };
+    let from = person(line, text, access, fields).fetch_optional(tx).await.map_err(taken)?;
     Ok(Growth { by, from: from.ok_or(Refused::Closed)? })
 }
 
@@ -302,30 +292,33 @@ async fn write(
     version: i64,
     fields: &PersonFields,
 ) -> Result<Option<Growth>, Refused> {
-    let (id, by) = (line.subject, line.by);
+    let by = line.by;
     let text = written!(
-        "UPDATE people SET user_name = $10, user_name_key = $11, external_id = $12, email = $13,
-             active_since = CASE WHEN active = $14 THEN active_since ELSE $1 END, active = $14,
-             attributes = $15, version = version + 1, updated_at = $1
-         WHERE id = $16 AND directory_id = $8 AND version = $17"
+        "UPDATE people SET user_name = $11, user_name_key = $12, external_id = $13, email = $14,
+             active_since = CASE WHEN active = $15 THEN active_since ELSE $1 END, active = $15,
+             attributes = $16, version = version + 1, updated_at = $1
+         WHERE id = $10 AND directory_id = $8 AND version = $17"
     );
-    let from = line
-        .of(text, access)
+    let written = person(line, text, access, fields).bind(version);
+    let from = written.fetch_optional(&mut *tx).await.map_err(taken)?;
+    if from.is_none() {
+        access.still_open(tx).await?;
+    }
+    Ok(from.map(|from| Growth { by, from }))
+}
+
+/// What is [`written!`] of a person, with the line: `$10` is their id, `$11` to `$16` what is said of
+/// them.
+fn person(line: Line<'_>, text: Text, access: &Access, fields: &PersonFields) -> QueryScalar<i64> {
+    let id = line.subject;
+    line.of(text, access)
+        .bind(id)
         .bind(&fields.user_name)
         .bind(key(&fields.user_name))
         .bind(&fields.external_id)
         .bind(&fields.email)
         .bind(fields.active)
         .bind(&fields.attributes)
-        .bind(id)
-        .bind(version)
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(taken)?;
-    if from.is_none() {
-        access.still_open(tx).await?;
-    }
-    Ok(from.map(|from| Growth { by, from }))
 }
 
 /// The userName of whom it was, and how much is freed; `None` where they are at another version.
