@@ -8,6 +8,8 @@ help: ## lists these targets
 parts: ## makes, once, what the demo runs against (control plane, helm)
 	@tests/kit/parts
 
+# what failed is to stand at the end of the output, and not before a thousand frames of async code
+test: export RUST_BACKTRACE = 0
 test: ## formatting, lints, and every test, those of the ledger on both databases, always on a control plane of its own
 	@env -u KUBECONFIG tests/kit/parts --all
 	cargo fmt --all --check
