@@ -8,6 +8,7 @@
 
 mod builder;
 mod location;
+mod pool;
 mod postgres;
 mod query;
 mod sqlite;
@@ -16,14 +17,12 @@ mod value;
 
 pub use builder::Builder;
 pub use location::Location;
+pub use pool::Pool;
 pub use query::{Query, QueryAs, QueryScalar, Row, Text, query, query_as, query_scalar};
 pub use transaction::Tx;
 pub use value::{Ids, Value, can_hold};
 
-use std::time::Duration;
-
-use sqlx::{PgConnection, PgPool, SqliteConnection, SqlitePool};
-
+use self::pool::{Connection, give_back};
 use super::{Error, Result};
 
 /// Which database it is.
@@ -87,46 +86,6 @@ impl Db {
     }
 }
 
-/// Connections that read.
-#[derive(Clone)]
-pub enum Pool {
-    Sqlite(SqlitePool),
-    Postgres(PgPool),
-}
-
-impl Pool {
-    pub fn dialect(&self) -> Dialect {
-        match self {
-            Self::Sqlite(_) => Dialect::Sqlite,
-            Self::Postgres(_) => Dialect::Postgres,
-        }
-    }
-
-    /// Several reads that fit together: they see one state of the database.
-    pub async fn begin(&self) -> Result<Tx> {
-        match self {
-            Self::Sqlite(pool) => Ok(Tx::Sqlite(pool.begin().await?)),
-            Self::Postgres(pool) => postgres::snapshot(pool, None).await,
-        }
-    }
-
-    /// The same, for what may take long: a statement that does is broken off, which [`too_long`]
-    /// tells from other errors. Only for [`Db::search`].
-    pub async fn begin_within(&self, limit: Duration) -> Result<Tx> {
-        match self {
-            Self::Sqlite(pool) => sqlite::snapshot_within(pool, limit).await,
-            Self::Postgres(pool) => postgres::snapshot(pool, Some(limit)).await,
-        }
-    }
-
-    async fn close(&self) {
-        match self {
-            Self::Sqlite(pool) => pool.close().await,
-            Self::Postgres(pool) => pool.close().await,
-        }
-    }
-}
-
 /// The connections that write. Only one of all processes does so at a time.
 #[derive(Clone)]
 pub struct Writer(Pool);
@@ -135,58 +94,98 @@ impl Writer {
     /// A transaction that may write: it holds the lock from its start, so that what it reads stays
     /// true until it commits.
     pub async fn begin(&self) -> Result<Tx> {
-        match &self.0 {
-            Pool::Sqlite(pool) => Ok(Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?)),
-            Pool::Postgres(pool) => postgres::write(pool).await,
-        }
+        let begin = match self.0.dialect() {
+            Dialect::Sqlite => sqlite::WRITE,
+            Dialect::Postgres => postgres::BEGIN,
+        };
+        Tx::begin(self.0.get().await?, begin).await
     }
 
     /// The same for what leads to something, and may be lost with the power until that stands: its
     /// commit isn't waited for. What is written later and waited for takes it along, since a log is
     /// kept up to where it was synced.
     pub async fn passing(&self) -> Result<Tx> {
-        match &self.0 {
-            Pool::Sqlite(pool) => sqlite::passing(pool).await,
-            Pool::Postgres(pool) => postgres::passing(pool).await,
-        }
+        let begin = match self.0.dialect() {
+            Dialect::Sqlite => sqlite::PASSING,
+            Dialect::Postgres => postgres::PASSING,
+        };
+        Tx::begin(self.0.get().await?, begin).await
     }
 }
 
 /// What a query runs on: any of the connections of a [`Pool`], or a transaction.
 pub enum On<'c> {
-    SqlitePool(&'c SqlitePool),
-    Sqlite(&'c mut SqliteConnection),
-    PostgresPool(&'c PgPool),
-    Postgres(&'c mut PgConnection),
+    Pool(&'c Pool),
+    Tx(&'c mut Tx),
 }
 
 impl On<'_> {
     /// For one query of several.
     pub fn again(&mut self) -> On<'_> {
         match self {
-            Self::SqlitePool(pool) => On::SqlitePool(pool),
-            Self::Sqlite(connection) => On::Sqlite(connection),
-            Self::PostgresPool(pool) => On::PostgresPool(pool),
-            Self::Postgres(connection) => On::Postgres(connection),
+            Self::Pool(pool) => On::Pool(pool),
+            Self::Tx(tx) => On::Tx(tx),
+        }
+    }
+}
+
+/// The connection that a query uses.
+enum Using<'c> {
+    /// `None` once it has answered.
+    OfPool(Option<Connection>),
+    OfTx(&'c mut Tx),
+}
+
+impl<'c> On<'c> {
+    async fn connection(self) -> Result<Using<'c>> {
+        Ok(match self {
+            Self::Tx(tx) => Using::OfTx(tx),
+            Self::Pool(pool) => {
+                let mut connection = pool.get().await?;
+                connection.free = false;
+                Using::OfPool(Some(connection))
+            }
+        })
+    }
+}
+
+impl Using<'_> {
+    fn connection(&mut self) -> &mut Connection {
+        match self {
+            // only `answered` and `drop` take it, and they are the last that is done with this
+            Self::OfPool(connection) => connection.as_mut().expect("a query under way"),
+            Self::OfTx(tx) => tx.connection(),
+        }
+    }
+
+    fn answered(mut self) {
+        if let Self::OfPool(connection) = &mut self
+            && let Some(mut connection) = connection.take()
+        {
+            connection.free = true;
+        }
+    }
+}
+
+impl Drop for Using<'_> {
+    fn drop(&mut self) {
+        if let Self::OfPool(connection) = self
+            && let Some(connection) = connection.take()
+        {
+            give_back(connection, false);
         }
     }
 }
 
 impl<'c> From<&'c Pool> for On<'c> {
     fn from(pool: &'c Pool) -> Self {
-        match pool {
-            Pool::Sqlite(pool) => Self::SqlitePool(pool),
-            Pool::Postgres(pool) => Self::PostgresPool(pool),
-        }
+        Self::Pool(pool)
     }
 }
 
 impl<'c> From<&'c mut Tx> for On<'c> {
     fn from(tx: &'c mut Tx) -> Self {
-        match tx {
-            Tx::Sqlite(tx) => Self::Sqlite(tx),
-            Tx::Postgres(tx) => Self::Postgres(tx.connection()),
-        }
+        Self::Tx(tx)
     }
 }
 

@@ -4,27 +4,19 @@
 
 use std::time::Duration;
 
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Executor, PgPool, SqlSafeStr, SqlStr,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr, postgres::PgConnectOptions};
 
-use super::{
-    Db, Pool, Tx, Writer,
-    transaction::{PostgresTx, silent},
-};
+use super::{Db, Pool, Writer, pool::Opener};
 use crate::ledger::{Error, Result};
 
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/migrations/postgres");
 
-const READERS: u32 = 6;
-const SEARCHERS: u32 = 4;
-/// One writes while the one before comes back to the pool.
-const WRITERS: u32 = 2;
+const READERS: usize = 6;
+const SEARCHERS: usize = 4;
+/// One waits at the server for the lock that the other has.
+const WRITERS: usize = 2;
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
-/// A connection that nobody used for so long is tried before it is.
-const STALE: Duration = Duration::from_secs(1);
 
 /// What the server ends by itself, on connections that read and on those that write.
 const READ: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '5s';
@@ -45,6 +37,12 @@ macro_rules! begin_write {
     };
 }
 
+/// SQL that begins a transaction: one that reads; one that may write; the same, whose commit isn't
+/// waited for.
+pub const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+pub const BEGIN: &str = begin_write!("");
+pub const PASSING: &str = begin_write!("; SET LOCAL synchronous_commit TO off");
+
 /// Bring it up to date.
 pub async fn migrate(options: PgConnectOptions) -> Result<()> {
     let mut migrating = options.connect().await?;
@@ -58,59 +56,16 @@ pub async fn migrate(options: PgConnectOptions) -> Result<()> {
 }
 
 pub async fn open(options: PgConnectOptions) -> Result<Db> {
-    let pool = |most, settings: &'static str| {
-        PgPoolOptions::new()
-            .max_connections(most)
-            .acquire_timeout(CONNECT)
-            .test_before_acquire(false)
-            .after_connect(move |connection, _| {
-                Box::pin(async move { connection.execute(settings).await.map(drop) })
-            })
-            .before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for > STALE {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            // else a connection whose server is gone would be waited for as long as TCP does
-            .after_release(|connection, _| {
-                Box::pin(async {
-                    let answers = tokio::time::timeout(CONNECT, connection.ping()).await;
-                    answers.map_err(|_| silent()).flatten().map(|()| true)
-                })
-            })
-            .connect_with(options.clone())
-    };
+    let pool =
+        |most, settings| Pool::open(Opener::Postgres(options.clone(), settings), most, CONNECT);
     Ok(Db {
-        read: Pool::Postgres(pool(READERS, READ).await?),
-        search: Pool::Postgres(pool(SEARCHERS, READ).await?),
-        write: Writer(Pool::Postgres(pool(WRITERS, WRITE).await?)),
+        read: pool(READERS, READ).await?,
+        search: pool(SEARCHERS, READ).await?,
+        write: Writer(pool(WRITERS, WRITE).await?),
     })
 }
 
-pub async fn write(pool: &PgPool) -> Result<Tx> {
-    begin(pool, begin_write!("")).await
-}
-
-pub async fn passing(pool: &PgPool) -> Result<Tx> {
-    begin(pool, begin_write!("; SET LOCAL synchronous_commit TO off")).await
-}
-
-pub async fn snapshot(pool: &PgPool, limit: Option<Duration>) -> Result<Tx> {
-    const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-    let begin_with: SqlStr = match limit {
-        None => SNAPSHOT.into_sql_str(),
-        Some(limit) => {
-            let limit = limit.as_millis();
-            AssertSqlSafe(format!("{SNAPSHOT}; SET LOCAL statement_timeout = {limit}"))
-                .into_sql_str()
-        }
-    };
-    begin(pool, begin_with).await
-}
-
-async fn begin(pool: &PgPool, begin: impl SqlSafeStr) -> Result<Tx> {
-    Ok(Tx::Postgres(PostgresTx::begin(pool.acquire().await?, begin).await?))
+pub fn snapshot_within(limit: Duration) -> impl SqlSafeStr {
+    let limit = limit.as_millis();
+    AssertSqlSafe(format!("{SNAPSHOT}; SET LOCAL statement_timeout = {limit}"))
 }

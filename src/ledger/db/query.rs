@@ -10,7 +10,11 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteRow},
 };
 
-use super::{Dialect, On, Pool, Tx, Value, Writer, transaction::answered, value};
+use super::{
+    Dialect, On, Tx, Value, Writer,
+    pool::{To, answered},
+    value,
+};
 use crate::ledger::Result;
 
 /// What a row can be read as: a tuple, or what derives [`FromRow`].
@@ -90,21 +94,19 @@ impl Query {
 
     /// Returns how many rows were written.
     pub async fn execute(self, on: impl Into<On<'_>>) -> Result<u64> {
-        Ok(match on.into() {
-            On::SqlitePool(pool) => self.sqlite()?.execute(pool).await?.rows_affected(),
-            On::Sqlite(tx) => self.sqlite()?.execute(tx).await?.rows_affected(),
-            On::PostgresPool(pool) => {
-                answered(self.postgres()?.execute(pool)).await?.rows_affected()
+        let mut using = on.into().connection().await?;
+        let done = match &mut using.connection().to {
+            To::Sqlite(connection) => self.sqlite()?.execute(connection).await?.rows_affected(),
+            To::Postgres(connection) => {
+                answered(self.postgres()?.execute(connection)).await?.rows_affected()
             }
-            On::Postgres(tx) => answered(self.postgres()?.execute(tx)).await?.rows_affected(),
-        })
+        };
+        using.answered();
+        Ok(done)
     }
 
     /// A write of one statement. Returns how many rows were written.
     pub async fn write(self, writer: &Writer) -> Result<u64> {
-        if let pool @ Pool::Sqlite(_) = &writer.0 {
-            return self.execute(pool).await; // a statement is a transaction by itself
-        }
         let mut tx = writer.begin().await?;
         let written = self.execute(&mut tx).await?;
         tx.commit().await?;
@@ -124,12 +126,15 @@ impl Query {
 macro_rules! fetch {
     ($($fetch:ident -> $rows:ty;)*) => {$(
         pub async fn $fetch(self, on: impl Into<On<'_>>) -> Result<$rows> {
-            match on.into() {
-                On::SqlitePool(pool) => Ok(self.sqlite()?.$fetch(pool).await?),
-                On::Sqlite(tx) => Ok(self.sqlite()?.$fetch(tx).await?),
-                On::PostgresPool(pool) => answered(self.postgres()?.$fetch(pool)).await,
-                On::Postgres(tx) => answered(self.postgres()?.$fetch(tx)).await,
-            }
+            let mut using = on.into().connection().await?;
+            let rows = match &mut using.connection().to {
+                To::Sqlite(connection) => self.sqlite()?.$fetch(connection).await?,
+                To::Postgres(connection) => {
+                    answered(self.postgres()?.$fetch(connection)).await?
+                }
+            };
+            using.answered();
+            Ok(rows)
         }
     )*};
 }
@@ -152,19 +157,19 @@ impl<R: Row> QueryAs<R> {
         tx: &mut Tx,
         mut take: impl FnMut(R) -> Result<bool>,
     ) -> Result<()> {
-        match tx {
-            Tx::Sqlite(tx) => {
+        match &mut tx.connection().to {
+            To::Sqlite(connection) => {
                 let query = self.sqlite()?;
-                let mut rows = query.fetch(&mut **tx);
+                let mut rows = query.fetch(connection);
                 while let Some(row) = rows.try_next().await? {
                     if !take(row)? {
                         break;
                     }
                 }
             }
-            Tx::Postgres(tx) => {
+            To::Postgres(connection) => {
                 let query = self.postgres()?;
-                let mut rows = query.fetch(tx.connection());
+                let mut rows = query.fetch(connection);
                 while let Some(row) = answered(rows.try_next()).await? {
                     if !take(row)? {
                         break;

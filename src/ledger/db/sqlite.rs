@@ -9,23 +9,31 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, Connection, Executor, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    ConnectOptions, Connection, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::{Db, Pool, Tx, Writer};
+use super::{Db, Pool, Writer, pool::Opener};
 use crate::ledger::{Error, Result};
 
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/migrations/sqlite");
 
 /// How long a statement waits for the other process's writer.
 const BUSY: Duration = Duration::from_secs(10);
-const READERS: u32 = 4;
-const SEARCHERS: u32 = 4;
+/// How long to wait for a connection.
+const WAIT: Duration = Duration::from_secs(30);
+const READERS: usize = 4;
+const SEARCHERS: usize = 4;
 /// How many rows of a search are read ahead: one may have a megabyte.
 const AHEAD: usize = 2;
 /// How many of SQLite's steps of a search lie between two looks at the clock.
 const STEPS: i32 = 10_000;
+
+/// SQL that begins a transaction: one that reads; one that may write, and holds the lock from its
+/// start; the same, whose commit isn't waited for.
+pub const SNAPSHOT: &str = "BEGIN";
+pub const WRITE: &str = "PRAGMA synchronous = FULL; BEGIN IMMEDIATE";
+pub const PASSING: &str = "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE";
 
 fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
@@ -48,22 +56,12 @@ pub async fn migrate(path: &Path) -> Result<()> {
 
 pub async fn open(path: &Path) -> Result<Db> {
     let options = options(path);
-    let pool = |most| SqlitePoolOptions::new().max_connections(most).test_before_acquire(false);
-    let write = pool(1)
-        // wherever `passing` was interrupted
-        .before_acquire(|writer, _| {
-            Box::pin(async { writer.execute("PRAGMA synchronous = FULL").await.map(|_| true) })
-        })
-        .connect_with(options.clone())
-        .await?;
+    let pool = |most, options| Pool::open(Opener::Sqlite(options), most, WAIT);
+    let write = Writer(pool(1, options.clone()).await?);
     let options = options.read_only(true);
-    let read = pool(READERS).connect_with(options.clone()).await?;
-    let search = pool(SEARCHERS).connect_with(options.row_buffer_size(AHEAD)).await?;
-    Ok(Db {
-        read: Pool::Sqlite(read),
-        search: Pool::Sqlite(search),
-        write: Writer(Pool::Sqlite(write)),
-    })
+    let read = pool(READERS, options.clone()).await?;
+    let search = pool(SEARCHERS, options.row_buffer_size(AHEAD)).await?;
+    Ok(Db { read, search, write })
 }
 
 /// Held while migrating: SQLite itself has no lock that spans a migration.
@@ -80,14 +78,9 @@ async fn lock(path: &Path) -> Result<File> {
     locked.await.map_err(std::io::Error::other).flatten().map_err(|e| Error::File(path, e))
 }
 
-pub async fn passing(writer: &SqlitePool) -> Result<Tx> {
-    Ok(Tx::Sqlite(writer.begin_with("PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE").await?))
-}
-
-pub async fn snapshot_within(searchers: &SqlitePool, limit: Duration) -> Result<Tx> {
-    let mut tx = searchers.begin().await?;
+/// Let statements run no longer than `limit` from now; it replaces that of the search before.
+pub async fn break_off_after(search: &mut SqliteConnection, limit: Duration) -> Result<()> {
     let end = Instant::now() + limit;
-    // replaces that of the search before
-    tx.lock_handle().await?.set_progress_handler(STEPS, move || Instant::now() < end);
-    Ok(Tx::Sqlite(tx))
+    search.lock_handle().await?.set_progress_handler(STEPS, move || Instant::now() < end);
+    Ok(())
 }
