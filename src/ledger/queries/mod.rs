@@ -469,6 +469,28 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_hangs_up_in_the_midst_of_a_query_takes_no_connection_along() {
+        let (_place, ledger) = ledger().await;
+        let long = || {
+            let count = query_scalar::<i64>(
+                "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+                 SELECT count(*) FROM n",
+            );
+            count.bind(300_000_i64).fetch_one(&ledger.db.read)
+        };
+        for left in 0..20_u64 {
+            let hung_up = timeout(Duration::from_millis(left % 3), long()).await;
+            assert!(hung_up.is_err(), "that takes longer");
+            // and what they asked is answered to nobody else
+            let one = query_scalar("SELECT $1 + 0").bind(7_i64);
+            let one: i64 = one.fetch_one(&ledger.db.read).await.unwrap();
+            assert_eq!(one, 7);
+        }
+        ledger.close().await;
+        assert!(ledger.ping().await.is_err());
+    }
+
+    #[tokio::test]
     async fn a_text_that_not_every_database_can_hold_is_in_none() {
         let (_place, ledger) = ledger().await;
         let now = Timestamp::UNIX_EPOCH;
