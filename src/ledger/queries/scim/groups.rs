@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Access, Condition, Members, MembersOfGroup, Page, Refused, SEARCH, Window, differences,
-    line::Line,
+    line::{Growth, Line, let_in, line_where, written},
     members::{Moved, change_members, members_of, tell_above},
     size,
 };
@@ -100,21 +100,20 @@ impl Ledger {
     ) -> Result<(Uuid, MembersOfGroup), Refused> {
         let (id, fields) = (Uuid::now_v7(), fields.clone());
         let members = Members { add: members.into_iter().copied().collect(), ..Members::default() };
-        self.writer
-            .write(access, now, move |tx, access| {
-                async move {
-                    insert(tx, access, id, &fields, now).await?;
-                    let moved = change_members(tx, access, id, &members).await?;
-                    let detail = format!("{}{}", fields.display_name, moved.tell());
-                    let by = size::of_group(&fields.attributes) + moved.growth();
-                    let (action, subject, detail) = ("group.create", id, detail.as_str());
-                    let line = Line { action, subject, detail, by, now };
-                    let growth = line.write(tx, access).await?;
-                    Ok(((id, moved.joined), Some(growth)))
-                }
-                .boxed()
-            })
-            .await
+        let create = self.writer.write(access, now, (fields, members), move |tx, access, input| {
+            async move {
+                let (fields, members) = input;
+                insert(tx, access, id, fields, now).await?;
+                let moved = change_members(tx, access, id, members).await?;
+                let detail = format!("{}{}", fields.display_name, moved.tell());
+                let by = size::of_group(&fields.attributes) + moved.growth();
+                let line = Line { action: "group.create", subject: id, detail: &detail, by, now };
+                let growth = line.write(tx, access).await?;
+                Ok(((id, moved.joined), Some(growth)))
+            }
+            .boxed()
+        });
+        create.await
     }
 
     /// One group of the directory, with its members if they are wanted.
@@ -180,20 +179,23 @@ impl Ledger {
                 access.still_open(&self.db.read).await?;
                 return Ok(ChangedGroup { group, left: 0 });
             }
-            let (members, version) = (members.clone(), group.version);
+            let version = group.version;
             let new = change.fields.as_ref().map(|fields| fields.attributes.clone());
             let detail = new.as_ref().map(|new| differences(&group.attributes, new));
             let grows =
                 new.as_ref().map(|new| size::of_group(new) - size::of_group(&group.attributes));
-            let work = self.writer.write(access, now, move |tx, access| {
+            let input = (change, members.clone(), detail);
+            let work = self.writer.write(access, now, input, move |tx, access, input| {
                 async move {
-                    let written = write(tx, access, (id, version), &change, &members, now);
+                    let (change, members, detail) = input;
+                    let written = write(tx, access, (id, version), change, members, now);
                     let (written, moved) = written.await?;
                     let left = moved.left.len();
                     if !matches!(written, Written::Version(_)) {
                         return Ok(((written, left), None));
                     }
-                    let detail = format!("{} {}", moved.tell(), detail.unwrap_or_default());
+                    let detail =
+                        format!("{} {}", moved.tell(), detail.as_deref().unwrap_or_default());
                     let (detail, by) = (detail.trim(), grows.unwrap_or(0) + moved.growth());
                     let line = Line { action, subject: id, detail, by, now };
                     let growth = line.write(tx, access).await?;
@@ -229,20 +231,14 @@ impl Ledger {
         version: Option<i64>,
         now: Timestamp,
     ) -> Result<bool, Refused> {
-        self.writer
-            .write(access, now, move |tx, access| {
-                async move {
-                    let Some((name, size)) = delete(tx, access, id, version, now).await? else {
-                        return Ok((false, None));
-                    };
-                    let (action, subject, detail) = ("group.delete", id, name.as_str());
-                    let line = Line { action, subject, detail, by: -size, now };
-                    let growth = line.write(tx, access).await?;
-                    Ok((true, Some(growth)))
-                }
-                .boxed()
-            })
-            .await
+        let delete = self.writer.write(access, now, (), move |tx, access, ()| {
+            async move {
+                let growth = delete(tx, access, id, version, now).await?;
+                Ok((growth.is_some(), growth))
+            }
+            .boxed()
+        });
+        delete.await
     }
 }
 
@@ -391,49 +387,48 @@ async fn write(
     Ok((Written::Version(current + 1), moved))
 }
 
-/// The name of the group that it was, and how much is freed; `None` where it is at another version.
+/// Remove a group; `None` where it is at another version.
 async fn delete(
     tx: &mut Tx,
     access: &Access,
     id: Uuid,
     version: Option<i64>,
     now: Timestamp,
-) -> Result<Option<(String, i64)>, Refused> {
-    let memberships: Option<i64> = query_scalar(
-        "SELECT (SELECT count(*) FROM memberships WHERE group_id = g.id)
-             + (SELECT count(*) FROM subgroups WHERE group_id = g.id OR member_id = g.id)
+) -> Result<Option<Growth>, Refused> {
+    let found: Option<(i64, String, String, i64, bool)> = query_as(
+        "SELECT version, display_name, attributes,
+             (SELECT count(*) FROM memberships WHERE group_id = g.id)
+                 + (SELECT count(*) FROM subgroups WHERE group_id = g.id OR member_id = g.id),
+             EXISTS (SELECT 1 FROM subgroups WHERE member_id = g.id)
          FROM directory_groups g WHERE id = $1 AND directory_id = $2",
     )
     .bind(id)
     .bind(access.directory())
     .fetch_optional(&mut *tx)
     .await?;
-    let memberships = memberships.ok_or(Refused::NotFound)?;
-    tell_above(tx, access, id).await?;
-    // the groups that it is in change with it
-    query(
-        "UPDATE directory_groups SET version = version + 1, updated_at = $1
-         WHERE directory_id = $2 AND id <> $3
-             AND id IN (SELECT group_id FROM subgroups WHERE member_id = $3)",
-    )
-    .bind(now.as_second())
-    .bind(access.directory())
-    .bind(id)
-    .execute(&mut *tx)
-    .await?;
-    let gone: Option<(String, String)> = query_as(
-        "DELETE FROM directory_groups
-         WHERE id = $1 AND directory_id = $2 AND version = coalesce($3, version)
-         RETURNING display_name, attributes",
-    )
-    .bind(id)
-    .bind(access.directory())
-    .bind(version)
-    .fetch_optional(tx)
-    .await?;
-    Ok(gone.map(|(name, attributes)| {
-        (name, size::of_group(&attributes) + size::of_memberships(memberships))
-    }))
+    let (found, name, attributes, memberships, in_groups) = found.ok_or(Refused::NotFound)?;
+    if version.is_some_and(|version| version != found) {
+        return Ok(None);
+    }
+    if in_groups {
+        tell_above(tx, access, id).await?;
+        // the groups that it is in change with it
+        query(
+            "UPDATE directory_groups SET version = version + 1, updated_at = $1
+             WHERE directory_id = $2 AND id <> $3
+                 AND id IN (SELECT group_id FROM subgroups WHERE member_id = $3)",
+        )
+        .bind(now.as_second())
+        .bind(access.directory())
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
+    }
+    let by = -(size::of_group(&attributes) + size::of_memberships(memberships));
+    let line = Line { action: "group.delete", subject: id, detail: &name, by, now };
+    let text = written!("DELETE FROM directory_groups WHERE id = $10 AND directory_id = $8");
+    let from = line.of(text, access).bind(id).fetch_optional(tx).await?;
+    Ok(Some(Growth { by, from: from.ok_or(Refused::Closed)? }))
 }
 
 /// The rest of a query on `directory_groups g` that ends in `g.directory_id = `.
