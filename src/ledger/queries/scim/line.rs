@@ -87,7 +87,7 @@ impl Line<'_> {
         query_scalar(text)
             .bind(self.now.as_second())
             .bind(access.organization())
-            .bind(format!("scim:{}", access.name()))
+            .bind(access.actor())
             .bind(self.action)
             .bind(self.subject.hyphenated().to_string())
             .bind(self.detail.chars().take(DETAIL).collect::<String>())

@@ -15,7 +15,7 @@ mod queue;
 mod size;
 mod writer;
 
-pub use auth::Access;
+pub use auth::{Access, token_tag};
 pub use condition::{Condition, Field, List, Op, without_case};
 #[cfg(test)]
 pub(crate) use crash::{point as crash_point, watch as watch_writes};
