@@ -18,7 +18,7 @@ use super::{Context, MANAGER, Result, namespace};
 use crate::{
     api::{DirectorySync, conditions::whole_seconds, meta, seconds},
     keys,
-    ledger::{AuditLine, Directory, Rotation, Token},
+    ledger::{AuditLine, Directory, Rotation, Token, scim::token_tag},
 };
 
 /// The type of the Secret that holds a token.
@@ -96,7 +96,8 @@ pub async fn keep(
             directory.first_request_at = None;
             let ended = !directory.tokens.is_empty();
             directory.tokens.clear();
-            audit("token.create", ended.then(|| "the one before has ended".into())).await?;
+            let ended = if ended { "; the one before has ended" } else { "" };
+            audit("token.create", Some(token_tag(id) + ended)).await?;
         }
         Need::Beside(held) => {
             let request = request.map(String::as_str);
@@ -108,7 +109,9 @@ pub async fn keep(
             let had = directory.tokens.iter().find(|token| token.id == held);
             let ends_at = had.and_then(|token| token.ends_at).map_or(ends_at, |at| at.min(ends_at));
             directory.tokens = vec![Token { id: held, ends_at: Some(ends_at) }];
-            audit("token.rotate", Some(format!("the one before ends at {ends_at}"))).await?;
+            let (new, old) = (token_tag(id), token_tag(held));
+            let detail = format!("{new}; the one before, {old}, ends at {ends_at}");
+            audit("token.rotate", Some(detail)).await?;
         }
     }
     let secret = secret(sync, &name, id, endpoint, &token);

@@ -420,7 +420,16 @@ async fn a_token_is_rotated_on_request_and_the_one_before_works_for_a_while() ->
         log.contains("token.create idp") && log.matches("token.rotate idp").count() >= 3,
         "{log}"
     );
-    ensure!(log.contains("the one before ends at"), "{log}");
+    // who wrote is told from others by the token, and all tokens by the id that their Secret had
+    let id = "jsonpath={.metadata.annotations.rollcall\\.dev/token-id}";
+    let id = world.kubectl(&format!("get secret idp-scim-token -n rotate -o {id}")).await?;
+    let fourth_tag = format!("#{}", &id[id.len() - 8..]);
+    let rotated =
+        |line: &&str| line.contains(&format!("token.rotate idp: {fourth_tag}; the one before, #"));
+    ensure!(log.lines().any(|line| rotated(&line) && line.contains("ends at")), "{id}: {log}");
+    let written = log.lines().find_map(|line| line.split_once(" user.create "));
+    let by = written.and_then(|(line, _)| line.rsplit_once("scim:idp")).context("no actor")?.1;
+    ensure!(by != fourth_tag && log.contains(&format!("token.create idp: {by}")), "{by}: {log}");
     // and with its Secret all end
     world.kubectl("delete secret idp-scim-token -n rotate").await?;
     world.nudge("rotate", "dsync/idp").await?;

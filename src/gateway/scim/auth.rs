@@ -133,7 +133,7 @@ async fn note(
     if let Some(Refusal(_, detail)) = refusal.filter(Refusal::is_news)
         && guard.notes_refusal(access.organization())
     {
-        return write_down(gateway, access, subject, &detail).await;
+        return write_down(gateway, access, access.actor(), subject, &detail).await;
     }
     if guard.leaves_unsaid(access.directory(), status) {
         let (gateway, guard, access) = (gateway.clone(), guard.clone(), access.clone());
@@ -149,13 +149,19 @@ async fn tell_unsaid(gateway: &Gateway, guard: &Guard, access: &Access) {
     let times = |(status, times): (&u16, &u64)| format!("{status}: {times}");
     let detail: Vec<_> = unsaid.iter().map(times).collect();
     let subject = format!("{} more requests", unsaid.values().sum::<u64>());
-    write_down(gateway, access, subject, &detail.join(", ")).await;
+    write_down(gateway, access, access.actors(), subject, &detail.join(", ")).await;
 }
 
-async fn write_down(gateway: &Gateway, access: &Access, subject: String, detail: &str) {
+async fn write_down(
+    gateway: &Gateway,
+    access: &Access,
+    actor: String,
+    subject: String,
+    detail: &str,
+) {
     let line = AuditLine {
         at: Timestamp::now(),
-        actor: format!("scim:{}", access.name()),
+        actor,
         action: "scim.refused".into(),
         subject,
         detail: Some(detail.chars().take(400).collect()),
@@ -204,6 +210,8 @@ mod tests {
             lines.into_iter().filter(|line| line.action == "scim.refused").collect();
         let (sum, alone) = refused.split_first().unwrap();
         assert!(alone.iter().all(|line| line.subject == "PATCH /Users/x"));
+        assert!(alone.iter().all(|line| line.actor == acme.scim.actor()));
+        assert_eq!(sum.actor, "scim:okta", "by whichever of its tokens");
         assert!((60..100).contains(&alone.len()), "{}", alone.len());
         assert_eq!(sum.subject, format!("{} more requests", 102 - alone.len()));
         let detail = format!("400: {}, 404: 1, 429: 1", 100 - alone.len());

@@ -218,10 +218,23 @@ async fn is_kept(tx: &mut Tx, open: &OpenConnection, asserted: &Asserted) -> Res
 
 /// What the directory is searched for: the attribute, its column, and the value.
 fn sought(rules: &Rules, asserted: &Asserted) -> (&'static str, &'static str, String) {
-    match rules.matching {
-        Matching::UserName => ("userName", "user_name_key", asserted.sign_in_name.to_lowercase()),
-        Matching::ExternalId => ("externalId", "external_id", asserted.subject.clone()),
-        Matching::Email => ("e-mail", "email", asserted.email.clone()),
+    let (attribute, column) = rules.matching.sought();
+    let value = match rules.matching {
+        Matching::UserName => asserted.sign_in_name.to_lowercase(),
+        Matching::ExternalId => asserted.subject.clone(),
+        Matching::Email => asserted.email.clone(),
+    };
+    (attribute, column, value)
+}
+
+impl Matching {
+    /// What of a person it goes by: the attribute, for people to read, and its column.
+    pub(super) fn sought(self) -> (&'static str, &'static str) {
+        match self {
+            Self::UserName => ("userName", "user_name_key"),
+            Self::ExternalId => ("externalId", "external_id"),
+            Self::Email => ("e-mail", "email"),
+        }
     }
 }
 

@@ -131,16 +131,28 @@ impl Ledger {
         let deleted = query_scalar("SELECT id FROM directories WHERE deleted_at < $1");
         let deleted: Vec<Uuid> = deleted.bind(before.as_second()).fetch_all(&self.db.read).await?;
         for directory in &deleted {
-            for some in [
-                "DELETE FROM identities WHERE id IN (
-                     SELECT id FROM identities WHERE directory_id = $1 LIMIT 500)",
-                "DELETE FROM people WHERE id IN (
-                     SELECT id FROM people WHERE directory_id = $1 LIMIT 500)",
-                "DELETE FROM directory_groups WHERE id IN (
-                     SELECT id FROM directory_groups WHERE directory_id = $1 LIMIT 500)",
-                "DELETE FROM directories WHERE id = $1",
+            for (_point, some) in [
+                (
+                    "identities",
+                    "DELETE FROM identities WHERE id IN (
+                         SELECT id FROM identities WHERE directory_id = $1 LIMIT 500)",
+                ),
+                (
+                    "people",
+                    "DELETE FROM people WHERE id IN (
+                         SELECT id FROM people WHERE directory_id = $1 LIMIT 500)",
+                ),
+                (
+                    "groups",
+                    "DELETE FROM directory_groups WHERE id IN (
+                         SELECT id FROM directory_groups WHERE directory_id = $1 LIMIT 500)",
+                ),
+                ("directory", "DELETE FROM directories WHERE id = $1"),
             ] {
-                while query(some).bind(*directory).write(&self.db.write).await? > 0 {}
+                while query(some).bind(*directory).write(&self.db.write).await? > 0 {
+                    #[cfg(test)]
+                    super::scim::crash_point(*directory, _point);
+                }
             }
         }
         Ok(u64::try_from(deleted.len()).unwrap_or(u64::MAX))
@@ -150,16 +162,20 @@ impl Ledger {
     /// DirectorySync can be called so.
     async fn put_away(&self, before: Timestamp) -> Result<()> {
         let mut tx = self.begin().await?;
-        let put_away: Vec<(String, String)> = query_as(
+        let put_away: Vec<(Uuid, String, String)> = query_as(
             "UPDATE directories SET name = name || '/' || deleted_at
-             WHERE deleted_at < $1 AND name NOT LIKE '%/%' RETURNING organization_id, name",
+             WHERE deleted_at < $1 AND name NOT LIKE '%/%' RETURNING id, organization_id, name",
         )
         .bind(before.as_second())
         .fetch_all(&mut tx)
         .await?;
-        for (organization, name) in put_away {
+        for (_id, organization, name) in put_away {
+            #[cfg(test)]
+            super::scim::crash_point(_id, "name");
             let name = name.split('/').next().unwrap_or_default();
             tell(&mut tx, &organization, "directory.purge", name, Timestamp::now()).await?;
+            #[cfg(test)]
+            super::scim::crash_point(_id, "purge line");
         }
         tx.commit().await
     }
@@ -220,13 +236,14 @@ async fn get(tx: &mut Tx, organization: &str, name: &str) -> Result<Option<Direc
 mod tests {
     use std::{
         fs,
-        sync::{Arc, Mutex},
+        sync::{Arc, Mutex, PoisonError},
     };
 
     use super::*;
     use crate::ledger::{
         fixture::{ACME, Acme, asserted},
         queries::tests::{Place, ledger},
+        scim::GroupFields,
         watch_writes,
     };
 
@@ -316,6 +333,63 @@ mod tests {
         let (create, restore) = ("directory.create", "directory.restore");
         let (delete, purge) = ("directory.delete", "directory.purge");
         assert_eq!(told, [create, delete, restore, delete, purge]);
+    }
+
+    /// What forgetting a directory passes.
+    const FORGETTING: [&str; 6] =
+        ["name", "purge line", "identities", "people", "groups", "directory"];
+
+    #[tokio::test]
+    async fn a_crash_anywhere_in_forgetting_a_directory_leaves_all_of_it_or_what_is_forgotten_next()
+    {
+        for (number, crash) in FORGETTING.into_iter().enumerate() {
+            let acme = Acme::new().await;
+            acme.sign_in(&asserted("ada")).await.unwrap();
+            let fields = GroupFields {
+                display_name: "Ops".into(),
+                external_id: None,
+                attributes: "{}".into(),
+            };
+            let members = [acme.ada];
+            let made = acme.ledger.create_group(&acme.scim, &fields, &members, acme.now);
+            made.await.unwrap();
+            acme.ledger.delete_directory(ACME, "okta", acme.now).await.unwrap();
+            let passed = Arc::new(Mutex::new(vec![]));
+            let to = passed.clone();
+            watch_writes(acme.directory, move |point| {
+                let mut passed = to.lock().unwrap_or_else(PoisonError::into_inner);
+                let again = passed.contains(&crash);
+                passed.push(point);
+                assert!(again || point != crash, "it ends here");
+            });
+            let (ledger, before) = (acme.ledger.clone(), acme.later(1));
+            let forget = async || acme.ledger.purge_directories(before).await.unwrap();
+            let ended = tokio::spawn(async move { ledger.purge_directories(before).await }).await;
+            assert!(ended.unwrap_err().is_panic(), "{crash}");
+            let passed = passed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            assert_eq!(passed, FORGETTING[..=number]);
+
+            let made = acme.ledger.make_directory(ACME, "okta", acme.later(2)).await.unwrap();
+            let purges = async || {
+                let audit = acme.ledger.audit_for_tests().await.into_iter();
+                audit.filter(|(_, _, action, _)| action == "directory.purge").count()
+            };
+            if made.id == acme.directory {
+                assert!(number < 2, "nothing is on the disk before {crash}");
+                assert_eq!((made.users, made.groups, purges().await), (2, 1, 0), "{crash}");
+                acme.ledger.delete_directory(ACME, "okta", acme.now).await.unwrap();
+            } else {
+                assert!(number >= 2, "no part is on the disk at {crash}");
+                assert_eq!((made.users, made.groups, purges().await), (0, 0, 1), "{crash}");
+            }
+            assert_eq!(forget().await, u64::from(crash != "directory"), "{crash}");
+            assert_eq!((forget().await, purges().await), (0, 1), "{crash}");
+            for table in ["identities", "people", "directory_groups", "memberships"] {
+                let left = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
+                let left: i64 = query_scalar(left).fetch_one(&acme.ledger.db.read).await.unwrap();
+                assert_eq!(left, 0, "{table} after a crash at {crash}");
+            }
+        }
     }
 
     /// What the deletion of a directory passes.

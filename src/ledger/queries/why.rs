@@ -14,7 +14,7 @@ use super::{
     seconds,
 };
 use crate::ledger::{
-    Door, Error, Globs, GroupReach, Matching, Obstacle, Reach, Result, WayIn,
+    Door, Error, Globs, GroupReach, Obstacle, Reach, Result, WayIn,
     db::{query_as, query_scalar},
 };
 
@@ -143,11 +143,7 @@ impl Ledger {
         let Some(open) = open_connection(&mut reader, organization, connection).await? else {
             return Ok((subject, None));
         };
-        let (field, column) = match open.rules.matching {
-            Matching::UserName => ("userName", "user_name_key"),
-            Matching::ExternalId => ("externalId", "external_id"),
-            Matching::Email => ("e-mail", "email"),
-        };
+        let (field, column) = open.rules.matching.sought();
         let (directory, matched, email): (Uuid, Option<String>, Option<String>) =
             query_as(AssertSqlSafe(format!(
                 "SELECT directory_id, {column}, email FROM people WHERE id = $1"
@@ -183,7 +179,7 @@ impl Ledger {
 mod tests {
     use super::*;
     use crate::ledger::{
-        Asked, ClaimState, Grant, Rules, Selector,
+        Asked, ClaimState, Grant, Matching, Rules, Selector,
         fixture::{ACME, Acme, COMPANY, asserted, person},
         scim::{GroupFields, PersonFields},
     };

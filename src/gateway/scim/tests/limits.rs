@@ -177,6 +177,7 @@ async fn a_crash_anywhere_in_a_group_replace_leaves_all_or_nothing() {
     let (ann, bob) = (okta.user("ann").await, okta.user("bob").await);
     let (one, two) = (okta.group("one", &[]).await, okta.group("two", &[]).await);
     let group = okta.group("before", &[&ann, &one]).await;
+    okta.group("above", &[&group]).await;
     let path = format!("/Groups/{group}");
     let state = async |ledger: &Ledger| {
         let hash = digest(&SHA256, b"acme-okta");
@@ -248,17 +249,7 @@ async fn a_crash_anywhere_in_a_group_replace_leaves_all_or_nothing() {
 }
 
 /// What a group replace passes.
-const POINTS: [&str; 9] = [
-    "people left",
-    "groups left",
-    "people joined",
-    "groups joined",
-    "groups above",
-    "version",
-    "attributes",
-    "audit line",
-    "change",
-];
+const POINTS: [&str; 5] = ["people", "groups", "groups above", "audit line", "change"];
 
 #[tokio::test]
 async fn an_answer_keeps_its_place_until_it_is_read_and_one_at_a_time_shows_all_members() {

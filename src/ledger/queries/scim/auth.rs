@@ -63,6 +63,16 @@ impl Access {
         &self.name
     }
 
+    /// Who it is, for the audit log: the directory, and by which of its tokens.
+    pub fn actor(&self) -> String {
+        format!("{}{}", self.actors(), token_tag(self.token))
+    }
+
+    /// The same, of all tokens of the directory together.
+    pub fn actors(&self) -> String {
+        format!("scim:{}", self.name)
+    }
+
     pub(super) fn token(&self) -> Uuid {
         self.token
     }
@@ -77,6 +87,12 @@ impl Access {
             .await?;
         if open { Ok(()) } else { Err(Refused::Closed) }
     }
+}
+
+/// What the audit log calls a token: the end of its id, which tells it from others made at that time.
+pub fn token_tag(id: Uuid) -> String {
+    let [.., a, b, c, d] = id.into_bytes();
+    format!("#{:08x}", u32::from_be_bytes([a, b, c, d]))
 }
 
 impl Ledger {
@@ -144,9 +160,30 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use crate::ledger::fixture::{ACME, Acme};
+    use crate::ledger::{
+        Rotation,
+        fixture::{ACME, Acme, person},
+    };
 
     use super::*;
+
+    #[tokio::test]
+    async fn the_audit_log_tells_by_which_of_two_tokens_somebody_wrote() {
+        let acme = Acme::new().await;
+        let held = acme.scim.token();
+        let new: Uuid = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
+        let ends_at = Timestamp::MAX;
+        let rotation = Rotation { held, ends_at, request: None };
+        acme.ledger.rotate_token(acme.directory, new, b"new", rotation, acme.now).await.unwrap();
+        let other = acme.ledger.scim_access("acme", "okta", b"new").await.unwrap().unwrap();
+        for (access, name) in [(&acme.scim, "zoe"), (&other, "yan")] {
+            acme.ledger.create_person(access, &person(name, true), acme.now).await.unwrap();
+        }
+        let lines = acme.ledger.audit_log("acme", None, 2).await.unwrap();
+        assert_eq!(lines[0].actor, "scim:okta#099a8057");
+        let held = held.to_string();
+        assert_eq!(lines[1].actor, format!("scim:okta#{}", &held[held.len() - 8..]));
+    }
 
     #[tokio::test]
     async fn a_first_request_counts_only_while_its_token_opens_the_directory() {

@@ -8,13 +8,13 @@ use uuid::Uuid;
 
 use super::{
     Access, Condition, Members, MembersOfGroup, Page, Refused, SEARCH, Window, differences,
-    line::Line,
-    members::{Moved, change_members, members_of, tell_above},
+    line::{Growth, Line, let_in, line_where, written},
+    members::{change_members, members_of, tell_above},
     size,
 };
 use crate::ledger::{
     Error, Result,
-    db::{Builder, Dialect, On, Tx, query, query_as, query_scalar, too_long},
+    db::{Builder, Dialect, On, Tx, query, query_as, too_long},
     queries::{Ledger, seconds},
 };
 
@@ -100,21 +100,20 @@ impl Ledger {
     ) -> Result<(Uuid, MembersOfGroup), Refused> {
         let (id, fields) = (Uuid::now_v7(), fields.clone());
         let members = Members { add: members.into_iter().copied().collect(), ..Members::default() };
-        self.writer
-            .write(access, now, move |tx, access| {
-                async move {
-                    insert(tx, access, id, &fields, now).await?;
-                    let moved = change_members(tx, access, id, &members).await?;
-                    let detail = format!("{}{}", fields.display_name, moved.tell());
-                    let by = size::of_group(&fields.attributes) + moved.growth();
-                    let (action, subject, detail) = ("group.create", id, detail.as_str());
-                    let line = Line { action, subject, detail, by, now };
-                    let growth = line.write(tx, access).await?;
-                    Ok(((id, moved.joined), Some(growth)))
-                }
-                .boxed()
-            })
-            .await
+        let create = self.writer.write(access, now, (fields, members), move |tx, access, input| {
+            async move {
+                let (fields, members) = input;
+                insert(tx, access, id, fields, now).await?;
+                let moved = change_members(tx, access, id, members, false).await?;
+                let detail = format!("{}{}", fields.display_name, moved.tell());
+                let by = size::of_group(&fields.attributes) + moved.growth();
+                let line = Line { action: "group.create", subject: id, detail: &detail, by, now };
+                let growth = line.write(tx, access).await?;
+                Ok(((id, moved.joined), Some(growth)))
+            }
+            .boxed()
+        });
+        create.await
     }
 
     /// One group of the directory, with its members if they are wanted.
@@ -180,28 +179,21 @@ impl Ledger {
                 access.still_open(&self.db.read).await?;
                 return Ok(ChangedGroup { group, left: 0 });
             }
-            let (members, version) = (members.clone(), group.version);
             let new = change.fields.as_ref().map(|fields| fields.attributes.clone());
-            let detail = new.as_ref().map(|new| differences(&group.attributes, new));
-            let grows =
-                new.as_ref().map(|new| size::of_group(new) - size::of_group(&group.attributes));
-            let work = self.writer.write(access, now, move |tx, access| {
-                async move {
-                    let written = write(tx, access, (id, version), &change, &members, now);
-                    let (written, moved) = written.await?;
-                    let left = moved.left.len();
-                    if !matches!(written, Written::Version(_)) {
-                        return Ok(((written, left), None));
-                    }
-                    let detail = format!("{} {}", moved.tell(), detail.unwrap_or_default());
-                    let (detail, by) = (detail.trim(), grows.unwrap_or(0) + moved.growth());
-                    let line = Line { action, subject: id, detail, by, now };
-                    let growth = line.write(tx, access).await?;
-                    #[cfg(test)]
-                    super::crash::point(id, "audit line");
-                    Ok(((written, left), Some(growth)))
-                }
-                .boxed()
+            let planned = Planned {
+                id,
+                version: group.version,
+                action,
+                detail: new.as_ref().map(|new| differences(&group.attributes, new)),
+                grows: new
+                    .as_ref()
+                    .map_or(0, |new| size::of_group(new) - size::of_group(&group.attributes)),
+                change,
+                members: members.clone(),
+                now,
+            };
+            let work = self.writer.write(access, now, planned, |tx, access, planned| {
+                planned.write(tx, access).boxed()
             });
             let (written, left) = work.await?;
             match written {
@@ -229,20 +221,14 @@ impl Ledger {
         version: Option<i64>,
         now: Timestamp,
     ) -> Result<bool, Refused> {
-        self.writer
-            .write(access, now, move |tx, access| {
-                async move {
-                    let Some((name, size)) = delete(tx, access, id, version, now).await? else {
-                        return Ok((false, None));
-                    };
-                    let (action, subject, detail) = ("group.delete", id, name.as_str());
-                    let line = Line { action, subject, detail, by: -size, now };
-                    let growth = line.write(tx, access).await?;
-                    Ok((true, Some(growth)))
-                }
-                .boxed()
-            })
-            .await
+        let delete = self.writer.write(access, now, (), move |tx, access, ()| {
+            async move {
+                let growth = delete(tx, access, id, version, now).await?;
+                Ok((growth.is_some(), growth))
+            }
+            .boxed()
+        });
+        delete.await
     }
 }
 
@@ -329,6 +315,20 @@ pub(super) async fn insert(
     Ok(())
 }
 
+/// A change of a group, and what it was made of.
+struct Planned {
+    id: Uuid,
+    version: i64,
+    change: GroupChange,
+    members: Members,
+    action: &'static str,
+    /// What changes but members, for the audit log.
+    detail: Option<String>,
+    /// By how many bytes what the group says of itself grows.
+    grows: i64,
+    now: Timestamp,
+}
+
 /// What became of a change.
 #[derive(Clone, Copy)]
 enum Written {
@@ -339,101 +339,107 @@ enum Written {
     Stale,
 }
 
-async fn write(
-    tx: &mut Tx,
-    access: &Access,
-    (id, version): (Uuid, i64),
-    change: &GroupChange,
-    members: &Members,
-    now: Timestamp,
-) -> Result<(Written, Moved), Refused> {
-    let current: Option<i64> =
-        query_scalar("SELECT version FROM directory_groups WHERE id = $1 AND directory_id = $2")
-            .bind(id)
-            .bind(access.directory())
-            .fetch_optional(&mut *tx)
-            .await?;
-    let current = current.ok_or(Refused::NotFound)?;
-    if current != version && (change.fields.is_some() || change.exact) {
-        return Ok((Written::Stale, Moved::default()));
-    }
-    let moved = change_members(tx, access, id, members).await?;
-    if change.fields.is_none() && moved.nobody() {
-        return Ok((Written::Nothing, moved));
-    }
-    if !moved.nobody() {
-        tell_above(tx, access, id).await?;
-        #[cfg(test)]
-        super::crash::point(id, "groups above");
-    }
-    query("UPDATE directory_groups SET version = $1, updated_at = $2 WHERE id = $3")
-        .bind(current + 1)
-        .bind(now.as_second())
-        .bind(id)
-        .execute(&mut *tx)
-        .await?;
-    #[cfg(test)]
-    super::crash::point(id, "version");
-    if let Some(fields) = &change.fields {
-        query(
-            "UPDATE directory_groups SET display_name = $1, external_id = $2, attributes = $3
-             WHERE id = $4",
+impl Planned {
+    /// Returns also how many left.
+    async fn write(
+        &self,
+        tx: &mut Tx,
+        access: &Access,
+    ) -> Result<((Written, usize), Option<Growth>), Refused> {
+        let Self { id, change: GroupChange { fields, exact }, .. } = self;
+        let found: Option<(i64, bool, bool)> = query_as(
+            "SELECT version, EXISTS (SELECT 1 FROM subgroups WHERE member_id = g.id),
+                 EXISTS (SELECT 1 FROM subgroups WHERE group_id = g.id)
+             FROM directory_groups g WHERE id = $1 AND directory_id = $2",
         )
-        .bind(&fields.display_name)
-        .bind(&fields.external_id)
-        .bind(&fields.attributes)
-        .bind(id)
-        .execute(&mut *tx)
+        .bind(*id)
+        .bind(access.directory())
+        .fetch_optional(&mut *tx)
         .await?;
+        let (version, in_groups, nests) = found.ok_or(Refused::NotFound)?;
+        if version != self.version && (fields.is_some() || *exact) {
+            return Ok(((Written::Stale, 0), None));
+        }
+        let moved = change_members(tx, access, *id, &self.members, nests).await?;
+        if fields.is_none() && moved.nobody() {
+            return Ok(((Written::Nothing, 0), None));
+        }
+        if in_groups && !moved.nobody() {
+            tell_above(tx, access, *id).await?;
+            #[cfg(test)]
+            super::crash::point(*id, "groups above");
+        }
+        let detail = format!("{} {}", moved.tell(), self.detail.as_deref().unwrap_or_default());
+        let by = self.grows + moved.growth();
+        let (action, detail) = (self.action, detail.trim());
+        let line = Line { action, subject: *id, detail, by, now: self.now };
+        let written = match fields {
+            None => {
+                let text = written!(
+                    "UPDATE directory_groups SET version = version + 1, updated_at = $1
+                     WHERE id = $10 AND directory_id = $8"
+                );
+                line.of(text, access).bind(*id)
+            }
+            Some(fields) => {
+                let text = written!(
+                    "UPDATE directory_groups SET version = version + 1, updated_at = $1,
+                         display_name = $11, external_id = $12, attributes = $13
+                     WHERE id = $10 AND directory_id = $8"
+                );
+                let text = line.of(text, access).bind(*id).bind(&fields.display_name);
+                text.bind(&fields.external_id).bind(&fields.attributes)
+            }
+        };
+        let from = written.fetch_optional(tx).await?.ok_or(Refused::Closed)?;
         #[cfg(test)]
-        super::crash::point(id, "attributes");
+        super::crash::point(*id, "audit line");
+        Ok(((Written::Version(version + 1), moved.left.len()), Some(Growth { by, from })))
     }
-    Ok((Written::Version(current + 1), moved))
 }
 
-/// The name of the group that it was, and how much is freed; `None` where it is at another version.
+/// Remove a group; `None` where it is at another version.
 async fn delete(
     tx: &mut Tx,
     access: &Access,
     id: Uuid,
     version: Option<i64>,
     now: Timestamp,
-) -> Result<Option<(String, i64)>, Refused> {
-    let memberships: Option<i64> = query_scalar(
-        "SELECT (SELECT count(*) FROM memberships WHERE group_id = g.id)
-             + (SELECT count(*) FROM subgroups WHERE group_id = g.id OR member_id = g.id)
+) -> Result<Option<Growth>, Refused> {
+    let found: Option<(i64, String, String, i64, bool)> = query_as(
+        "SELECT version, display_name, attributes,
+             (SELECT count(*) FROM memberships WHERE group_id = g.id)
+                 + (SELECT count(*) FROM subgroups WHERE group_id = g.id OR member_id = g.id),
+             EXISTS (SELECT 1 FROM subgroups WHERE member_id = g.id)
          FROM directory_groups g WHERE id = $1 AND directory_id = $2",
     )
     .bind(id)
     .bind(access.directory())
     .fetch_optional(&mut *tx)
     .await?;
-    let memberships = memberships.ok_or(Refused::NotFound)?;
-    tell_above(tx, access, id).await?;
-    // the groups that it is in change with it
-    query(
-        "UPDATE directory_groups SET version = version + 1, updated_at = $1
-         WHERE directory_id = $2 AND id <> $3
-             AND id IN (SELECT group_id FROM subgroups WHERE member_id = $3)",
-    )
-    .bind(now.as_second())
-    .bind(access.directory())
-    .bind(id)
-    .execute(&mut *tx)
-    .await?;
-    let gone: Option<(String, String)> = query_as(
-        "DELETE FROM directory_groups
-         WHERE id = $1 AND directory_id = $2 AND version = coalesce($3, version)
-         RETURNING display_name, attributes",
-    )
-    .bind(id)
-    .bind(access.directory())
-    .bind(version)
-    .fetch_optional(tx)
-    .await?;
-    Ok(gone.map(|(name, attributes)| {
-        (name, size::of_group(&attributes) + size::of_memberships(memberships))
-    }))
+    let (found, name, attributes, memberships, in_groups) = found.ok_or(Refused::NotFound)?;
+    if version.is_some_and(|version| version != found) {
+        return Ok(None);
+    }
+    if in_groups {
+        tell_above(tx, access, id).await?;
+        // the groups that it is in change with it
+        query(
+            "UPDATE directory_groups SET version = version + 1, updated_at = $1
+             WHERE directory_id = $2 AND id <> $3
+                 AND id IN (SELECT group_id FROM subgroups WHERE member_id = $3)",
+        )
+        .bind(now.as_second())
+        .bind(access.directory())
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
+    }
+    let by = -(size::of_group(&attributes) + size::of_memberships(memberships));
+    let line = Line { action: "group.delete", subject: id, detail: &name, by, now };
+    let text = written!("DELETE FROM directory_groups WHERE id = $10 AND directory_id = $8");
+    let from = line.of(text, access).bind(id).fetch_optional(tx).await?;
+    Ok(Some(Growth { by, from: from.ok_or(Refused::Closed)? }))
 }
 
 /// The rest of a query on `directory_groups g` that ends in `g.directory_id = `.

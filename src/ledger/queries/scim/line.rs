@@ -1,5 +1,5 @@
-//! The line of the audit log that ends each write. It is written only where the caller is let in
-//! still; nobody can take back the token between this and the commit, since there is one writer.
+//! The line of the audit log that ends each write. Nothing is written where the caller isn't let in any
+//! more; nobody can take back the token between this and the commit, since there is one writer.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -33,34 +33,41 @@ pub(super) struct Growth {
 
 /// SQL: a line, on a condition.
 macro_rules! line_where {
-    ($condition:literal) => {
+    ($($condition:tt)+) => {
         concat!(
             "INSERT INTO audit (at, organization_id, actor, action, subject, detail)
              SELECT $1, $2, $3, $4, $5, $6 WHERE ",
-            $condition,
-            " AND ",
-            $crate::ledger::queries::scim::auth::open!("$7", "$8", "$9"),
+            $($condition)+,
             " RETURNING (SELECT bytes FROM organizations WHERE id = $2)"
         )
     };
 }
 
-/// A [`Text`]: a statement that writes, whose values are bound from `$10` on, and the line of what it
-/// wrote, in one go. See [`Line::of`].
+/// SQL: whether the caller is let in still.
+macro_rules! let_in {
+    () => {
+        $crate::ledger::queries::scim::auth::open!("$7", "$8", "$9")
+    };
+}
+
+/// A [`Text`]: a statement that writes, whose values are bound from `$10` on and which ends in a WHERE,
+/// and the line of what it wrote, in one go. See [`Line::of`].
 macro_rules! written {
     ($statement:literal) => {
         $crate::ledger::db::Text::Each {
-            sqlite: concat!($statement, "; ", line_where!("changes() > 0")),
+            sqlite: concat!($statement, " AND ", let_in!(), "; ", line_where!("changes() > 0")),
             postgres: concat!(
                 "WITH written AS (",
                 $statement,
+                " AND ",
+                let_in!(),
                 " RETURNING 1) ",
                 line_where!("EXISTS (SELECT 1 FROM written)")
             ),
         }
     };
 }
-pub(super) use {line_where, written};
+pub(super) use {let_in, line_where, written};
 
 impl Line<'_> {
     /// Write it.
@@ -70,17 +77,17 @@ impl Line<'_> {
     /// [`Refused::Closed`] where the caller isn't let in any more.
     pub async fn write(self, tx: &mut Tx, access: &Access) -> Result<Growth, Refused> {
         let by = self.by;
-        let from = self.of(line_where!("true"), access).fetch_optional(tx).await?;
+        let from = self.of(line_where!(let_in!()), access).fetch_optional(tx).await?;
         Ok(Growth { by, from: from.ok_or(Refused::Closed)? })
     }
 
     /// The line, with what [`written!`] has it tell of. Returns what [`Growth`] is from; no row where
-    /// nothing was written, or the caller isn't let in any more.
+    /// nothing was written at all, as where the caller isn't let in any more.
     pub fn of(self, text: impl Into<Text>, access: &Access) -> QueryScalar<i64> {
         query_scalar(text)
             .bind(self.now.as_second())
             .bind(access.organization())
-            .bind(format!("scim:{}", access.name()))
+            .bind(access.actor())
             .bind(self.action)
             .bind(self.subject.hyphenated().to_string())
             .bind(self.detail.chars().take(DETAIL).collect::<String>())

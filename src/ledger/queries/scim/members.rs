@@ -33,6 +33,7 @@ pub struct Members {
     /// Nobody stays but who is in `add`.
     pub clear: bool,
     pub add: BTreeSet<Uuid>,
+    /// None of `add`.
     pub remove: BTreeSet<Uuid>,
     /// Nobody of `add` comes; they only stay.
     pub leave_only: bool,
@@ -165,103 +166,110 @@ impl Moved {
     }
 }
 
-/// What changes members: the name of the point after it, SQLite's words and PostgreSQL's.
-type Step = (&'static str, &'static str, &'static str);
+/// SQL: whether a member leaves who is in `$2`, or else one who isn't (`stay`).
+macro_rules! leaves {
+    (leave sqlite $id:literal) => {
+        concat!($id, " IN (SELECT unhex(value) FROM json_each($2))")
+    };
+    (stay sqlite $id:literal) => {
+        concat!($id, " NOT IN (SELECT unhex(value) FROM json_each($2))")
+    };
+    (leave postgres $id:literal) => {
+        concat!($id, " = ANY($2)")
+    };
+    (stay postgres $id:literal) => {
+        concat!("NOT EXISTS (SELECT 1 FROM unnest($2) j (id) WHERE j.id = ", $id, ")")
+    };
+}
 
-const STAY: [Step; 2] = [
-    (
-        "people left",
-        "DELETE FROM memberships WHERE group_id = $1
-         AND person_id NOT IN (SELECT unhex(value) FROM json_each($2)) RETURNING person_id",
-        "DELETE FROM memberships WHERE group_id = $1
-         AND NOT EXISTS (SELECT 1 FROM unnest($2) j (id) WHERE j.id = person_id)
-         RETURNING person_id",
-    ),
-    (
-        "groups left",
-        "DELETE FROM subgroups WHERE group_id = $1
-         AND member_id NOT IN (SELECT unhex(value) FROM json_each($2)) RETURNING member_id",
-        "DELETE FROM subgroups WHERE group_id = $1
-         AND NOT EXISTS (SELECT 1 FROM unnest($2) j (id) WHERE j.id = member_id)
-         RETURNING member_id",
-    ),
-];
-const LEAVE: [Step; 2] = [
-    (
-        "people left",
-        "DELETE FROM memberships WHERE group_id = $1
-         AND person_id IN (SELECT unhex(value) FROM json_each($2)) RETURNING person_id",
-        "DELETE FROM memberships WHERE group_id = $1 AND person_id = ANY($2)
-         RETURNING person_id",
-    ),
-    (
-        "groups left",
-        "DELETE FROM subgroups WHERE group_id = $1
-         AND member_id IN (SELECT unhex(value) FROM json_each($2)) RETURNING member_id",
-        "DELETE FROM subgroups WHERE group_id = $1 AND member_id = ANY($2)
-         RETURNING member_id",
-    ),
-];
-const JOIN: [Step; 2] = [
-    (
-        "people joined",
-        "INSERT INTO memberships (group_id, person_id)
-         SELECT $1, p.id FROM json_each($2) j
-         CROSS JOIN people p ON p.id = unhex(j.value) AND p.directory_id = $3
-         WHERE true ON CONFLICT DO NOTHING RETURNING person_id",
-        "INSERT INTO memberships (group_id, person_id)
-         SELECT $1, p.id FROM people p WHERE p.id = ANY($2) AND p.directory_id = $3
-         ON CONFLICT DO NOTHING RETURNING person_id",
-    ),
-    (
-        "groups joined",
-        "INSERT INTO subgroups (group_id, member_id, directory_id)
-         SELECT $1, g.id, $3 FROM json_each($2) j
-         CROSS JOIN directory_groups g ON g.id = unhex(j.value) AND g.directory_id = $3
-         WHERE true ON CONFLICT DO NOTHING RETURNING member_id",
-        "INSERT INTO subgroups (group_id, member_id, directory_id)
-         SELECT $1, g.id, $3 FROM directory_groups g WHERE g.id = ANY($2) AND g.directory_id = $3
-         ON CONFLICT DO NOTHING RETURNING member_id",
-    ),
-];
+/// A [`Text`], for members of the group `$1` that are of one kind: who leaves it (0), who of `$3` joins
+/// it (1), and who of those is not of that kind, or not of the directory `$4` (2).
+macro_rules! moves {
+    ($named:ident people) => {
+        moves!($named "people", "memberships", "person_id", "", "")
+    };
+    ($named:ident groups) => {
+        moves!($named "directory_groups", "subgroups", "member_id", ", directory_id", ", $4")
+    };
+    ($named:ident $of:literal, $table:literal, $id:literal, $also:literal, $value:literal) => {
+        Text::Each {
+            sqlite: concat!(
+                "DELETE FROM ", $table, " WHERE group_id = $1 AND ", leaves!($named sqlite $id),
+                " RETURNING 0, ", $id, ";
+                 INSERT INTO ", $table, " (group_id, ", $id, $also, ") SELECT $1, o.id", $value, "
+                 FROM json_each($3) j
+                 CROSS JOIN ", $of, " o ON o.id = unhex(j.value) AND o.directory_id = $4
+                 WHERE true ON CONFLICT DO NOTHING RETURNING 1, ", $id, ";
+                 SELECT 2, unhex(j.value) FROM json_each($3) j
+                 WHERE NOT EXISTS (SELECT 1 FROM ", $of, " o
+                     WHERE o.id = unhex(j.value) AND o.directory_id = $4)"
+            ),
+            postgres: concat!(
+                "WITH gone AS (
+                     DELETE FROM ", $table, " WHERE group_id = $1 AND ", leaves!($named postgres $id), "
+                     RETURNING ", $id, " AS id),
+                 come AS (
+                     INSERT INTO ", $table, " (group_id, ", $id, $also, ") SELECT $1, o.id", $value, "
+                     FROM ", $of, " o WHERE o.id = ANY($3) AND o.directory_id = $4
+                     ON CONFLICT DO NOTHING RETURNING ", $id, " AS id)
+                 SELECT 0::bigint, id FROM gone UNION ALL SELECT 1, id FROM come
+                 UNION ALL SELECT 2, j.id FROM unnest($3) j (id)
+                 WHERE NOT EXISTS (SELECT 1 FROM ", $of, " o
+                     WHERE o.id = j.id AND o.directory_id = $4)"
+            ),
+        }
+    };
+}
 
-/// Make these come and go. Whoever isn't of the directory doesn't come.
+/// Make these come and go. Whoever isn't of the directory doesn't come. `nests` says whether groups
+/// are in this one.
 pub(super) async fn change_members(
     tx: &mut Tx,
     access: &Access,
     group: Uuid,
     members: &Members,
+    nests: bool,
 ) -> Result<Moved, Refused> {
-    let mut moved = Moved::default();
-    let (leave, ids) = if members.clear { (STAY, &members.add) } else { (LEAVE, &members.remove) };
-    if members.clear || !members.remove.is_empty() {
-        let ids = Ids(ids.iter().copied().collect());
-        for (_point, sqlite, postgres) in leave {
-            let left = query_scalar::<Uuid>(Text::Each { sqlite, postgres });
-            moved.left.extend(left.bind(group).bind(ids.clone()).fetch_all(&mut *tx).await?);
-            #[cfg(test)]
-            super::crash::point(group, _point);
-        }
+    if members.stay() {
+        return Ok(Moved::default());
     }
-    if !members.add.is_empty() && !members.leave_only {
-        let ids = Ids(members.add.iter().copied().collect());
-        let MembersOfGroup { people, groups } = &mut moved.joined;
-        for (whom, (_point, sqlite, postgres)) in [people, groups].into_iter().zip(JOIN) {
-            let joined = query_scalar(Text::Each { sqlite, postgres });
-            let joined = joined.bind(group).bind(ids.clone()).bind(access.directory());
-            *whom = joined.fetch_all(&mut *tx).await?;
-            whom.sort_unstable();
-            #[cfg(test)]
-            super::crash::point(group, _point);
-        }
-        if !moved.joined.groups.is_empty() {
-            let (in_group, in_directory) = nested(tx, access, group).await?;
-            if in_group > GROUPS_IN_GROUP || in_directory > GROUPS_IN_GROUPS {
-                return Err(Refused::TooManyGroups);
+    let ids = |ids: &BTreeSet<Uuid>| ids.iter().copied().collect();
+    let named = Ids(ids(if members.clear { &members.add } else { &members.remove }));
+    let joining = if members.leave_only { vec![] } else { ids(&members.add) };
+    let make = async |tx: &mut Tx, text, joining| {
+        let moves = query_as::<(i64, Uuid)>(text).bind(group).bind(named.clone());
+        let moves = moves.bind(Ids(joining)).bind(access.directory()).fetch_all(tx).await?;
+        let (mut left, mut joined, mut others) = (vec![], vec![], vec![]);
+        for (how, id) in moves {
+            match how {
+                0 => left.push(id),
+                1 => joined.push(id),
+                _ => others.push(id),
             }
         }
+        joined.sort_unstable();
+        Ok::<_, Error>((left, joined, others))
+    };
+    let text = if members.clear { moves!(stay people) } else { moves!(leave people) };
+    let (mut left, people, others) = make(tx, text, joining).await?;
+    #[cfg(test)]
+    super::crash::point(group, "people");
+    let mut groups = vec![];
+    if !others.is_empty() || nests && (members.clear || !members.remove.is_empty()) {
+        let text = if members.clear { moves!(stay groups) } else { moves!(leave groups) };
+        let (gone, joined, _) = make(tx, text, others).await?;
+        #[cfg(test)]
+        super::crash::point(group, "groups");
+        left.extend(gone);
+        groups = joined;
     }
-    Ok(moved)
+    if !groups.is_empty() {
+        let (in_group, in_directory) = nested(tx, access, group).await?;
+        if in_group > GROUPS_IN_GROUP || in_directory > GROUPS_IN_GROUPS {
+            return Err(Refused::TooManyGroups);
+        }
+    }
+    Ok(Moved { joined: MembersOfGroup { people, groups }, left })
 }
 
 /// How many groups are in this group, and in all groups of the directory together.
@@ -344,6 +352,65 @@ mod tests {
         let many = told(Members { add, ..nobody }).await;
         assert!(many.starts_with(&format!("members +{} (", NAMED + 1)), "{many}");
         assert!(many.ends_with(" and 1 more)"), "{many}");
+    }
+
+    #[tokio::test]
+    async fn groups_come_and_go_like_people_however_members_are_changed() {
+        let (_place, ledger, access) = directory().await;
+        let mut people = Vec::new();
+        for name in ["ann", "bob"] {
+            people.push(ledger.create_person(&access, &person(name, true), NOW).await.unwrap());
+        }
+        let [ann, bob] = people[..] else { panic!("two were made") };
+        let [one, two] = groups(&ledger, &access, 0..2).await[..] else { panic!("two were made") };
+        let [stranger, other] = [Uuid::now_v7(), Uuid::now_v7()];
+        let first = [ann, one, stranger];
+        let (group, made) =
+            ledger.create_group(&access, &fields("ops"), &first, NOW).await.unwrap();
+        assert_eq!(made, MembersOfGroup { people: vec![ann], groups: vec![one] });
+        let set = |ids: &[Uuid]| ids.iter().copied().collect::<BTreeSet<_>>();
+        let add = |ids: &[Uuid]| Members { add: set(ids), ..Members::default() };
+        let remove = |ids: &[Uuid]| Members { remove: set(ids), ..Members::default() };
+        let replace = |ids: &[Uuid]| Members { clear: true, ..add(ids) };
+        let mut version = 1;
+        for (number, (members, left, people, groups)) in [
+            (add(&[bob, two, stranger]), 0, vec![ann, bob], vec![one, two]),
+            (add(&[ann, two]), 0, vec![ann, bob], vec![one, two]),
+            (remove(&[two]), 1, vec![ann, bob], vec![one]),
+            (remove(&[ann, one, stranger]), 2, vec![bob], vec![]),
+            (remove(&[ann, one]), 0, vec![bob], vec![]),
+            (Members { add: set(&[one]), ..remove(&[bob]) }, 1, vec![], vec![one]),
+            (Members { add: set(&[ann]), ..remove(&[one]) }, 1, vec![ann], vec![]),
+            (replace(&[one, two, other]), 1, vec![], vec![one, two]),
+            (replace(&[two, bob]), 1, vec![bob], vec![two]),
+            (replace(&[two, bob]), 0, vec![bob], vec![two]),
+            (Members { leave_only: true, ..replace(&[one, ann, bob]) }, 1, vec![bob], vec![]),
+            (Members { leave_only: true, ..replace(&[one, bob]) }, 0, vec![bob], vec![]),
+            (replace(&[one]), 1, vec![], vec![one]),
+            (replace(&[]), 1, vec![], vec![]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let before = members_of_group(&ledger, &access, group).await;
+            let change = |_: &StoredGroup| Ok::<_, Refused>(GroupChange::default());
+            let changed = ledger.change_group(&access, group, "test", NOW, &members, change).await;
+            let changed = changed.unwrap();
+            let after = MembersOfGroup { people, groups };
+            version += i64::from(before != after);
+            assert_eq!(members_of_group(&ledger, &access, group).await, after, "{number}");
+            assert_eq!((changed.left, changed.group.version), (left, version), "{number}");
+        }
+        let (said, counted) = ledger.sizes_for_tests().await;
+        assert_eq!(said, counted);
+    }
+
+    async fn members_of_group(ledger: &Ledger, access: &Access, group: Uuid) -> MembersOfGroup {
+        let group = ledger.group(access, group, true).await.unwrap().unwrap();
+        let MembersOfGroup { mut people, mut groups } = group.members.unwrap();
+        people.sort();
+        groups.sort();
+        MembersOfGroup { people, groups }
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ mod queue;
 mod size;
 mod writer;
 
-pub use auth::Access;
+pub use auth::{Access, token_tag};
 pub use condition::{Condition, Field, List, Op, without_case};
 #[cfg(test)]
 pub(crate) use crash::{point as crash_point, watch as watch_writes};
@@ -36,7 +36,7 @@ const SEARCH: Duration = Duration::from_secs(5);
 /// Why a write was not made. Nothing of it was kept.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// This directory has no such person or group.
+    /// This directory has no such person or group. Said before anything is written.
     #[error("not found")]
     NotFound,
     /// Another person of the directory has this userName.

@@ -10,12 +10,12 @@ use super::{
     Access, Condition, Page, Refused, SEARCH, Window,
     condition::Index,
     differences,
-    line::{Growth, Line, line_where, written},
+    line::{Growth, Line, let_in, line_where, written},
     size,
 };
 use crate::ledger::{
     Error, Result,
-    db::{Builder, Dialect, QueryScalar, Text, Tx, query, query_as, query_scalar, too_long},
+    db::{Builder, Dialect, QueryScalar, Text, Tx, query, query_as, too_long},
     queries::{Ledger, seconds},
 };
 
@@ -119,15 +119,14 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Uuid, Refused> {
         let (id, fields) = (Uuid::now_v7(), fields.clone());
-        self.writer
-            .write(access, now, move |tx, access| {
-                async move {
-                    let growth = insert(tx, access, id, &fields, now).await?;
-                    Ok((id, Some(growth)))
-                }
-                .boxed()
-            })
-            .await
+        let create = self.writer.write(access, now, fields, move |tx, access, fields| {
+            async move {
+                let growth = insert(tx, access, id, fields, now).await?;
+                Ok((id, Some(growth)))
+            }
+            .boxed()
+        });
+        create.await
     }
 
     /// One person of the directory.
@@ -187,21 +186,19 @@ impl Ledger {
             let detail = differences(&person.attributes, &fields.attributes);
             let by =
                 size::of_person(&fields) - size::of_kept_person(&person.attributes, person.active);
-            let (version, written) = (person.version, fields.clone());
-            if self
-                .writer
-                .write(access, now, move |tx, access| {
-                    async move {
-                        let line = Line { action, subject: id, detail: &detail, by, now };
-                        let growth = write(tx, access, line, version, &written).await?;
-                        #[cfg(test)]
-                        super::crash::point(id, "audit line");
-                        Ok((growth.is_some(), growth))
-                    }
-                    .boxed()
-                })
-                .await?
-            {
+            let (version, input) = (person.version, (fields.clone(), detail));
+            let write = self.writer.write(access, now, input, move |tx, access, input| {
+                async move {
+                    let (fields, detail) = input;
+                    let line = Line { action, subject: id, detail, by, now };
+                    let growth = write(tx, access, line, version, fields).await?;
+                    #[cfg(test)]
+                    super::crash::point(id, "audit line");
+                    Ok((growth.is_some(), growth))
+                }
+                .boxed()
+            });
+            if write.await? {
                 return Ok(StoredPerson {
                     attributes: fields.attributes,
                     active: fields.active,
@@ -222,20 +219,14 @@ impl Ledger {
         version: Option<i64>,
         now: Timestamp,
     ) -> Result<bool, Refused> {
-        self.writer
-            .write(access, now, move |tx, access| {
-                async move {
-                    let Some((name, size)) = delete(tx, access, id, version, now).await? else {
-                        return Ok((false, None));
-                    };
-                    let (action, subject, detail) = ("user.delete", id, name.as_str());
-                    let line = Line { action, subject, detail, by: -size, now };
-                    let growth = line.write(tx, access).await?;
-                    Ok((true, Some(growth)))
-                }
-                .boxed()
-            })
-            .await
+        let delete = self.writer.write(access, now, (), move |tx, access, ()| {
+            async move {
+                let growth = delete(tx, access, id, version, now).await?;
+                Ok((growth.is_some(), growth))
+            }
+            .boxed()
+        });
+        delete.await
     }
 }
 
@@ -277,7 +268,7 @@ async fn insert(
     let text = written!(
         "INSERT INTO people (id, directory_id, user_name, user_name_key, external_id, email,
              active, active_since, attributes, created_at, updated_at)
-         VALUES ($10, $8, $11, $12, $13, $14, $15, $1, $16, $1, $1)"
+         SELECT $10, $8, $11, $12, $13, $14, $15, $1, $16, $1, $1 WHERE true"
     );
     let line = Line { action, subject, detail, by, now };
     let from = person(line, text, access, fields).fetch_optional(tx).await.map_err(taken)?;
@@ -321,43 +312,45 @@ fn person(line: Line<'_>, text: Text, access: &Access, fields: &PersonFields) ->
         .bind(&fields.attributes)
 }
 
-/// The userName of whom it was, and how much is freed; `None` where they are at another version.
+/// Remove a person; `None` where they are at another version.
 async fn delete(
     tx: &mut Tx,
     access: &Access,
     id: Uuid,
     version: Option<i64>,
     now: Timestamp,
-) -> Result<Option<(String, i64)>, Refused> {
-    // their groups change with them
-    let groups = query(
-        "UPDATE directory_groups SET version = version + 1, updated_at = $1
-         WHERE directory_id = $2 AND id IN (SELECT group_id FROM memberships WHERE person_id = $3)",
-    )
-    .bind(now.as_second())
-    .bind(access.directory())
-    .bind(id)
-    .execute(&mut *tx)
-    .await?;
-    let gone: Option<(String, String, bool)> = query_as(
-        "DELETE FROM people WHERE id = $1 AND directory_id = $2 AND version = coalesce($3, version)
-         RETURNING user_name, attributes, active",
+) -> Result<Option<Growth>, Refused> {
+    let found: Option<(i64, String, String, bool, i64)> = query_as(
+        "SELECT version, user_name, attributes, active,
+             (SELECT count(*) FROM memberships WHERE person_id = p.id)
+         FROM people p WHERE id = $1 AND directory_id = $2",
     )
     .bind(id)
     .bind(access.directory())
-    .bind(version)
     .fetch_optional(&mut *tx)
     .await?;
-    if let Some((name, attributes, active)) = gone {
-        let size = size::of_kept_person(&attributes, active) + size::of_memberships(groups);
-        return Ok(Some((name, size)));
+    let (found, name, attributes, active, groups) = found.ok_or(Refused::NotFound)?;
+    if version.is_some_and(|version| version != found) {
+        return Ok(None);
     }
-    if version.is_none() {
-        return Err(Refused::NotFound);
+    if groups > 0 {
+        // they change with whoever leaves them
+        query(
+            "UPDATE directory_groups SET version = version + 1, updated_at = $1
+             WHERE directory_id = $2
+                 AND id IN (SELECT group_id FROM memberships WHERE person_id = $3)",
+        )
+        .bind(now.as_second())
+        .bind(access.directory())
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
     }
-    let there = query_scalar::<Uuid>("SELECT id FROM people WHERE id = $1 AND directory_id = $2");
-    let there = there.bind(id).bind(access.directory()).fetch_optional(tx).await?;
-    there.map(|_| None).ok_or(Refused::NotFound)
+    let by = -(size::of_kept_person(&attributes, active) + size::of_memberships(groups));
+    let line = Line { action: "user.delete", subject: id, detail: &name, by, now };
+    let text = written!("DELETE FROM people WHERE id = $10 AND directory_id = $8");
+    let from = line.of(text, access).bind(id).fetch_optional(tx).await?;
+    Ok(Some(Growth { by, from: from.ok_or(Refused::Closed)? }))
 }
 
 fn rows(dialect: Dialect, access: &Access, condition: &Condition, window: Window) -> Builder {

@@ -1,10 +1,17 @@
 //! Many writes, one sync to the disk: what directories write while another write is under way goes
-//! into one transaction with the next. Each has a savepoint of its own, but for the first, so that one
-//! that is refused undoes nothing of the others, and none is answered before all are on the disk. Whose
-//! is next, `queue` says.
+//! into one transaction with the next, and none is answered before all are on the disk. Whose is next,
+//! `queue` says.
+//!
+//! Each statement keeps everybody waiting, so there is none around a write. One that is refused after
+//! it may have written takes the whole transaction along: all of them are made again, and what came of
+//! them before is forgotten. From then on each has a savepoint of its own, so that one that is refused
+//! undoes nothing of the others, until that was needed for none of [`CAREFUL`]. So whoever sends
+//! nothing but what is refused has few of others' writes made twice, and pays for those with their own
+//! turns.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
+    mem,
     panic::AssertUnwindSafe,
     time::{Duration, Instant},
 };
@@ -24,23 +31,84 @@ use crate::ledger::{
 const TOGETHER: usize = 64;
 /// How long the first of them may have taken for more to join it: others wait for the lock.
 const LONG: Duration = Duration::from_millis(100);
+/// For how many writes each has a savepoint after one had to be undone. More than share a transaction,
+/// so that none is made a third time.
+const CAREFUL: usize = 1_000;
 
-/// Called with whether the transaction is on the disk.
-type Tell = Box<dyn FnOnce(bool) + Send>;
-type Job = Box<dyn for<'c> FnOnce(&'c mut Tx, &'c Changes) -> BoxFuture<'c, Outcome> + Send>;
+/// What a write returns, and by how much its directory grew: `None` promises that no statement of it
+/// wrote anything, and so does [`Refused::NotFound`].
+type Made<T> = Result<(T, Option<Growth>), Refused>;
 
-/// What became of a job, before it is on the disk.
-struct Outcome {
-    kept: Kept,
-    tell: Tell,
+/// A write that waits. It may be made again where its transaction was undone: the last time counts.
+trait Write: Send {
+    fn make<'c>(&'c mut self, tx: &'c mut Tx, others: &'c Changes) -> BoxFuture<'c, Kept>;
+
+    /// Tell whoever waits what came of it, now that it is on the disk, or never will be.
+    fn tell(self: Box<Self>, on_disk: bool);
 }
 
+/// What stays of a write.
 enum Kept {
     Changed(Change),
-    /// Nothing of it stays.
+    /// It wrote nothing.
+    Untouched,
+    /// Nothing: what it may have written is to be undone.
     Nothing,
     /// The database failed: what the others did can't be relied on either.
     Broken,
+}
+
+/// The work of [`Writer::write`].
+struct Job<I, W, T> {
+    access: Access,
+    at: Timestamp,
+    limit: i64,
+    input: I,
+    work: W,
+    result: Result<T, Refused>,
+    told: oneshot::Sender<Result<T, Refused>>,
+}
+
+impl<I, W, T> Write for Job<I, W, T>
+where
+    I: Send + Sync,
+    W: for<'c> Fn(&'c mut Tx, &'c Access, &'c I) -> BoxFuture<'c, Made<T>> + Send + Sync,
+    T: Send,
+{
+    fn make<'c>(&'c mut self, tx: &'c mut Tx, others: &'c Changes) -> BoxFuture<'c, Kept> {
+        async move {
+            #[cfg(test)]
+            let before = tests::rows_written(tx).await;
+            let mut made = (self.work)(tx, &self.access, &self.input).await;
+            if let Ok((_, Some(Growth { by: by @ 1.., from }))) = made
+                && from + others.of(self.access.organization()) + by > self.limit
+            {
+                made = Err(Refused::NoRoom(self.limit));
+            }
+            let kept = match &made {
+                Ok((_, Some(growth))) => {
+                    let access = self.access.clone();
+                    Kept::Changed(Change { access, at: self.at, grew: growth.by })
+                }
+                Ok((_, None)) | Err(Refused::NotFound) => Kept::Untouched,
+                Err(Refused::Ledger(error)) if !concerns_one(error) => Kept::Broken,
+                Err(_) => Kept::Nothing,
+            };
+            #[cfg(test)]
+            if matches!(kept, Kept::Untouched) {
+                assert_eq!(tests::rows_written(tx).await, before, "what says it wrote nothing did");
+            }
+            self.result = made.map(|(value, _)| value);
+            kept
+        }
+        .boxed()
+    }
+
+    fn tell(self: Box<Self>, on_disk: bool) {
+        // what was refused was so for what others did, of which nothing stays either
+        let result = if on_disk { self.result } else { Err(Error::Abandoned.into()) };
+        let _ = self.told.send(result); // whoever asked may be gone
+    }
 }
 
 /// What a transaction changes, by directory.
@@ -103,29 +171,34 @@ impl Changes {
 /// The one who writes for all directories. Cheap to clone; ends with its last clone.
 #[derive(Clone)]
 pub(in super::super) struct Writer {
-    queue: mpsc::UnboundedSender<(String, Job)>,
+    queue: mpsc::UnboundedSender<(String, Box<dyn Write>)>,
     limit: i64,
 }
 
 /// The writes that wait: as many as their organizations may have under way at once.
 struct Waiting {
-    queue: Queue<Job>,
-    arriving: mpsc::UnboundedReceiver<(String, Job)>,
+    queue: Queue<Box<dyn Write>>,
+    arriving: mpsc::UnboundedReceiver<(String, Box<dyn Write>)>,
+    /// What was undone for another's sake goes before all, with the organization whose time it takes.
+    again: VecDeque<(String, Box<dyn Write>)>,
+    /// How many of the next writes have a savepoint.
+    careful: usize,
 }
 
 impl Writer {
     /// Must be called in a tokio runtime.
     pub fn start(writer: db::Writer) -> Self {
         let (sender, arriving) = mpsc::unbounded_channel();
-        let mut waiting = Waiting { queue: Queue::new(), arriving };
+        let mut waiting =
+            Waiting { queue: Queue::new(), arriving, again: VecDeque::new(), careful: 0 };
         tokio::spawn(async move {
             while let Some(first) = waiting.next().await {
-                let mut told: Vec<Tell> = Vec::new();
-                let written = together(&writer, first, &mut waiting, &mut told).await;
+                let mut made = Vec::new();
+                let written = together(&writer, first, &mut waiting, &mut made).await;
                 if let Err(error) = &written {
-                    tracing::error!(%error, writes = told.len(), "writes were abandoned");
+                    tracing::error!(%error, writes = made.len(), "writes were abandoned");
                 }
-                told.into_iter().for_each(|tell| tell(written.is_ok()));
+                made.into_iter().for_each(|write| write.tell(written.is_ok()));
             }
         });
         Self { queue: sender, limit: i64::MAX }
@@ -136,102 +209,93 @@ impl Writer {
         Self { limit, ..self }
     }
 
-    /// Do `work`, and return what it returns once it is on the disk. It also says by how much the
-    /// directory grew, if it changed. Where it is refused, by the database too, or changed nothing,
-    /// nothing of it stays.
-    pub(super) async fn write<T: Send + 'static>(
+    /// Do `work` on `input`, and return what it returns once it is on the disk. Where it is refused, by
+    /// the database too, nothing of it stays. It may be done twice: then nothing of the first time does.
+    pub(super) async fn write<I: Send + Sync + 'static, T: Send + 'static>(
         &self,
         access: &Access,
         now: Timestamp,
-        work: impl for<'c> FnOnce(
-            &'c mut Tx,
-            &'c Access,
-        ) -> BoxFuture<'c, Result<(T, Option<Growth>), Refused>>
+        input: I,
+        work: impl for<'c> Fn(&'c mut Tx, &'c Access, &'c I) -> BoxFuture<'c, Made<T>>
         + Send
+        + Sync
         + 'static,
     ) -> Result<T, Refused> {
         let (tell, told) = oneshot::channel();
-        let (organization, access) = (access.organization().to_owned(), access.clone());
-        let limit = self.limit;
-        let job: Job = Box::new(move |tx, others| {
-            async move {
-                let mut result = work(tx, &access).await;
-                if let Ok((_, Some(Growth { by: by @ 1.., from }))) = result
-                    && from + others.of(access.organization()) + by > limit
-                {
-                    result = Err(Refused::NoRoom(limit));
-                }
-                let kept = match &result {
-                    Ok((_, Some(growth))) => {
-                        Kept::Changed(Change { access, at: now, grew: growth.by })
-                    }
-                    Err(Refused::Ledger(error)) if !concerns_one(error) => Kept::Broken,
-                    _ => Kept::Nothing,
-                };
-                let tell = Box::new(move |on_disk: bool| {
-                    // what was refused was so for what others did, of which nothing stays either
-                    let result = if on_disk { result } else { Err(Error::Abandoned.into()) };
-                    let result = result.map(|(value, _)| value);
-                    let _ = tell.send(result); // whoever asked may be gone
-                });
-                Outcome { kept, tell }
-            }
-            .boxed()
-        });
-        self.queue.send((organization, job)).map_err(|_| Error::Abandoned)?;
+        let job = Job {
+            access: access.clone(),
+            at: now,
+            limit: self.limit,
+            input,
+            work,
+            result: Err(Error::Abandoned.into()),
+            told: tell,
+        };
+        let waits = (access.organization().to_owned(), Box::new(job) as Box<dyn Write>);
+        self.queue.send(waits).map_err(|_| Error::Abandoned)?;
         told.await.map_err(|_| Error::Abandoned)?
     }
 }
 
 impl Waiting {
-    /// The next write, which is waited for; `None` once nobody is left who could write.
-    async fn next(&mut self) -> Option<(String, Job)> {
+    /// The next write, which is waited for, with the organization whose time it takes; `None` once
+    /// nobody is left who could write.
+    async fn next(&mut self) -> Option<(String, Box<dyn Write>)> {
         if let Some(next) = self.next_now() {
             return Some(next);
         }
-        let (organization, job) = self.arriving.recv().await?;
-        self.queue.push(organization, job);
+        let (organization, write) = self.arriving.recv().await?;
+        self.queue.push(organization, write);
         self.next_now()
     }
 
     /// The next write, if one waits.
-    fn next_now(&mut self) -> Option<(String, Job)> {
-        while let Ok((organization, job)) = self.arriving.try_recv() {
-            self.queue.push(organization, job);
+    fn next_now(&mut self) -> Option<(String, Box<dyn Write>)> {
+        while let Ok((organization, write)) = self.arriving.try_recv() {
+            self.queue.push(organization, write);
         }
-        self.queue.pop()
+        self.again.pop_front().or_else(|| self.queue.pop())
     }
 }
 
-/// One transaction of all that waits, `first` first.
+/// One transaction of all that waits, `first` first; what it made, for all to be told. That is none
+/// where they are to be made again.
 async fn together(
     writer: &db::Writer,
-    first: (String, Job),
+    first: (String, Box<dyn Write>),
     waiting: &mut Waiting,
-    told: &mut Vec<Tell>,
+    made: &mut Vec<Box<dyn Write>>,
 ) -> Result<()> {
     let mut tx = writer.begin().await?;
-    let mut changes = Changes::default();
+    let (mut changes, careful) = (Changes::default(), waiting.careful > 0);
     let (mut next, began) = (Some(first), Instant::now());
-    while let Some((organization, job)) = next {
-        // the first is undone with the transaction
-        match told.len() {
-            0 => {}
-            1 => tx.run("SAVEPOINT one").await?,
-            _ => tx.run("RELEASE SAVEPOINT one; SAVEPOINT one").await?,
+    while let Some((organization, mut write)) = next {
+        match made.len() {
+            1 if careful => tx.run("SAVEPOINT one").await?,
+            2.. if careful => tx.run("RELEASE SAVEPOINT one; SAVEPOINT one").await?,
+            _ => {} // the first is undone with the transaction
         }
         let since = Instant::now();
-        let done = AssertUnwindSafe(job(&mut tx, &changes)).catch_unwind().await;
-        waiting.queue.took(organization, since.elapsed());
-        let Outcome { kept, tell } = done.map_err(|_| Error::Abandoned)?;
-        told.push(tell);
-        match kept {
+        let kept = AssertUnwindSafe(write.make(&mut tx, &changes)).catch_unwind().await;
+        waiting.queue.took(organization.clone(), since.elapsed());
+        waiting.careful = waiting.careful.saturating_sub(1);
+        made.push(write);
+        match kept.map_err(|_| Error::Abandoned)? {
             Kept::Changed(change) => changes.add(change),
-            Kept::Nothing if told.len() == 1 => return Ok(()),
-            Kept::Nothing => tx.run("ROLLBACK TO SAVEPOINT one").await?,
+            Kept::Untouched => {}
+            Kept::Nothing if made.len() == 1 => return Ok(()),
+            Kept::Nothing => {
+                waiting.careful = CAREFUL;
+                if !careful {
+                    let all = mem::take(made).into_iter();
+                    waiting.again.extend(all.map(|write| (organization.clone(), write)));
+                    return Ok(());
+                }
+                tx.run("ROLLBACK TO SAVEPOINT one").await?;
+            }
             Kept::Broken => return Err(Error::Abandoned),
         }
-        let more = told.len() < TOGETHER && began.elapsed() < LONG;
+        let more = made.len() < TOGETHER && began.elapsed() < LONG;
         next = if more { waiting.next_now() } else { None };
     }
     changes.write(&mut tx).await?;
@@ -240,27 +304,44 @@ async fn together(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    };
 
     use futures::{future::join_all, poll};
 
     use super::*;
     use crate::ledger::{
+        db::query_scalar,
         fixture::{Acme, person},
-        scim::{Condition, PersonFields, Window},
+        scim::{Condition, PersonFields, Window, line::Line},
     };
+
+    /// How many rows were written on this connection so far, where the database tells.
+    pub(super) async fn rows_written(tx: &mut Tx) -> Option<i64> {
+        match tx {
+            Tx::Sqlite(_) => query_scalar("SELECT total_changes()").fetch_one(tx).await.ok(),
+            Tx::Postgres(_) => None,
+        }
+    }
+
+    /// Another organization's directory.
+    async fn globex(acme: &Acme) -> Access {
+        acme.ledger.name_organization("id-globex", "globex", acme.now).await.unwrap();
+        let directory = acme.ledger.make_directory("id-globex", "okta", acme.now).await.unwrap().id;
+        acme.ledger.replace_token(directory, Uuid::now_v7(), b"globex", acme.now).await.unwrap();
+        acme.ledger.scim_access("globex", "okta", b"globex").await.unwrap().unwrap()
+    }
 
     #[tokio::test]
     async fn whoever_writes_what_takes_long_keeps_others_waiting_for_one_write_alone() {
         let acme = Acme::new().await;
-        acme.ledger.name_organization("id-globex", "globex", acme.now).await.unwrap();
-        let directory = acme.ledger.make_directory("id-globex", "okta", acme.now).await.unwrap().id;
-        acme.ledger.replace_token(directory, Uuid::now_v7(), b"globex", acme.now).await.unwrap();
-        let globex = acme.ledger.scim_access("globex", "okta", b"globex").await.unwrap().unwrap();
+        let globex = globex(&acme).await;
         let order = Arc::new(Mutex::new(String::new()));
         let write = |access, name: char, takes: Duration| {
             let order = order.clone();
-            acme.ledger.writer.write(access, acme.now, move |_, _| {
+            acme.ledger.writer.write(access, acme.now, order, move |_, _, order| {
                 async move {
                     order.lock().unwrap().push(name);
                     tokio::time::sleep(takes).await;
@@ -280,6 +361,122 @@ mod tests {
             written.unwrap();
         }
         assert_eq!(*order.lock().unwrap(), "agggaaaa");
+    }
+
+    /// What a write of a test does once it has written a line to the audit log, if it does that.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum End {
+        Well,
+        Refused,
+        /// It wrote nothing.
+        Nothing,
+        /// The same, and is refused.
+        NotFound,
+    }
+
+    /// Let these be made at once, by the organization of each. Returns for each the number of the time
+    /// that it was told of, and how often it was made.
+    async fn make(acme: &Acme, writes: &[(&Access, End)]) -> Vec<(Option<usize>, usize)> {
+        let counts: Vec<_> = writes.iter().map(|_| Arc::new(AtomicUsize::new(0))).collect();
+        let held = acme.ledger.begin().await.unwrap();
+        let write = |(count, &(access, end)): (&Arc<AtomicUsize>, &(_, End))| {
+            acme.ledger.writer.write(access, acme.now, count.clone(), move |tx, access, count| {
+                async move {
+                    let time = count.fetch_add(1, Relaxed) + 1;
+                    match end {
+                        End::Nothing => return Ok((time, None)),
+                        End::NotFound => return Err(Refused::NotFound),
+                        End::Well | End::Refused => {}
+                    }
+                    let (action, subject) = ("test", Uuid::nil());
+                    let line = Line { action, subject, detail: "", by: 0, now: Timestamp::now() };
+                    let growth = line.write(tx, access).await?;
+                    let refused = matches!(end, End::Refused);
+                    if refused { Err(Refused::TooManyGroups) } else { Ok((time, Some(growth))) }
+                }
+                .boxed()
+            })
+        };
+        let mut all = Box::pin(join_all(counts.iter().zip(writes).map(write)));
+        assert!(poll!(&mut all).is_pending(), "they wait, to go into one transaction");
+        drop(held);
+        let told = all.await.into_iter().zip(writes).map(|(told, (_, end))| match (told, end) {
+            (Ok(time), End::Well | End::Nothing) => Some(time),
+            (Err(Refused::TooManyGroups), End::Refused)
+            | (Err(Refused::NotFound), End::NotFound) => None,
+            (told, end) => panic!("{end:?}: {told:?}"),
+        });
+        told.zip(counts.iter().map(|count| count.load(Relaxed))).collect()
+    }
+
+    async fn lines(acme: &Acme) -> usize {
+        let audit = acme.ledger.audit_for_tests().await;
+        audit.iter().filter(|(_, _, action, _)| action == "test").count()
+    }
+
+    #[tokio::test]
+    async fn where_one_is_refused_the_others_are_made_again_and_only_that_is_told_and_kept() {
+        let acme = Acme::new().await;
+        let writes = [End::Well, End::Nothing, End::Refused, End::Well, End::Refused, End::Well];
+        let made = make(&acme, &writes.map(|end| (&acme.scim, end))).await;
+        let twice = [(Some(2), 2), (Some(2), 2), (None, 2)];
+        assert_eq!(made, [&twice[..], &[(Some(1), 1), (None, 1), (Some(1), 1)]].concat());
+        assert_eq!(lines(&acme).await, 3);
+    }
+
+    #[tokio::test]
+    async fn what_wrote_nothing_has_no_other_made_again() {
+        let acme = Acme::new().await;
+        let writes = [End::Well, End::NotFound, End::Nothing, End::Well];
+        let made = make(&acme, &writes.map(|end| (&acme.scim, end))).await;
+        assert_eq!(made, [(Some(1), 1), (None, 1), (Some(1), 1), (Some(1), 1)]);
+        assert_eq!(lines(&acme).await, 2);
+    }
+
+    #[tokio::test]
+    async fn however_many_are_refused_few_are_made_again() {
+        let acme = Acme::new().await;
+        let refused = [End::Well, End::Refused, End::Refused].map(|end| (&acme.scim, end));
+        let once = [(Some(1), 1), (None, 1), (None, 1)];
+        assert_eq!(make(&acme, &refused).await[0], (Some(2), 2));
+        for _ in 0..5 {
+            assert_eq!(make(&acme, &refused).await, once);
+        }
+        // as long as there are some
+        let well = [(&acme.scim, End::Nothing); CAREFUL];
+        make(&acme, &well[1..]).await;
+        assert_eq!(make(&acme, &refused).await, once);
+        make(&acme, &well).await;
+        assert_eq!(make(&acme, &refused).await[0], (Some(2), 2));
+    }
+
+    #[tokio::test]
+    async fn what_is_made_again_takes_the_time_of_whose_write_was_refused() {
+        let acme = Acme::new().await;
+        let globex = globex(&acme).await;
+        let order = Arc::new(Mutex::new(String::new()));
+        let write = |access, name: char, takes: u64, refused: bool| {
+            let order = order.clone();
+            acme.ledger.writer.write(access, acme.now, order, move |_, _, order| {
+                async move {
+                    order.lock().unwrap().push(name);
+                    tokio::time::sleep(Duration::from_millis(takes)).await;
+                    if refused { Err(Refused::TooManyGroups) } else { Ok(((), None)) }
+                }
+                .boxed()
+            })
+        };
+        let held = acme.ledger.begin().await.unwrap();
+        let mut writes = Box::pin(join_all([
+            write(&globex, 'g', 50, false),
+            write(&acme.scim, 'a', 20, true),
+            write(&acme.scim, 'A', 0, false),
+            write(&globex, 'G', 0, false),
+        ]));
+        assert!(poll!(&mut writes).is_pending());
+        drop(held);
+        writes.await;
+        assert_eq!(*order.lock().unwrap(), "gagaGA", "Globex had 50 ms, and Acme 90");
     }
 
     #[tokio::test]
