@@ -313,16 +313,16 @@ mod tests {
 
     use super::*;
     use crate::ledger::{
-        db::query_scalar,
+        db::{Dialect, query_scalar},
         fixture::{Acme, person},
         scim::{Condition, PersonFields, Window, line::Line},
     };
 
     /// How many rows were written on this connection so far, where the database tells.
     pub(super) async fn rows_written(tx: &mut Tx) -> Option<i64> {
-        match tx {
-            Tx::Sqlite(_) => query_scalar("SELECT total_changes()").fetch_one(tx).await.ok(),
-            Tx::Postgres(_) => None,
+        match tx.dialect() {
+            Dialect::Sqlite => query_scalar("SELECT total_changes()").fetch_one(tx).await.ok(),
+            Dialect::Postgres => None,
         }
     }
 
