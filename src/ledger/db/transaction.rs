@@ -22,14 +22,6 @@ impl Tx {
         Ok(tx)
     }
 
-    #[cfg(test)]
-    pub fn dialect(&mut self) -> super::Dialect {
-        match self.connection().to {
-            super::pool::To::Sqlite(_) => super::Dialect::Sqlite,
-            super::pool::To::Postgres(_) => super::Dialect::Postgres,
-        }
-    }
-
     pub(super) fn connection(&mut self) -> &mut Connection {
         // only `commit` and `drop` take it, and they are the last that is done with this
         self.connection.as_mut().expect("a transaction that hasn't ended")

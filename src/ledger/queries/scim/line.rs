@@ -50,17 +50,25 @@ macro_rules! let_in {
     };
 }
 
-/// A [`Text`]: a statement that writes, whose values are bound from `$10` on and which ends in a WHERE,
-/// and the line of what it wrote, in one go. See [`Line::of`].
+/// A [`Text`]: a statement that writes, whose values are bound from `$10` on, and the line of what it
+/// wrote, in one go. It ends in a WHERE, but for what `$rest` is. See [`Line::of`].
 macro_rules! written {
-    ($statement:literal) => {
+    ($statement:literal $(, $rest:literal)?) => {
         $crate::ledger::db::Text::Each {
-            sqlite: concat!($statement, " AND ", let_in!(), "; ", line_where!("changes() > 0")),
+            sqlite: concat!(
+                $statement,
+                " AND ",
+                let_in!(),
+                $($rest,)?
+                "; ",
+                line_where!("changes() > 0")
+            ),
             postgres: concat!(
                 "WITH written AS (",
                 $statement,
                 " AND ",
                 let_in!(),
+                $($rest,)?
                 " RETURNING 1) ",
                 line_where!("EXISTS (SELECT 1 FROM written)")
             ),

@@ -122,11 +122,11 @@ impl Ledger {
         let create = self.writer.write(access, now, fields, move |tx, access, fields| {
             async move {
                 let growth = insert(tx, access, id, fields, now).await?;
-                Ok((id, Some(growth)))
+                Ok((growth.is_some(), growth))
             }
             .boxed()
         });
-        create.await
+        create.await?.then_some(id).ok_or(Refused::UserNameTaken)
     }
 
     /// One person of the directory.
@@ -256,23 +256,29 @@ async fn find(
     Ok(Page { total, items })
 }
 
-async fn insert(
+/// Add a person; `None` where another has the userName, as where a request is repeated. The database
+/// isn't left to refuse that: everybody's writes would have to be made again.
+pub(super) async fn insert(
     tx: &mut Tx,
     access: &Access,
     id: Uuid,
     fields: &PersonFields,
     now: Timestamp,
-) -> Result<Growth, Refused> {
+) -> Result<Option<Growth>, Refused> {
     let (action, subject, detail) = ("user.create", id, fields.user_name.as_str());
     let by = size::of_person(fields);
     let text = written!(
         "INSERT INTO people (id, directory_id, user_name, user_name_key, external_id, email,
              active, active_since, attributes, created_at, updated_at)
-         SELECT $10, $8, $11, $12, $13, $14, $15, $1, $16, $1, $1 WHERE true"
+         SELECT $10, $8, $11, $12, $13, $14, $15, $1, $16, $1, $1 WHERE true",
+        " ON CONFLICT (directory_id, user_name_key) DO NOTHING"
     );
     let line = Line { action, subject, detail, by, now };
-    let from = person(line, text, access, fields).fetch_optional(tx).await.map_err(taken)?;
-    Ok(Growth { by, from: from.ok_or(Refused::Closed)? })
+    let from = person(line, text, access, fields).fetch_optional(&mut *tx).await?;
+    if from.is_none() {
+        access.still_open(tx).await?;
+    }
+    Ok(from.map(|from| Growth { by, from }))
 }
 
 /// Make the person what `fields` say; `None` where they are no longer at this version.

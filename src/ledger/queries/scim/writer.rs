@@ -313,17 +313,15 @@ mod tests {
 
     use super::*;
     use crate::ledger::{
-        db::{Dialect, query_scalar},
+        db::query_scalar,
         fixture::{Acme, person},
-        scim::{Condition, PersonFields, Window, line::Line},
+        scim::{Condition, PersonFields, Window, line::Line, people::insert},
     };
 
     /// How many rows were written on this connection so far, where the database tells.
     pub(super) async fn rows_written(tx: &mut Tx) -> Option<i64> {
-        match tx.dialect() {
-            Dialect::Sqlite => query_scalar("SELECT total_changes()").fetch_one(tx).await.ok(),
-            Dialect::Postgres => None,
-        }
+        let (sqlite, postgres) = ("SELECT total_changes()", "SELECT 0::bigint");
+        query_scalar(Text::Each { sqlite, postgres }).fetch_one(tx).await.ok()
     }
 
     /// Another organization's directory.
@@ -372,6 +370,8 @@ mod tests {
         Nothing,
         /// The same, and is refused.
         NotFound,
+        /// The same: it is the creation of somebody who is there.
+        Taken,
     }
 
     /// Let these be made at once, by the organization of each. Returns for each the number of the time
@@ -386,6 +386,11 @@ mod tests {
                     match end {
                         End::Nothing => return Ok((time, None)),
                         End::NotFound => return Err(Refused::NotFound),
+                        End::Taken => {
+                            let (id, again, now) =
+                                (Uuid::now_v7(), person("ada", true), Timestamp::now());
+                            return Ok((time, insert(tx, access, id, &again, now).await?));
+                        }
                         End::Well | End::Refused => {}
                     }
                     let (action, subject) = ("test", Uuid::nil());
@@ -401,7 +406,7 @@ mod tests {
         assert!(poll!(&mut all).is_pending(), "they wait, to go into one transaction");
         drop(held);
         let told = all.await.into_iter().zip(writes).map(|(told, (_, end))| match (told, end) {
-            (Ok(time), End::Well | End::Nothing) => Some(time),
+            (Ok(time), End::Well | End::Nothing | End::Taken) => Some(time),
             (Err(Refused::TooManyGroups), End::Refused)
             | (Err(Refused::NotFound), End::NotFound) => None,
             (told, end) => panic!("{end:?}: {told:?}"),
@@ -427,9 +432,9 @@ mod tests {
     #[tokio::test]
     async fn what_wrote_nothing_has_no_other_made_again() {
         let acme = Acme::new().await;
-        let writes = [End::Well, End::NotFound, End::Nothing, End::Well];
+        let writes = [End::Well, End::NotFound, End::Nothing, End::Taken, End::Well];
         let made = make(&acme, &writes.map(|end| (&acme.scim, end))).await;
-        assert_eq!(made, [(Some(1), 1), (None, 1), (Some(1), 1), (Some(1), 1)]);
+        assert_eq!(made, [(Some(1), 1), (None, 1), (Some(1), 1), (Some(1), 1), (Some(1), 1)]);
         assert_eq!(lines(&acme).await, 2);
     }
 
@@ -468,15 +473,15 @@ mod tests {
         };
         let held = acme.ledger.begin().await.unwrap();
         let mut writes = Box::pin(join_all([
-            write(&globex, 'g', 50, false),
-            write(&acme.scim, 'a', 20, true),
+            write(&globex, 'g', 30, false),
+            write(&acme.scim, 'a', 10, true),
             write(&acme.scim, 'A', 0, false),
             write(&globex, 'G', 0, false),
         ]));
         assert!(poll!(&mut writes).is_pending());
         drop(held);
         writes.await;
-        assert_eq!(*order.lock().unwrap(), "gagaGA", "Globex had 50 ms, and Acme 90");
+        assert_eq!(*order.lock().unwrap(), "gagaGA", "Globex had 30 ms, and Acme 50");
     }
 
     #[tokio::test]
