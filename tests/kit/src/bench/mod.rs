@@ -46,6 +46,7 @@ impl Setting {
             "" | "sqlite" => None,
             "postgres" => {
                 let server = Postgres::start(Disk::Waited).await?;
+                server.run_in()?;
                 Some((server.database()?, server))
             }
             other => bail!("LEDGER={other}: it is sqlite or postgres"),

@@ -54,6 +54,7 @@ pub async fn measure(
     peer.load(["scim2-server", "HTTP, in memory alone"], size, table).await?;
     drop(peer);
     let server = Postgres::start(Disk::Waited).await?;
+    server.run_in()?;
     let database = server.database()?;
     let peer = Peer::saml_jackson(folder, &database.url).await?;
     let how = "HTTP, synced by PostgreSQL";
