@@ -5,7 +5,9 @@ use std::{future::Future, time::Duration};
 
 use deadpool::{
     Runtime,
-    managed::{self, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult},
+    managed::{
+        self, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType,
+    },
 };
 use sqlx::{
     ConnectOptions, Connection as _, Executor, PgConnection, SqlSafeStr, SqlStr, SqliteConnection,
@@ -32,6 +34,8 @@ const OLD: Duration = Duration::from_secs(30 * 60);
 pub struct Pool {
     of: managed::Pool<Opener>,
     dialect: Dialect,
+    /// How long to wait for a connection.
+    patience: Duration,
 }
 
 /// How to open connections.
@@ -68,12 +72,10 @@ impl Pool {
             .max_size(most)
             .queue_mode(QueueMode::Lifo) // the one whose memory is warm
             .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(patience))
-            .create_timeout(Some(patience))
             .recycle_timeout(Some(SETTLED))
             .build()
             .map_err(|error| sqlx::Error::Configuration(error.into()))?;
-        let pool = Self { of, dialect };
+        let pool = Self { of, dialect, patience };
         drop(pool.get().await?);
         Ok(pool)
     }
@@ -83,7 +85,9 @@ impl Pool {
     }
 
     pub(super) async fn get(&self) -> Result<Connection> {
-        let found = self.of.get().await;
+        // all together: of a server that is gone, each connection would be tried in turn
+        let found = timeout(self.patience, self.of.get()).await;
+        let found = found.unwrap_or(Err(PoolError::Timeout(TimeoutType::Wait)));
         found.map_err(|error| {
             Error::Sql(match error {
                 PoolError::Backend(error) => error,
