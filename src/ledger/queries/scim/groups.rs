@@ -11,6 +11,7 @@ use super::{
     line::{Growth, Line, let_in, line_where, written},
     members::{change_members, members_of, tell_above},
     size,
+    writer::Made,
 };
 use crate::ledger::{
     Error, Result,
@@ -222,11 +223,7 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<bool, Refused> {
         let delete = self.writer.write(access, now, (), move |tx, access, ()| {
-            async move {
-                let growth = delete(tx, access, id, version, now).await?;
-                Ok((growth.is_some(), growth))
-            }
-            .boxed()
+            delete(tx, access, id, version, now).boxed()
         });
         delete.await
     }
@@ -341,11 +338,7 @@ enum Written {
 
 impl Planned {
     /// Returns also how many left.
-    async fn write(
-        &self,
-        tx: &mut Tx,
-        access: &Access,
-    ) -> Result<((Written, usize), Option<Growth>), Refused> {
+    async fn write(&self, tx: &mut Tx, access: &Access) -> Made<(Written, usize)> {
         let Self { id, change: GroupChange { fields, exact }, .. } = self;
         let found: Option<(i64, bool, bool)> = query_as(
             "SELECT version, EXISTS (SELECT 1 FROM subgroups WHERE member_id = g.id),
@@ -398,14 +391,14 @@ impl Planned {
     }
 }
 
-/// Remove a group; `None` where it is at another version.
+/// Remove a group; `false` where it is at another version.
 async fn delete(
     tx: &mut Tx,
     access: &Access,
     id: Uuid,
     version: Option<i64>,
     now: Timestamp,
-) -> Result<Option<Growth>, Refused> {
+) -> Made<bool> {
     let found: Option<(i64, String, String, i64, bool)> = query_as(
         "SELECT version, display_name, attributes,
              (SELECT count(*) FROM memberships WHERE group_id = g.id)
@@ -419,7 +412,7 @@ async fn delete(
     .await?;
     let (found, name, attributes, memberships, in_groups) = found.ok_or(Refused::NotFound)?;
     if version.is_some_and(|version| version != found) {
-        return Ok(None);
+        return Ok((false, None));
     }
     if in_groups {
         tell_above(tx, access, id).await?;
@@ -439,7 +432,7 @@ async fn delete(
     let line = Line { action: "group.delete", subject: id, detail: &name, by, now };
     let text = written!("DELETE FROM directory_groups WHERE id = $10 AND directory_id = $8");
     let from = line.of(text, access).bind(id).fetch_optional(tx).await?;
-    Ok(Some(Growth { by, from: from.ok_or(Refused::Closed)? }))
+    Ok((true, Some(Growth { by, from: from.ok_or(Refused::Closed)? })))
 }
 
 /// The rest of a query on `directory_groups g` that ends in `g.directory_id = `.

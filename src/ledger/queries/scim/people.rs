@@ -12,6 +12,7 @@ use super::{
     differences,
     line::{Growth, Line, let_in, line_where, written},
     size,
+    writer::Made,
 };
 use crate::ledger::{
     Error, Result,
@@ -120,11 +121,7 @@ impl Ledger {
     ) -> Result<Uuid, Refused> {
         let (id, fields) = (Uuid::now_v7(), fields.clone());
         let create = self.writer.write(access, now, fields, move |tx, access, fields| {
-            async move {
-                let growth = insert(tx, access, id, fields, now).await?;
-                Ok((growth.is_some(), growth))
-            }
-            .boxed()
+            insert(tx, access, id, fields, now).boxed()
         });
         create.await?.then_some(id).ok_or(Refused::UserNameTaken)
     }
@@ -188,15 +185,9 @@ impl Ledger {
                 size::of_person(&fields) - size::of_kept_person(&person.attributes, person.active);
             let (version, input) = (person.version, (fields.clone(), detail));
             let write = self.writer.write(access, now, input, move |tx, access, input| {
-                async move {
-                    let (fields, detail) = input;
-                    let line = Line { action, subject: id, detail, by, now };
-                    let growth = write(tx, access, line, version, fields).await?;
-                    #[cfg(test)]
-                    super::crash::point(id, "audit line");
-                    Ok((growth.is_some(), growth))
-                }
-                .boxed()
+                let (fields, detail) = input;
+                let line = Line { action, subject: id, detail, by, now };
+                write(tx, access, line, version, fields).boxed()
             });
             if write.await? {
                 return Ok(StoredPerson {
@@ -220,11 +211,7 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<bool, Refused> {
         let delete = self.writer.write(access, now, (), move |tx, access, ()| {
-            async move {
-                let growth = delete(tx, access, id, version, now).await?;
-                Ok((growth.is_some(), growth))
-            }
-            .boxed()
+            delete(tx, access, id, version, now).boxed()
         });
         delete.await
     }
@@ -256,7 +243,7 @@ async fn find(
     Ok(Page { total, items })
 }
 
-/// Add a person; `None` where another has the userName, as where a request is repeated. The database
+/// Add a person; `false` where another has the userName, as where a request is repeated. The database
 /// isn't left to refuse that: everybody's writes would have to be made again.
 pub(super) async fn insert(
     tx: &mut Tx,
@@ -264,7 +251,7 @@ pub(super) async fn insert(
     id: Uuid,
     fields: &PersonFields,
     now: Timestamp,
-) -> Result<Option<Growth>, Refused> {
+) -> Made<bool> {
     let (action, subject, detail) = ("user.create", id, fields.user_name.as_str());
     let by = size::of_person(fields);
     let text = written!(
@@ -275,21 +262,18 @@ pub(super) async fn insert(
     );
     let line = Line { action, subject, detail, by, now };
     let from = person(line, text, access, fields).fetch_optional(&mut *tx).await?;
-    if from.is_none() {
-        access.still_open(tx).await?;
-    }
-    Ok(from.map(|from| Growth { by, from }))
+    made(tx, access, by, from).await
 }
 
-/// Make the person what `fields` say; `None` where they are no longer at this version.
+/// Make the person what `fields` say; `false` where they are no longer at this version.
 async fn write(
     tx: &mut Tx,
     access: &Access,
     line: Line<'_>,
     version: i64,
     fields: &PersonFields,
-) -> Result<Option<Growth>, Refused> {
-    let by = line.by;
+) -> Made<bool> {
+    let (_id, by) = (line.subject, line.by);
     let text = written!(
         "UPDATE people SET user_name = $11, user_name_key = $12, external_id = $13, email = $14,
              active_since = CASE WHEN active = $15 THEN active_since ELSE $1 END, active = $15,
@@ -298,10 +282,18 @@ async fn write(
     );
     let written = person(line, text, access, fields).bind(version);
     let from = written.fetch_optional(&mut *tx).await.map_err(taken)?;
-    if from.is_none() {
+    #[cfg(test)]
+    super::crash::point(_id, "audit line");
+    made(tx, access, by, from).await
+}
+
+/// Whether something was written, as its line tells; if not, the caller must be let in still.
+async fn made(tx: &mut Tx, access: &Access, by: i64, from: Option<i64>) -> Made<bool> {
+    let growth = from.map(|from| Growth { by, from });
+    if growth.is_none() {
         access.still_open(tx).await?;
     }
-    Ok(from.map(|from| Growth { by, from }))
+    Ok((growth.is_some(), growth))
 }
 
 /// What is [`written!`] of a person, with the line: `$10` is their id, `$11` to `$16` what is said of
@@ -318,14 +310,14 @@ fn person(line: Line<'_>, text: Text, access: &Access, fields: &PersonFields) ->
         .bind(&fields.attributes)
 }
 
-/// Remove a person; `None` where they are at another version.
+/// Remove a person; `false` where they are at another version.
 async fn delete(
     tx: &mut Tx,
     access: &Access,
     id: Uuid,
     version: Option<i64>,
     now: Timestamp,
-) -> Result<Option<Growth>, Refused> {
+) -> Made<bool> {
     let found: Option<(i64, String, String, bool, i64)> = query_as(
         "SELECT version, user_name, attributes, active,
              (SELECT count(*) FROM memberships WHERE person_id = p.id)
@@ -337,7 +329,7 @@ async fn delete(
     .await?;
     let (found, name, attributes, active, groups) = found.ok_or(Refused::NotFound)?;
     if version.is_some_and(|version| version != found) {
-        return Ok(None);
+        return Ok((false, None));
     }
     if groups > 0 {
         // they change with whoever leaves them
@@ -356,7 +348,7 @@ async fn delete(
     let line = Line { action: "user.delete", subject: id, detail: &name, by, now };
     let text = written!("DELETE FROM people WHERE id = $10 AND directory_id = $8");
     let from = line.of(text, access).bind(id).fetch_optional(tx).await?;
-    Ok(Some(Growth { by, from: from.ok_or(Refused::Closed)? }))
+    Ok((true, Some(Growth { by, from: from.ok_or(Refused::Closed)? })))
 }
 
 fn rows(dialect: Dialect, access: &Access, condition: &Condition, window: Window) -> Builder {

@@ -37,7 +37,7 @@ const CAREFUL: usize = 1_000;
 
 /// What a write returns, and by how much its directory grew: `None` promises that no statement of it
 /// wrote anything, and so does [`Refused::NotFound`].
-type Made<T> = Result<(T, Option<Growth>), Refused>;
+pub(super) type Made<T> = Result<(T, Option<Growth>), Refused>;
 
 /// A write that waits. It may be made again where its transaction was undone: the last time counts.
 trait Write: Send {
@@ -389,7 +389,8 @@ mod tests {
                         End::Taken => {
                             let (id, again, now) =
                                 (Uuid::now_v7(), person("ada", true), Timestamp::now());
-                            return Ok((time, insert(tx, access, id, &again, now).await?));
+                            let (_, growth) = insert(tx, access, id, &again, now).await?;
+                            return Ok((time, growth));
                         }
                         End::Well | End::Refused => {}
                     }
