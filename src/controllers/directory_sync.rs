@@ -52,7 +52,7 @@ impl Kind for DirectorySync {
 pub async fn run(ctx: Arc<Context>, writer: Writer<DirectorySync>, stop: CancellationToken) {
     let (store, objects) = (ctx.syncs.clone(), ctx.syncs.clone());
     let concerned = move |nudge: &Nudge| match nudge {
-        Nudge::Ledger { topic: Topic::Directory, changes } => {
+        Nudge::Ledger { topic: Topic::Directory | Topic::People, changes } => {
             let named = changes.iter().filter_map(|change| {
                 let own = change.organization.as_ref()?;
                 objects.get(&ObjectRef::new(&change.name).within(own))

@@ -17,6 +17,7 @@ mod imports;
 mod installation;
 mod lease;
 mod nudges;
+mod pace;
 mod removals;
 mod role_bindings;
 mod scim_token;

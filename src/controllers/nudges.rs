@@ -1,7 +1,10 @@
 //! Who is told of what: changes of namespaces, classes and the ledger, as reasons to look at
 //! objects again.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::reflector::ObjectRef;
@@ -9,7 +12,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Kind, chain};
+use super::{Kind, chain, pace::Pace};
 use crate::ledger::{Change, Ledger, Topic};
 
 /// How often the ledger is asked for changes: both sides see each other's rows within 500 ms.
@@ -70,9 +73,9 @@ impl Nudges {
 
     /// Pass on what changes in the ledger, until `stop`.
     pub async fn follow_ledger(&self, ledger: &Ledger, stop: CancellationToken) {
-        let mut seen = None;
+        let (mut seen, mut pace) = (None, Pace::default());
         while stop.run_until_cancelled(tokio::time::sleep(POLL)).await.is_some() {
-            if let Err(error) = self.pass_on(ledger, &mut seen).await {
+            if let Err(error) = self.pass_on(ledger, &mut seen, &mut pace).await {
                 warn!(error = %chain(&error), "changes of the ledger not read");
                 // another server may answer next, and know less than this one did
                 seen = None;
@@ -80,7 +83,12 @@ impl Nudges {
         }
     }
 
-    async fn pass_on(&self, ledger: &Ledger, seen: &mut Option<i64>) -> crate::ledger::Result<()> {
+    async fn pass_on(
+        &self,
+        ledger: &Ledger,
+        seen: &mut Option<i64>,
+        pace: &mut Pace,
+    ) -> crate::ledger::Result<()> {
         let Some(since) = *seen else {
             *seen = Some(ledger.latest_change().await?);
             self.send(Nudge::All); // what changed before is seen by looking at everything
@@ -88,8 +96,10 @@ impl Nudges {
         };
         let changes = ledger.changes_since(since).await?;
         *seen = changes.last().map_or(*seen, |change| Some(change.seq));
-        for topic in [Topic::Domain, Topic::Directory, Topic::Group, Topic::Connection] {
-            let changes: Arc<[_]> = changes.iter().filter(|c| c.topic == topic).cloned().collect();
+        let (people, at_once) = changes.into_iter().partition(|c| c.topic == Topic::People);
+        let all = [at_once, pace.due(people, Instant::now())].concat();
+        for topic in Topic::ALL {
+            let changes: Arc<[_]> = all.iter().filter(|c| c.topic == topic).cloned().collect();
             if !changes.is_empty() {
                 self.send(Nudge::Ledger { topic, changes });
             }
@@ -109,9 +119,9 @@ mod tests {
     #[tokio::test]
     async fn a_burst_of_changes_is_passed_on_whole_and_wakes_nobody_else() {
         let (_folder, ledger) = ledger().await;
-        let (nudges, mut seen) = (Nudges::new(), None);
+        let (nudges, mut seen, mut pace) = (Nudges::new(), None, Pace::default());
         let mut told = Box::pin(nudges.stream());
-        nudges.pass_on(&ledger, &mut seen).await.unwrap();
+        nudges.pass_on(&ledger, &mut seen, &mut pace).await.unwrap();
         assert!(matches!(told.next().await, Some(Nudge::All)), "what was before");
 
         ledger.name_organization("id", "acme", Timestamp::UNIX_EPOCH).await.unwrap();
@@ -120,12 +130,12 @@ mod tests {
             let name = number.to_string();
             ledger.make_directory("id", &name, Timestamp::UNIX_EPOCH).await.unwrap();
         }
-        nudges.pass_on(&ledger, &mut seen).await.unwrap();
+        nudges.pass_on(&ledger, &mut seen, &mut pace).await.unwrap();
         let Some(Nudge::Ledger { topic: Topic::Directory, changes }) = told.next().await else {
             panic!("something else was told");
         };
         assert_eq!(changes.len(), many);
-        nudges.pass_on(&ledger, &mut seen).await.unwrap();
+        nudges.pass_on(&ledger, &mut seen, &mut pace).await.unwrap();
         assert!(told.next().now_or_never().is_none(), "told twice");
     }
 }

@@ -24,7 +24,7 @@ use crate::api::{
 };
 
 /// How often a figure that moves with every request is written.
-const DEBOUNCE: Duration = Duration::from_secs(10);
+pub(super) const DEBOUNCE: Duration = Duration::from_secs(10);
 /// What an event's note may hold.
 const NOTE: usize = 1024;
 

@@ -91,12 +91,19 @@ pub struct Change {
 pub enum Topic {
     /// A domain got or lost its owner.
     Domain,
-    /// A directory's people, groups or first request.
+    /// A directory came or went, got its first request, or has other groups, or other names of them.
     Directory,
+    /// A directory's people, or who is in its groups.
+    People,
     /// A group, or who is in it.
     Group,
     /// The first sign-in of a day by a connection.
     Connection,
+}
+
+impl Topic {
+    pub const ALL: [Self; 5] =
+        [Self::Domain, Self::Directory, Self::People, Self::Group, Self::Connection];
 }
 
 /// An organization's claim to a domain.

@@ -17,6 +17,7 @@ pub enum Value {
     Id(Option<Uuid>),
     Ids(Ids),
     Ints(Vec<i64>),
+    Texts(Vec<&'static str>),
 }
 
 /// Ids, however many, as one value: `uuid[]` in PostgreSQL; in SQLite JSON, for `unhex(value)` of
@@ -89,6 +90,13 @@ impl From<Vec<i64>> for Value {
     }
 }
 
+/// The same.
+impl From<Vec<&'static str>> for Value {
+    fn from(texts: Vec<&'static str>) -> Self {
+        Self::Texts(texts)
+    }
+}
+
 impl From<Ids> for Value {
     fn from(ids: Ids) -> Self {
         Self::Ids(ids)
@@ -133,6 +141,7 @@ fn add_sqlite(arguments: &mut SqliteArguments, value: Value) -> Result<(), BoxDy
         Value::Id(value) => arguments.add(value),
         Value::Ids(ids) => arguments.add(ids.json()),
         Value::Ints(numbers) => arguments.add(json!(numbers).to_string()),
+        Value::Texts(texts) => arguments.add(json!(texts).to_string()),
     }
 }
 
@@ -146,5 +155,6 @@ fn add_postgres(arguments: &mut PgArguments, value: Value) -> Result<(), BoxDynE
         Value::Id(value) => arguments.add(value),
         Value::Ids(ids) => arguments.add(ids.0),
         Value::Ints(numbers) => arguments.add(numbers),
+        Value::Texts(texts) => arguments.add(texts),
     }
 }

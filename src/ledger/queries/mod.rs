@@ -292,6 +292,7 @@ fn topic_name(topic: Topic) -> &'static str {
     match topic {
         Topic::Domain => "domain",
         Topic::Directory => "directory",
+        Topic::People => "people",
         Topic::Group => "group",
         Topic::Connection => "connection",
     }
@@ -301,6 +302,7 @@ fn parse_topic(name: &str) -> Result<Topic> {
     match name {
         "domain" => Ok(Topic::Domain),
         "directory" => Ok(Topic::Directory),
+        "people" => Ok(Topic::People),
         "group" => Ok(Topic::Group),
         "connection" => Ok(Topic::Connection),
         _ => Err(Error::Corrupt("topic")),

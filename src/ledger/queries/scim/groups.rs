@@ -8,13 +8,13 @@ use uuid::Uuid;
 
 use super::{
     Access, Condition, Members, MembersOfGroup, Page, Refused, SEARCH, Window, differences,
-    line::{Growth, Line, let_in, line_where, written},
+    line::{Line, let_in, line_where, written},
     members::{change_members, members_of, tell_above},
     size,
     writer::Made,
 };
 use crate::ledger::{
-    Error, Result,
+    Error, Result, Topic,
     db::{Builder, Dialect, On, Tx, query, query_as, too_long},
     queries::{Ledger, seconds},
 };
@@ -108,9 +108,10 @@ impl Ledger {
                 let moved = change_members(tx, access, id, members, false).await?;
                 let detail = format!("{}{}", fields.display_name, moved.tell());
                 let by = size::of_group(&fields.attributes) + moved.growth();
-                let line = Line { action: "group.create", subject: id, detail: &detail, by, now };
-                let growth = line.write(tx, access).await?;
-                Ok(((id, moved.joined), Some(growth)))
+                let (action, topic) = ("group.create", Topic::Directory);
+                let line = Line { action, subject: id, detail: &detail, topic, by, now };
+                let effect = line.write(tx, access).await?;
+                Ok(((id, moved.joined), Some(effect)))
             }
             .boxed()
         });
@@ -365,7 +366,8 @@ impl Planned {
         let detail = format!("{} {}", moved.tell(), self.detail.as_deref().unwrap_or_default());
         let by = self.grows + moved.growth();
         let (action, detail) = (self.action, detail.trim());
-        let line = Line { action, subject: *id, detail, by, now: self.now };
+        let topic = if fields.is_some() { Topic::Directory } else { Topic::People };
+        let line = Line { action, subject: *id, detail, topic, by, now: self.now };
         let written = match fields {
             None => {
                 let text = written!(
@@ -384,10 +386,10 @@ impl Planned {
                 text.bind(&fields.external_id).bind(&fields.attributes)
             }
         };
-        let from = written.fetch_optional(tx).await?.ok_or(Refused::Closed)?;
+        let effect = line.effect(written.fetch_optional(tx).await?).ok_or(Refused::Closed)?;
         #[cfg(test)]
         super::crash::point(*id, "audit line");
-        Ok(((Written::Version(version + 1), moved.left.len()), Some(Growth { by, from })))
+        Ok(((Written::Version(version + 1), moved.left.len()), Some(effect)))
     }
 }
 
@@ -429,10 +431,11 @@ async fn delete(
         .await?;
     }
     let by = -(size::of_group(&attributes) + size::of_memberships(memberships));
-    let line = Line { action: "group.delete", subject: id, detail: &name, by, now };
+    let (action, topic) = ("group.delete", Topic::Directory);
+    let line = Line { action, subject: id, detail: &name, topic, by, now };
     let text = written!("DELETE FROM directory_groups WHERE id = $10 AND directory_id = $8");
     let from = line.of(text, access).bind(id).fetch_optional(tx).await?;
-    Ok((true, Some(Growth { by, from: from.ok_or(Refused::Closed)? })))
+    Ok((true, Some(line.effect(from).ok_or(Refused::Closed)?)))
 }
 
 /// The rest of a query on `directory_groups g` that ends in `g.directory_id = `.

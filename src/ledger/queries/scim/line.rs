@@ -6,28 +6,31 @@ use uuid::Uuid;
 
 use super::{Access, Refused};
 use crate::ledger::{
-    Result,
+    Result, Topic,
     db::{QueryScalar, Text, Tx, query_scalar},
 };
 
 /// The longest detail of a line, in characters.
 const DETAIL: usize = 2_000;
 
-/// Who did what to whom, and by how many bytes more the directory holds.
+/// Who did what to whom, and what comes of it.
 pub(super) struct Line<'a> {
     pub action: &'a str,
     pub subject: Uuid,
     pub detail: &'a str,
-    /// Less than nothing where the write frees something.
+    /// What of the directory changes: [`Topic::Directory`] or [`Topic::People`].
+    pub topic: Topic,
+    /// By how many bytes more the directory holds; less than nothing where the write frees something.
     pub by: i64,
     pub now: Timestamp,
 }
 
-/// How much more an organization's directories hold by a write.
+/// What comes of a write.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Growth {
+pub(super) struct Effect {
+    pub topic: Topic,
     pub by: i64,
-    /// What they held before the transaction.
+    /// How many bytes the organization's directories held before the transaction.
     pub from: i64,
 }
 
@@ -83,15 +86,19 @@ impl Line<'_> {
     /// # Errors
     ///
     /// [`Refused::Closed`] where the caller isn't let in any more.
-    pub async fn write(self, tx: &mut Tx, access: &Access) -> Result<Growth, Refused> {
-        let by = self.by;
+    pub async fn write(&self, tx: &mut Tx, access: &Access) -> Result<Effect, Refused> {
         let from = self.of(line_where!(let_in!()), access).fetch_optional(tx).await?;
-        Ok(Growth { by, from: from.ok_or(Refused::Closed)? })
+        self.effect(from).ok_or(Refused::Closed)
     }
 
-    /// The line, with what [`written!`] has it tell of. Returns what [`Growth`] is from; no row where
-    /// nothing was written at all, as where the caller isn't let in any more.
-    pub fn of(self, text: impl Into<Text>, access: &Access) -> QueryScalar<i64> {
+    /// What comes of what [`Line::of`] wrote, by what that returned.
+    pub fn effect(&self, from: Option<i64>) -> Option<Effect> {
+        from.map(|from| Effect { topic: self.topic, by: self.by, from })
+    }
+
+    /// The line, with what [`written!`] has it tell of. Returns what its [`Effect`] is from; no row
+    /// where nothing was written at all, as where the caller isn't let in any more.
+    pub fn of(&self, text: impl Into<Text>, access: &Access) -> QueryScalar<i64> {
         query_scalar(text)
             .bind(self.now.as_second())
             .bind(access.organization())

@@ -10,12 +10,12 @@ use super::{
     Access, Condition, Page, Refused, SEARCH, Window,
     condition::Index,
     differences,
-    line::{Growth, Line, let_in, line_where, written},
+    line::{Line, let_in, line_where, written},
     size,
     writer::Made,
 };
 use crate::ledger::{
-    Error, Result,
+    Error, Result, Topic,
     db::{Builder, Dialect, QueryScalar, Text, Tx, query, query_as, too_long},
     queries::{Ledger, seconds},
 };
@@ -186,7 +186,8 @@ impl Ledger {
             let (version, input) = (person.version, (fields.clone(), detail));
             let write = self.writer.write(access, now, input, move |tx, access, input| {
                 let (fields, detail) = input;
-                let line = Line { action, subject: id, detail, by, now };
+                let topic = Topic::People;
+                let line = Line { action, subject: id, detail, topic, by, now };
                 write(tx, access, line, version, fields).boxed()
             });
             if write.await? {
@@ -253,16 +254,16 @@ pub(super) async fn insert(
     now: Timestamp,
 ) -> Made<bool> {
     let (action, subject, detail) = ("user.create", id, fields.user_name.as_str());
-    let by = size::of_person(fields);
+    let (topic, by) = (Topic::People, size::of_person(fields));
     let text = written!(
         "INSERT INTO people (id, directory_id, user_name, user_name_key, external_id, email,
              active, active_since, attributes, created_at, updated_at)
          SELECT $10, $8, $11, $12, $13, $14, $15, $1, $16, $1, $1 WHERE true",
         " ON CONFLICT (directory_id, user_name_key) DO NOTHING"
     );
-    let line = Line { action, subject, detail, by, now };
-    let from = person(line, text, access, fields).fetch_optional(&mut *tx).await?;
-    made(tx, access, by, from).await
+    let line = Line { action, subject, detail, topic, by, now };
+    let from = person(&line, text, access, fields).fetch_optional(&mut *tx).await?;
+    made(tx, access, &line, from).await
 }
 
 /// Make the person what `fields` say; `false` where they are no longer at this version.
@@ -273,32 +274,31 @@ async fn write(
     version: i64,
     fields: &PersonFields,
 ) -> Made<bool> {
-    let (_id, by) = (line.subject, line.by);
     let text = written!(
         "UPDATE people SET user_name = $11, user_name_key = $12, external_id = $13, email = $14,
              active_since = CASE WHEN active = $15 THEN active_since ELSE $1 END, active = $15,
              attributes = $16, version = version + 1, updated_at = $1
          WHERE id = $10 AND directory_id = $8 AND version = $17"
     );
-    let written = person(line, text, access, fields).bind(version);
+    let written = person(&line, text, access, fields).bind(version);
     let from = written.fetch_optional(&mut *tx).await.map_err(taken)?;
     #[cfg(test)]
-    super::crash::point(_id, "audit line");
-    made(tx, access, by, from).await
+    super::crash::point(line.subject, "audit line");
+    made(tx, access, &line, from).await
 }
 
 /// Whether something was written, as its line tells; if not, the caller must be let in still.
-async fn made(tx: &mut Tx, access: &Access, by: i64, from: Option<i64>) -> Made<bool> {
-    let growth = from.map(|from| Growth { by, from });
-    if growth.is_none() {
+async fn made(tx: &mut Tx, access: &Access, line: &Line<'_>, from: Option<i64>) -> Made<bool> {
+    let effect = line.effect(from);
+    if effect.is_none() {
         access.still_open(tx).await?;
     }
-    Ok((growth.is_some(), growth))
+    Ok((effect.is_some(), effect))
 }
 
 /// What is [`written!`] of a person, with the line: `$10` is their id, `$11` to `$16` what is said of
 /// them.
-fn person(line: Line<'_>, text: Text, access: &Access, fields: &PersonFields) -> QueryScalar<i64> {
+fn person(line: &Line<'_>, text: Text, access: &Access, fields: &PersonFields) -> QueryScalar<i64> {
     let id = line.subject;
     line.of(text, access)
         .bind(id)
@@ -345,10 +345,11 @@ async fn delete(
         .await?;
     }
     let by = -(size::of_kept_person(&attributes, active) + size::of_memberships(groups));
-    let line = Line { action: "user.delete", subject: id, detail: &name, by, now };
+    let (action, topic) = ("user.delete", Topic::People);
+    let line = Line { action, subject: id, detail: &name, topic, by, now };
     let text = written!("DELETE FROM people WHERE id = $10 AND directory_id = $8");
     let from = line.of(text, access).bind(id).fetch_optional(tx).await?;
-    Ok((true, Some(Growth { by, from: from.ok_or(Refused::Closed)? })))
+    Ok((true, Some(line.effect(from).ok_or(Refused::Closed)?)))
 }
 
 fn rows(dialect: Dialect, access: &Access, condition: &Condition, window: Window) -> Builder {

@@ -10,7 +10,7 @@
 //! turns.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
     mem,
     panic::AssertUnwindSafe,
     time::{Duration, Instant},
@@ -21,10 +21,11 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::{Access, Refused, line::Growth, queue::Queue};
+use super::{Access, Refused, line::Effect, queue::Queue};
 use crate::ledger::{
-    Error, Result,
+    Error, Result, Topic,
     db::{self, Ids, Text, Tx, concerns_one, query},
+    queries::topic_name,
 };
 
 /// How many writes share a transaction at most.
@@ -35,9 +36,9 @@ const LONG: Duration = Duration::from_millis(100);
 /// so that none is made a third time.
 const CAREFUL: usize = 1_000;
 
-/// What a write returns, and by how much its directory grew: `None` promises that no statement of it
-/// wrote anything, and so does [`Refused::NotFound`].
-pub(super) type Made<T> = Result<(T, Option<Growth>), Refused>;
+/// What a write returns, and what comes of it: `None` promises that no statement of it wrote anything,
+/// and so does [`Refused::NotFound`].
+pub(super) type Made<T> = Result<(T, Option<Effect>), Refused>;
 
 /// A write that waits. It may be made again where its transaction was undone: the last time counts.
 trait Write: Send {
@@ -80,15 +81,15 @@ where
             #[cfg(test)]
             let before = tests::rows_written(tx).await;
             let mut made = (self.work)(tx, &self.access, &self.input).await;
-            if let Ok((_, Some(Growth { by: by @ 1.., from }))) = made
+            if let Ok((_, Some(Effect { by: by @ 1.., from, .. }))) = made
                 && from + others.of(self.access.organization()) + by > self.limit
             {
                 made = Err(Refused::NoRoom(self.limit));
             }
             let kept = match &made {
-                Ok((_, Some(growth))) => {
+                Ok((_, Some(Effect { topic, by, .. }))) => {
                     let access = self.access.clone();
-                    Kept::Changed(Change { access, at: self.at, grew: growth.by })
+                    Kept::Changed(Change { access, at: self.at, topic: *topic, grew: *by })
                 }
                 Ok((_, None)) | Err(Refused::NotFound) => Kept::Untouched,
                 Err(Refused::Ledger(error)) if !concerns_one(error) => Kept::Broken,
@@ -119,15 +120,25 @@ struct Changes(BTreeMap<Uuid, Change>);
 struct Change {
     access: Access,
     at: Timestamp,
+    /// What of it changed.
+    topic: Topic,
     /// By how many bytes more it holds.
     grew: i64,
 }
 
 impl Changes {
     fn add(&mut self, change: Change) {
-        let before = self.0.remove(&change.access.directory()).map_or(0, |before| before.grew);
-        let change = Change { grew: before + change.grew, ..change };
-        self.0.insert(change.access.directory(), change);
+        match self.0.entry(change.access.directory()) {
+            Entry::Vacant(first) => drop(first.insert(change)),
+            Entry::Occupied(mut before) => {
+                let before = before.get_mut();
+                before.at = change.at;
+                before.grew += change.grew;
+                if change.topic == Topic::Directory {
+                    before.topic = Topic::Directory; // whoever looks at that sees the people, too
+                }
+            }
+        }
     }
 
     /// By how many bytes more the directories of an organization hold.
@@ -147,19 +158,21 @@ impl Changes {
                  FROM json_each($2) id JOIN json_each($3) grew USING (key)
                  WHERE directories.id = unhex(id.value);
                  INSERT INTO changes (topic, organization_id, name)
-                 SELECT 'directory', d.organization_id, d.name
-                 FROM json_each($2) j CROSS JOIN directories d ON d.id = unhex(j.value)",
+                 SELECT topic.value, d.organization_id, d.name
+                 FROM json_each($4) topic JOIN json_each($2) id USING (key)
+                 CROSS JOIN directories d ON d.id = unhex(id.value)",
             postgres: "WITH changed AS (
                      UPDATE directories d SET changed_at = $1, bytes = bytes + j.grew
-                     FROM unnest($2, $3) j (id, grew) WHERE d.id = j.id
-                     RETURNING d.organization_id, d.name)
+                     FROM unnest($2, $3, $4) j (id, grew, topic) WHERE d.id = j.id
+                     RETURNING j.topic, d.organization_id, d.name)
                  INSERT INTO changes (topic, organization_id, name)
-                 SELECT 'directory', organization_id, name FROM changed
+                 SELECT topic, organization_id, name FROM changed
                  ON CONFLICT (topic, organization_id, name) DO UPDATE SET seq = excluded.seq",
         })
         .bind(at)
         .bind(Ids(self.0.keys().copied().collect()))
         .bind(self.0.values().map(|change| change.grew).collect::<Vec<_>>())
+        .bind(self.0.values().map(|change| topic_name(change.topic)).collect::<Vec<_>>())
         .execute(tx)
         .await?;
         #[cfg(test)]
@@ -395,7 +408,8 @@ mod tests {
                         End::Well | End::Refused => {}
                     }
                     let (action, subject) = ("test", Uuid::nil());
-                    let line = Line { action, subject, detail: "", by: 0, now: Timestamp::now() };
+                    let (detail, topic, now) = ("", Topic::People, Timestamp::now());
+                    let line = Line { action, subject, detail, topic, by: 0, now };
                     let growth = line.write(tx, access).await?;
                     let refused = matches!(end, End::Refused);
                     if refused { Err(Refused::TooManyGroups) } else { Ok((time, Some(growth))) }

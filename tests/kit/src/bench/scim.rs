@@ -48,7 +48,7 @@ pub async fn measure(program: &Path, size: usize, table: &mut Table) -> anyhow::
         // first of all, while what the gateway has in memory is of this alone
         peers::measure(&setting, &clients, size, table).await?;
         creations(&setting, &clients, size, table).await?;
-        steady(&tenants, table).await?;
+        steady(&setting, &tenants, table).await?;
         large(&setting, &tenants[0], size * LARGE, table).await
     };
     tokio::select! {
@@ -121,15 +121,27 @@ async fn creations(
     Ok(())
 }
 
-/// Many organizations, each at the pace of Entra. A request that waits for the one before is late
-/// from when it should have been sent.
-async fn steady(tenants: &[Tenant], table: &mut Table) -> anyhow::Result<()> {
+/// Many organizations, each at the pace of Entra, once all have begun and nothing of that is under
+/// way. A request that waits for the one before is late from when it should have been sent.
+async fn steady(setting: &Setting, tenants: &[Tenant], table: &mut Table) -> anyhow::Result<()> {
     println!("==> scim: {TENANTS} organizations with {REQUESTS_A_SECOND} requests a second each");
-    let clients = tenants.iter().enumerate().map(|(i, tenant)| async move {
+    let begun = tenants.iter().enumerate().map(|(i, tenant)| async move {
         let scim = tenant.client()?;
         let user = scim.create_user(&format!("steady{i}@bench.example"), "Steady").await?;
         let group = scim.create_group("Steady", &[]).await?;
-        let period = Duration::from_secs(1) / REQUESTS_A_SECOND;
+        anyhow::Ok((scim, user, group))
+    });
+    let begun = try_join_all(begun).await?;
+    until("each organization's group to be counted in its status", PATIENCE, async || {
+        let get = ["get", "directorysyncs", "-A", "-o", "jsonpath={.items[*].status.groups}"];
+        let counted = setting.control_plane.kubectl(&get).await?;
+        let counted = counted.split_whitespace().filter(|groups| *groups != "0").count();
+        ensure!(counted == TENANTS, "{counted} of {TENANTS}");
+        Ok(Some(()))
+    })
+    .await?;
+    let period = Duration::from_secs(1) / REQUESTS_A_SECOND;
+    let clients = begun.iter().enumerate().map(|(i, (scim, user, group))| async move {
         // not all at the same moment
         sleep(period * u32::try_from(i)? / u32::try_from(TENANTS)?).await;
         let mut times = Vec::new();
@@ -140,7 +152,7 @@ async fn steady(tenants: &[Tenant], table: &mut Table) -> anyhow::Result<()> {
             if begun.elapsed() > STEADY {
                 break;
             }
-            let (method, path, body) = request(number, i, &user, &group);
+            let (method, path, body) = request(number, i, user, group);
             let (status, answer) = scim.send(method, &path, &body).await?;
             ensure!(status.is_success(), "{path}: {status}: {answer}");
             times.push(milliseconds(due));

@@ -1,0 +1,78 @@
+//! What moves with every request is looked at now and then: the first change at once, and those that
+//! follow it together.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use super::{jittered, status::DEBOUNCE};
+use crate::ledger::Change;
+
+/// How far apart two looks at one thing are, about: no closer than what they tell of may be written.
+const APART: Duration = DEBOUNCE.saturating_mul(5).checked_div(4).unwrap();
+
+/// When what changes is looked at next.
+#[derive(Default)]
+pub(super) struct Pace(HashMap<(Option<String>, String), Next>);
+
+struct Next {
+    at: Instant,
+    /// The newest change since the last look.
+    change: Option<Change>,
+}
+
+impl Pace {
+    /// The changes to look at now, of those that came before and of `new` ones: one of each thing, and
+    /// none of what was looked at just now. Those are kept for later.
+    pub fn due(&mut self, new: Vec<Change>, now: Instant) -> Vec<Change> {
+        for change in new {
+            let thing = (change.organization.clone(), change.name.clone());
+            self.0.entry(thing).or_insert(Next { at: now, change: None }).change = Some(change);
+        }
+        self.0.retain(|_, next| next.at > now || next.change.is_some());
+        let due = self.0.values_mut().filter(|next| next.at <= now).filter_map(|next| {
+            next.at = now + jittered(APART);
+            next.change.take()
+        });
+        due.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Topic;
+
+    fn change(seq: i64, organization: &str) -> Change {
+        let organization = Some(organization.to_owned());
+        Change { seq, topic: Topic::People, organization, name: "okta".into() }
+    }
+
+    #[test]
+    fn the_first_change_is_looked_at_at_once_and_the_last_one_in_the_end() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        assert_eq!(pace.due(vec![change(1, "acme")], now), [change(1, "acme")]);
+        let mut seen = Vec::new();
+        for tenth in 1..=200 {
+            let seq = 1 + tenth;
+            let later = now + Duration::from_millis(100) * u32::try_from(tenth).unwrap();
+            let due = pace.due(vec![change(seq, "acme")], later);
+            seen.extend(due.into_iter().map(|change| (later - now, change)));
+        }
+        let [(after, _)] = &seen[..] else { panic!("{seen:?}") };
+        assert!(*after >= DEBOUNCE, "{after:?}");
+        let end = now + Duration::from_secs(60);
+        assert_eq!(pace.due(vec![], end), [change(201, "acme")]);
+        assert_eq!(pace.due(vec![], end + Duration::from_secs(60)), []);
+        assert!(pace.0.is_empty(), "nothing is remembered of what rests");
+    }
+
+    #[test]
+    fn nobody_waits_for_another_organization() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        assert_eq!(pace.due(vec![change(1, "acme")], now).len(), 1);
+        let both = vec![change(2, "acme"), change(3, "globex")];
+        assert_eq!(pace.due(both, now + Duration::from_secs(1)), [change(3, "globex")]);
+    }
+}
