@@ -15,7 +15,8 @@ use tracing::warn;
 use super::{Kind, chain, pace::Pace};
 use crate::ledger::{Change, Ledger, Topic};
 
-/// How often the ledger is asked for changes: both sides see each other's rows within 500 ms.
+/// How often the ledger is asked for changes: both sides see each other's rows within 500 ms, but for
+/// what [`Pace`] keeps back.
 const POLL: Duration = Duration::from_millis(250);
 /// How many nudges may wait for a controller before it is told to look at everything instead.
 const WAITING: usize = 1024;

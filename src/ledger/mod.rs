@@ -91,7 +91,8 @@ pub struct Change {
 pub enum Topic {
     /// A domain got or lost its owner.
     Domain,
-    /// A directory came or went, got its first request, or has other groups, or other names of them.
+    /// A directory was made or deleted, got its first request, or has other groups, or one of them
+    /// says something else of itself.
     Directory,
     /// A directory's people, or who is in its groups.
     People,

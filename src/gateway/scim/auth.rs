@@ -3,7 +3,10 @@
 //! A wrong token, an unknown organization and an unknown directory all get the same answer, before
 //! anything else about the request is looked at.
 
-use std::time::{Duration, Instant};
+use std::{
+    panic::resume_unwind,
+    time::{Duration, Instant},
+};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::{
@@ -14,6 +17,7 @@ use axum::{
 };
 use jiff::Timestamp;
 use serde::Deserialize;
+use tokio::task::JoinError;
 
 use super::{
     error::{Error, Refusal, Result},
@@ -21,7 +25,7 @@ use super::{
 };
 use crate::{
     gateway::{Gateway, limits, observe::Tenant},
-    ledger::{AuditLine, scim::Access},
+    ledger::{self, AuditLine, scim::Access},
 };
 
 /// How long refusals that leave no line of their own are added up.
@@ -52,21 +56,31 @@ pub(super) async fn authenticate(
         Ok(()) => caller.seat().await,
         Err(refused) => Err(refused),
     };
-    let subject = writes.then(|| subject(&request));
-    let response = match seat {
-        Err(refused) => refused.into_response(),
-        Ok(()) => {
-            request.extensions_mut().insert(caller.clone());
-            next.run(request).await
+    // it goes on where its client hangs up: what it began in the ledger is not done before, and until
+    // then it keeps its places
+    let answered = tokio::spawn(async move {
+        let subject = writes.then(|| subject(&request));
+        let response = match seat {
+            Err(refused) => refused.into_response(),
+            Ok(()) => {
+                request.extensions_mut().insert(caller.clone());
+                next.run(request).await
+            }
+        };
+        if let Some(subject) = subject
+            && !response.status().is_success()
+        {
+            let refusal = response.extensions().get::<Refusal>().cloned();
+            note(&gateway, &guard, &caller.access, subject, response.status(), refusal).await;
         }
+        caller.until_read(response)
+    });
+    let mut response = match answered.await.map_err(JoinError::try_into_panic) {
+        Ok(response) => response,
+        Err(Ok(panic)) => resume_unwind(panic),
+        // the program ends
+        Err(Err(_)) => Error::from(ledger::Error::Abandoned).into_response(),
     };
-    if let Some(subject) = subject
-        && !response.status().is_success()
-    {
-        let refusal = response.extensions().get::<Refusal>().cloned();
-        note(&gateway, &guard, &caller.access, subject, response.status(), refusal).await;
-    }
-    let mut response = caller.until_read(response);
     response
         .extensions_mut()
         .insert(Tenant { organization: address.organization, directory: address.directorysync });

@@ -32,7 +32,7 @@ const OF_DIRECTORY: (u32, u32) = (500, 1000);
 /// The same of all directories of an organization: two at their limit, or forty that Entra fills.
 const OF_ORGANIZATION: (u32, u32) = (1000, 2000);
 /// Requests of an organization that are under way at once; the others wait.
-const AT_ONCE: usize = 64;
+pub(super) const AT_ONCE: usize = 64;
 /// Refusals of an organization that are written down, per minute and at once.
 const REFUSALS: (u32, u32) = (60, 60);
 /// How many large bodies are in memory at once, of all organizations.

@@ -22,7 +22,9 @@ pub use query::{Query, QueryAs, QueryScalar, Row, Text, query, query_as, query_s
 pub use transaction::Tx;
 pub use value::{Ids, Value, can_hold};
 
-use self::pool::{Connection, give_back};
+use std::time::Duration;
+
+use self::pool::{Connection, To, give_back};
 use super::{Error, Result};
 
 /// Which database it is.
@@ -37,7 +39,7 @@ pub enum Dialect {
 pub struct Db {
     pub read: Pool,
     /// What may take long, apart from what everybody waits for.
-    pub search: Pool,
+    pub search: Searcher,
     pub write: Writer,
 }
 
@@ -77,7 +79,7 @@ impl Db {
 
     pub async fn close(&self) {
         self.read.close().await;
-        self.search.close().await;
+        self.search.0.close().await;
         self.write.0.close().await;
     }
 
@@ -110,6 +112,25 @@ impl Writer {
             Dialect::Postgres => postgres::PASSING,
         };
         Tx::begin(self.0.get().await?, begin).await
+    }
+}
+
+/// The connections for what may take long.
+#[derive(Clone)]
+pub struct Searcher(Pool);
+
+impl Searcher {
+    /// Several reads that fit together, none of which takes longer than `limit`: it is broken off,
+    /// which [`too_long`] tells from other errors.
+    pub async fn begin_within(&self, limit: Duration) -> Result<Tx> {
+        let mut connection = self.0.get().await?;
+        match &mut connection.to {
+            To::Sqlite(search) => {
+                sqlite::break_off_after(search, limit).await?;
+                Tx::begin(connection, sqlite::SNAPSHOT).await
+            }
+            To::Postgres(_) => Tx::begin(connection, postgres::snapshot_within(limit)).await,
+        }
     }
 }
 
@@ -187,6 +208,12 @@ impl<'c> From<&'c mut Tx> for On<'c> {
     fn from(tx: &'c mut Tx) -> Self {
         Self::Tx(tx)
     }
+}
+
+/// Whether another process had the lock that a statement needs.
+fn is_locked(error: &Error) -> bool {
+    const BUSY: &str = "5"; // SQLITE_BUSY
+    matches!(error, Error::Sql(sqlx::Error::Database(e)) if e.code().as_deref() == Some(BUSY))
 }
 
 /// Whether a statement failed for what it says: whatever else its transaction did stands, once it is

@@ -109,20 +109,6 @@ impl Pool {
         Tx::begin(self.get().await?, begin).await
     }
 
-    /// The same, for what may take long: a statement that does is broken off, which
-    /// [`too_long`](super::too_long) tells from other errors. Only for
-    /// [`Db::search`](super::Db::search).
-    pub async fn begin_within(&self, limit: Duration) -> Result<Tx> {
-        let mut connection = self.get().await?;
-        match &mut connection.to {
-            To::Sqlite(search) => {
-                sqlite::break_off_after(search, limit).await?;
-                Tx::begin(connection, sqlite::SNAPSHOT).await
-            }
-            To::Postgres(_) => Tx::begin(connection, postgres::snapshot_within(limit)).await,
-        }
-    }
-
     /// Let go of the connections that wait. Others are let go of when they come back.
     pub(super) async fn close(&self) {
         let waiting = self.of.retain(|_, _| false).removed;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr, postgres::PgConnectOptions};
 
-use super::{Db, Pool, Writer, pool::Opener};
+use super::{Db, Pool, Searcher, Writer, pool::Opener};
 use crate::ledger::{Error, Result};
 
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/migrations/postgres");
@@ -60,7 +60,7 @@ pub async fn open(options: PgConnectOptions) -> Result<Db> {
         |most, settings| Pool::open(Opener::Postgres(options.clone(), settings), most, CONNECT);
     Ok(Db {
         read: pool(READERS, READ).await?,
-        search: pool(SEARCHERS, READ).await?,
+        search: Searcher(pool(SEARCHERS, READ).await?),
         write: Writer(pool(WRITERS, WRITE).await?),
     })
 }

@@ -13,7 +13,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::{Db, Pool, Writer, pool::Opener};
+use super::{Db, Pool, Searcher, Writer, pool::Opener};
 use crate::ledger::{Error, Result};
 
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/migrations/sqlite");
@@ -29,11 +29,20 @@ const AHEAD: usize = 2;
 /// How many of SQLite's steps of a search lie between two looks at the clock.
 const STEPS: i32 = 10_000;
 
-/// SQL that begins a transaction: one that reads; one that may write, and holds the lock from its
-/// start; the same, whose commit isn't waited for.
+/// SQL that begins a transaction that may write, and holds the lock from its start, or doesn't wait
+/// for it: SQLite would look for it ten times a second, and a process that writes much is hardly ever
+/// found at rest. See [`Tx::begin`](super::Tx::begin).
+macro_rules! begin_write {
+    ($synchronous:literal) => {
+        concat!("PRAGMA busy_timeout = 0; PRAGMA synchronous = ", $synchronous, "; BEGIN IMMEDIATE")
+    };
+}
+
+/// SQL that begins a transaction: one that reads; one that may write; the same, whose commit isn't
+/// waited for.
 pub const SNAPSHOT: &str = "BEGIN";
-pub const WRITE: &str = "PRAGMA synchronous = FULL; BEGIN IMMEDIATE";
-pub const PASSING: &str = "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE";
+pub const WRITE: &str = begin_write!("FULL");
+pub const PASSING: &str = begin_write!("NORMAL");
 
 fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
@@ -60,7 +69,7 @@ pub async fn open(path: &Path) -> Result<Db> {
     let write = Writer(pool(1, options.clone()).await?);
     let options = options.read_only(true);
     let read = pool(READERS, options.clone()).await?;
-    let search = pool(SEARCHERS, options.row_buffer_size(AHEAD)).await?;
+    let search = Searcher(pool(SEARCHERS, options.row_buffer_size(AHEAD)).await?);
     Ok(Db { read, search, write })
 }
 

@@ -3,10 +3,20 @@
 //! sqlx's own may be interrupted (as by a client that hangs up) after its beginning was sent, and then
 //! leaves the connection in it, with the lock: this one is there before anything is sent.
 
-use sqlx::SqlSafeStr;
+use std::time::{Duration, Instant};
 
-use super::pool::{Connection, give_back};
+use sqlx::SqlSafeStr;
+use tokio::time::sleep;
+
+use super::{
+    is_locked,
+    pool::{Connection, give_back},
+};
 use crate::ledger::Result;
+
+/// How long a lock that another process has is waited for, and how often it is looked for.
+const LOCKED: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(1);
 
 pub struct Tx {
     /// `None` once it has ended.
@@ -14,12 +24,18 @@ pub struct Tx {
 }
 
 impl Tx {
-    /// `begin` begins it, and may have more statements.
+    /// `begin` begins it, and may have more statements: they are run again while another process has
+    /// the lock that they need.
     pub(super) async fn begin(mut connection: Connection, begin: impl SqlSafeStr) -> Result<Self> {
         connection.free = false;
         let mut tx = Self { connection: Some(connection) };
-        tx.connection().run(begin.into_sql_str()).await?;
-        Ok(tx)
+        let (begin, since) = (begin.into_sql_str(), Instant::now());
+        loop {
+            match tx.connection().run(begin.clone()).await {
+                Err(error) if is_locked(&error) && since.elapsed() < LOCKED => sleep(AGAIN).await,
+                begun => return begun.map(|()| tx),
+            }
+        }
     }
 
     pub(super) fn connection(&mut self) -> &mut Connection {

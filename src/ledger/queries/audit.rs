@@ -1,12 +1,14 @@
 //! The audit log, and forgetting what has served.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use sqlx::AssertSqlSafe;
 
 use super::{Ledger, seconds};
 use crate::ledger::{
     AuditLine, Result,
-    db::{Query, Tx, query, query_as, query_scalar},
+    db::{Query, Tx, query, query_as},
 };
 
 /// How long a line of the audit log is kept.
@@ -14,6 +16,8 @@ const AUDIT: SignedDuration = SignedDuration::from_hours(400 * 24);
 /// How many lines an organization has before the oldest of what its directories wrote are forgotten,
 /// too: a token that is in use leaves a line at each write. They are 250 MB or so.
 const LINES: i64 = 1_000_000;
+/// How long it may take to count everybody's lines.
+const COUNT: Duration = Duration::from_secs(300);
 
 type Row = (i64, String, String, String, Option<String>, Option<String>);
 
@@ -76,20 +80,18 @@ impl Ledger {
     /// Forget the oldest of what its directories wrote of each organization that has more than so many
     /// lines. What else was done stays, or somebody could hide it by writing a lot.
     async fn purge_audit(&self, lines: i64) -> Result<()> {
-        let many: Vec<String> = query_scalar(
-            "SELECT organization_id FROM audit GROUP BY organization_id HAVING count(*) > $1",
+        let mut tx = self.db.search.begin_within(COUNT).await?;
+        let many: Vec<(String, i64)> = query_as(
+            "SELECT many.organization_id, (SELECT seq FROM audit
+                  WHERE organization_id = many.organization_id ORDER BY seq DESC LIMIT 1 OFFSET $1)
+             FROM (SELECT organization_id FROM audit
+                 GROUP BY organization_id HAVING count(*) > $1) many",
         )
         .bind(lines)
-        .fetch_all(&self.db.search)
+        .fetch_all(&mut tx)
         .await?;
-        for organization in many {
-            let last: Option<i64> = query_scalar(
-                "SELECT seq FROM audit WHERE organization_id = $1 ORDER BY seq DESC LIMIT 1 OFFSET $2",
-            )
-            .bind(&organization)
-            .bind(lines)
-            .fetch_optional(&self.db.search)
-            .await?;
+        drop(tx);
+        for (organization, last) in many {
             let some = async || {
                 let some = query(
                     "DELETE FROM audit WHERE seq IN (

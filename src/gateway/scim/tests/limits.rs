@@ -10,7 +10,7 @@ use std::{
 use futures::future::join_all;
 use tokio::time::timeout;
 
-use super::*;
+use super::{super::guard::AT_ONCE, *};
 use crate::ledger::{
     Selector,
     scim::{GROUPS_IN_GROUP, GroupFields, PersonFields, Refused},
@@ -60,6 +60,27 @@ async fn groups_in_groups_count_for_everybody_in_them_and_loops_end() {
     let entra = server.client("acme", "entra");
     let foreign = entra.group("Foreign", &[]).await;
     okta.patch(&format!("/Groups/{outer}"), add(&foreign)).await.error(400);
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_keeps_their_place_until_what_they_began_is_done() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    okta.user("first").await;
+    let held = server.ledger.begin_for_tests().await;
+    for wave in 0..3 {
+        let create = |number| {
+            let body = json!({"userName": format!("{wave}-{number}")});
+            let okta = &okta;
+            async move { okta.post("/Users", body).await }
+        };
+        let hung_up = timeout(Duration::from_millis(500), join_all((0..AT_ONCE).map(create))).await;
+        assert!(hung_up.is_err(), "nobody writes now");
+    }
+    drop(held);
+    okta.user("last").await;
+    let all = &okta.get("/Users?count=0").await.ok()["totalResults"];
+    assert_eq!(*all, AT_ONCE + 2, "of the others none was taken");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque, btree_map::Entry},
-    mem,
+    iter, mem,
     panic::AssertUnwindSafe,
     time::{Duration, Instant},
 };
@@ -56,7 +56,7 @@ enum Kept {
     /// Nothing: what it may have written is to be undone.
     Nothing,
     /// The database failed: what the others did can't be relied on either.
-    Broken,
+    Broken(Error),
 }
 
 /// The work of [`Writer::write`].
@@ -86,13 +86,15 @@ where
             {
                 made = Err(Refused::NoRoom(self.limit));
             }
-            let kept = match &made {
+            let kept = match &mut made {
                 Ok((_, Some(Effect { topic, by, .. }))) => {
                     let access = self.access.clone();
                     Kept::Changed(Change { access, at: self.at, topic: *topic, grew: *by })
                 }
                 Ok((_, None)) | Err(Refused::NotFound) => Kept::Untouched,
-                Err(Refused::Ledger(error)) if !concerns_one(error) => Kept::Broken,
+                Err(Refused::Ledger(error)) if !concerns_one(error) => {
+                    Kept::Broken(mem::replace(error, Error::Abandoned))
+                }
                 Err(_) => Kept::Nothing,
             };
             #[cfg(test)]
@@ -207,7 +209,15 @@ impl Writer {
         tokio::spawn(async move {
             while let Some(first) = waiting.next().await {
                 let mut made = Vec::new();
-                let written = together(&writer, first, &mut waiting, &mut made).await;
+                let written = match writer.begin().await {
+                    Ok(tx) => together(tx, first, &mut waiting, &mut made).await,
+                    Err(error) => {
+                        // the others have waited as long, and would wait again, each for itself
+                        let all = iter::once(first).chain(iter::from_fn(|| waiting.next_now()));
+                        made.extend(all.map(|(_, write)| write));
+                        Err(error)
+                    }
+                };
                 if let Err(error) = &written {
                     tracing::error!(%error, writes = made.len(), "writes were abandoned");
                 }
@@ -274,12 +284,11 @@ impl Waiting {
 /// One transaction of all that waits, `first` first; what it made, for all to be told. That is none
 /// where they are to be made again.
 async fn together(
-    writer: &db::Writer,
+    mut tx: Tx,
     first: (String, Box<dyn Write>),
     waiting: &mut Waiting,
     made: &mut Vec<Box<dyn Write>>,
 ) -> Result<()> {
-    let mut tx = writer.begin().await?;
     let (mut changes, careful) = (Changes::default(), waiting.careful > 0);
     let (mut next, began) = (Some(first), Instant::now());
     while let Some((organization, mut write)) = next {
@@ -306,7 +315,7 @@ async fn together(
                 }
                 tx.run("ROLLBACK TO SAVEPOINT one").await?;
             }
-            Kept::Broken => return Err(Error::Abandoned),
+            Kept::Broken(error) => return Err(error),
         }
         let more = made.len() < TOGETHER && began.elapsed() < LONG;
         next = if more { waiting.next_now() } else { None };
