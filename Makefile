@@ -15,7 +15,8 @@ test: ## formatting, lints, and every test, those of the ledger on both database
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	env -u KUBECONFIG cargo test --workspace
-	ROLLCALL_TEST_LEDGER=postgres cargo test --lib -- ledger:: gateway::
+	ROLLCALL_TEST_LEDGER=postgres cargo test --lib -- \
+		controllers:: gateway:: health:: ledger::
 	env -u KUBECONFIG ROLLCALL_TEST_LEDGER=postgres cargo test --test it -- \
 		directories:: operations:: restore:: scim:: story:: teams::
 

@@ -1,8 +1,16 @@
 //! What the kernel knows: of the machine, and of what a process has used.
 
-use std::{fs, fs::File, io::Write, path::Path, thread, time::Instant};
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
+
+use super::report::milliseconds;
 
 /// `USER_HZ`, the same on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -65,21 +73,33 @@ pub fn thread_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// How long the disk takes to keep a small append, in milliseconds: the median of some tries.
+/// The processor time that other machines of this host have taken from this one, in seconds.
+///
+/// # Errors
+/// If /proc doesn't tell.
+pub fn stolen_seconds() -> anyhow::Result<f64> {
+    let stat = fs::read_to_string("/proc/stat").context("reading /proc/stat")?;
+    // "cpu", then user, nice, system, idle, iowait, irq, softirq, steal
+    let stolen = stat.split_whitespace().nth(8).context("/proc/stat is strange")?;
+    Ok(stolen.parse::<f64>()? / TICKS_PER_SECOND)
+}
+
+/// How long the disk takes to keep a small append, in milliseconds: tried now and then while it
+/// `goes_on`.
 ///
 /// # Errors
 /// If `folder` can't be written.
-pub fn sync_milliseconds(folder: &Path) -> anyhow::Result<f64> {
+pub fn syncs(folder: &Path, mut goes_on: impl FnMut() -> bool) -> anyhow::Result<Vec<f64>> {
     let mut file = File::create(folder.join("sync")).context("trying the disk")?;
     let mut times = Vec::new();
-    for _ in 0..101 {
+    while goes_on() {
         file.write_all(&[1; 4096])?;
         let begun = Instant::now();
         file.sync_data()?;
-        times.push(begun.elapsed());
+        times.push(milliseconds(begun));
+        thread::sleep(Duration::from_millis(50));
     }
-    times.sort_unstable();
-    Ok(times[times.len() / 2].as_secs_f64() * 1e3)
+    Ok(times)
 }
 
 /// A field of a file of /proc that is in KiB, in MiB.

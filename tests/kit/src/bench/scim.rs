@@ -5,8 +5,8 @@
 use std::{
     path::Path,
     sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -15,7 +15,10 @@ use anyhow::{Context, ensure};
 use futures::future::try_join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::time::{interval, sleep};
+use tokio::{
+    task::spawn_blocking,
+    time::{interval, sleep},
+};
 
 use super::{
     ORGANIZATION, Setting, machine, peers,
@@ -55,8 +58,6 @@ pub async fn measure(program: &Path, size: usize, table: &mut Table) -> anyhow::
         measured = measured => measured?,
         died = setting.stage.processes()[1].dies() => died?,
     }
-    let sync = machine::sync_milliseconds(setting.scratch.path())?;
-    table.row("one sync of this disk", sync, "ms", Aim::None);
     let (now, most) = machine::memory(setting.gateway())?;
     table.row("gateway, resident memory", now, "MiB", Aim::None);
     table.row("gateway, resident memory at its peak", most, "MiB", Aim::None);
@@ -159,11 +160,20 @@ async fn steady(setting: &Setting, tenants: &[Tenant], table: &mut Table) -> any
         }
         anyhow::Ok(times)
     });
-    let times = try_join_all(clients).await?.concat();
+    // what others of this host do to its disk and its processors is not ours
+    let (stolen, stop) = (machine::stolen_seconds()?, Arc::new(AtomicBool::new(false)));
+    let (folder, stopped) = (setting.scratch.path().to_owned(), stop.clone());
+    let syncs =
+        spawn_blocking(move || machine::syncs(&folder, || !stopped.load(Ordering::Relaxed)));
+    let times = try_join_all(clients).await;
+    stop.store(true, Ordering::Relaxed);
+    let (times, stolen) = (times?.concat(), machine::stolen_seconds()? - stolen);
     let title =
         format!("{TENANTS} organizations x {REQUESTS_A_SECOND} requests a second, answered");
     table.row(&title, times.len() as f64 / STEADY.as_secs_f64(), "/s", Aim::None);
     table.times("latency", times, Aim::AtMost(50.0));
+    table.times("one sync of this disk meanwhile", syncs.await??, Aim::None);
+    table.row("processor time that other machines took", stolen, "s", Aim::None);
     Ok(())
 }
 
