@@ -45,7 +45,7 @@ pub async fn run(ctx: Arc<Context>, writer: Writer<DirectoryTeam>, stop: Cancell
 
 fn concerned(nudge: &Nudge, ctx: &Context) -> Vec<Arc<DirectoryTeam>> {
     let changes = match nudge {
-        Nudge::Ledger { topic: Topic::Group, changes } => changes,
+        Nudge::Ledger { topic: Topic::Group | Topic::Members, changes } => changes,
         Nudge::Ledger { .. } => return vec![],
         _ => return ctx.teams.state_filter(|team| wakes(nudge, team)),
     };

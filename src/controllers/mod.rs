@@ -331,7 +331,7 @@ fn controller<K: Kind>(
     let objects = store.clone();
     let concerned = move |nudge: &Nudge| match nudge {
         // there are many of these, and they concern teams alone
-        Nudge::Ledger { topic: Topic::Group, .. } => vec![],
+        Nudge::Ledger { topic: Topic::Group | Topic::Members, .. } => vec![],
         _ => objects.state_filter(|object| wakes(nudge, object)),
     };
     controller_on(ctx, events(ctx), (store, writer), concerned, stop)

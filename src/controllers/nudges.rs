@@ -97,8 +97,8 @@ impl Nudges {
         };
         let changes = ledger.changes_since(since).await?;
         *seen = changes.last().map_or(*seen, |change| Some(change.seq));
-        let (people, at_once) = changes.into_iter().partition(|c| c.topic == Topic::People);
-        let all = [at_once, pace.due(people, Instant::now())].concat();
+        let (figures, at_once) = changes.into_iter().partition(|c| c.topic.moves_figures());
+        let all = [at_once, pace.due(figures, Instant::now())].concat();
         for topic in Topic::ALL {
             let changes: Arc<[_]> = all.iter().filter(|c| c.topic == topic).cloned().collect();
             if !changes.is_empty() {

@@ -7,14 +7,14 @@ use std::{
 };
 
 use super::{jittered, status::DEBOUNCE};
-use crate::ledger::Change;
+use crate::ledger::{Change, Topic};
 
 /// How far apart two looks at one thing are, about: no closer than what they tell of may be written.
 const APART: Duration = DEBOUNCE.saturating_mul(5).checked_div(4).unwrap();
 
 /// When what changes is looked at next.
 #[derive(Default)]
-pub(super) struct Pace(HashMap<(Option<String>, String), Next>);
+pub(super) struct Pace(HashMap<(Topic, Option<String>, String), Next>);
 
 struct Next {
     at: Instant,
@@ -27,7 +27,7 @@ impl Pace {
     /// none of what was looked at just now. Those are kept for later.
     pub fn due(&mut self, new: Vec<Change>, now: Instant) -> Vec<Change> {
         for change in new {
-            let thing = (change.organization.clone(), change.name.clone());
+            let thing = (change.topic, change.organization.clone(), change.name.clone());
             self.0.entry(thing).or_insert(Next { at: now, change: None }).change = Some(change);
         }
         self.0.retain(|_, next| next.at > now || next.change.is_some());
@@ -42,7 +42,6 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Topic;
 
     fn change(seq: i64, organization: &str) -> Change {
         let organization = Some(organization.to_owned());

@@ -61,7 +61,8 @@ fn wakes(nudge: &Nudge, connection: &SsoConnection) -> bool {
             match topic {
                 Topic::Domain => ours.next().is_some(),
                 Topic::Connection => ours.any(|change| change.name == connection.name_any()),
-                Topic::Directory | Topic::People | Topic::Group => false, // people come and go; directories nudge
+                // people come and go; directories nudge
+                Topic::Directory | Topic::People | Topic::Group | Topic::Members => false,
             }
         }
     }

@@ -87,7 +87,7 @@ pub struct Change {
 }
 
 /// What a [`Change`] is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Topic {
     /// A domain got or lost its owner.
     Domain,
@@ -96,15 +96,22 @@ pub enum Topic {
     Directory,
     /// A directory's people, or who is in its groups.
     People,
-    /// A group, or who is in it.
+    /// A group came or went, or has another name or externalId.
     Group,
+    /// Who counts in a group that a team stands for.
+    Members,
     /// The first sign-in of a day by a connection.
     Connection,
 }
 
 impl Topic {
-    pub const ALL: [Self; 5] =
-        [Self::Domain, Self::Directory, Self::People, Self::Group, Self::Connection];
+    pub const ALL: [Self; 6] =
+        [Self::Domain, Self::Directory, Self::People, Self::Group, Self::Members, Self::Connection];
+
+    /// Whether it only moves figures, maybe with every request.
+    pub fn moves_figures(self) -> bool {
+        matches!(self, Self::People | Self::Members)
+    }
 }
 
 /// An organization's claim to a domain.

@@ -75,10 +75,12 @@ impl MemberCounts {
 async fn newest_change(reader: &mut Tx, directory: Uuid, group: Uuid) -> Result<Option<i64>> {
     query_scalar(
         "SELECT max(c.seq) FROM directories d
-         JOIN changes c ON c.topic = $1 AND c.organization_id = d.organization_id AND c.name = $2
-         WHERE d.id = $3",
+         JOIN changes c ON c.topic IN ($1, $2) AND c.organization_id = d.organization_id
+             AND c.name = $3
+         WHERE d.id = $4",
     )
     .bind(topic_name(Topic::Group))
+    .bind(topic_name(Topic::Members))
     .bind(group.simple().to_string())
     .bind(directory)
     .fetch_one(reader)

@@ -215,8 +215,9 @@ impl Ledger {
 
     /// Forget the changes of groups up to `seq`, which whoever starts anew doesn't ask for.
     pub async fn forget_changes(&self, seq: i64) -> Result<()> {
-        let forget = query("DELETE FROM changes WHERE topic = $1 AND seq <= $2");
-        forget.bind(topic_name(Topic::Group)).bind(seq).write(&self.db.write).await?;
+        let forget = query("DELETE FROM changes WHERE topic IN ($1, $2) AND seq <= $3");
+        let forget = forget.bind(topic_name(Topic::Group)).bind(topic_name(Topic::Members));
+        forget.bind(seq).write(&self.db.write).await?;
         Ok(())
     }
 
@@ -294,6 +295,7 @@ fn topic_name(topic: Topic) -> &'static str {
         Topic::Directory => "directory",
         Topic::People => "people",
         Topic::Group => "group",
+        Topic::Members => "members",
         Topic::Connection => "connection",
     }
 }

@@ -505,7 +505,7 @@ pub(super) mod tests {
             while version < 1 + 2 * EACH as i64 {
                 for change in ledger.changes_since(seq).await.unwrap() {
                     seq = change.seq;
-                    if change.topic == Topic::Group {
+                    if change.topic == Topic::Members {
                         let seen = ledger.group(&access, group, false).await.unwrap().unwrap();
                         version = seen.version;
                     }

@@ -107,7 +107,7 @@ pub(super) async fn tell_above(tx: &mut Tx, access: &Access, group: Uuid) -> Res
             concat!(
                 "WITH RECURSIVE walk (id) AS (SELECT group_id FROM subgroups WHERE member_id = $1",
                 steps!(up $dialect),
-                ") INSERT INTO changes (topic, organization_id, name) SELECT 'group', $2, ",
+                ") INSERT INTO changes (topic, organization_id, name) SELECT 'members', $2, ",
                 $name,
                 " FROM walk WHERE EXISTS (SELECT 1 FROM teams WHERE group_id = walk.id)",
                 $again
@@ -464,7 +464,8 @@ mod tests {
         }
         let heard = async |since| {
             let changes = ledger.changes_since(since).await.unwrap().into_iter();
-            let groups = changes.filter(|change| change.topic == Topic::Group);
+            let groups = [Topic::Group, Topic::Members];
+            let groups = changes.filter(|change| groups.contains(&change.topic));
             groups.map(|change| change.name.parse().unwrap()).collect::<BTreeSet<Uuid>>()
         };
         let before = ledger.latest_change().await.unwrap();

@@ -122,8 +122,8 @@ async fn creations(
     Ok(())
 }
 
-/// Many organizations, each at the pace of Entra, once all have begun and nothing of that is under
-/// way. A request that waits for the one before is late from when it should have been sent.
+/// Many organizations, each at the pace of Entra, with a team of the group that changes, once all have
+/// begun. A request that waits for the one before is late from when it should have been sent.
 async fn steady(setting: &Setting, tenants: &[Tenant], table: &mut Table) -> anyhow::Result<()> {
     println!("==> scim: {TENANTS} organizations with {REQUESTS_A_SECOND} requests a second each");
     let begun = tenants.iter().enumerate().map(|(i, tenant)| async move {
@@ -133,11 +133,19 @@ async fn steady(setting: &Setting, tenants: &[Tenant], table: &mut Table) -> any
         anyhow::Ok((scim, user, group))
     });
     let begun = try_join_all(begun).await?;
-    until("each organization's group to be counted in its status", PATIENCE, async || {
-        let get = ["get", "directorysyncs", "-A", "-o", "jsonpath={.items[*].status.groups}"];
-        let counted = setting.control_plane.kubectl(&get).await?;
-        let counted = counted.split_whitespace().filter(|groups| *groups != "0").count();
-        ensure!(counted == TENANTS, "{counted} of {TENANTS}");
+    let teams = tenants.iter().map(|tenant| {
+        format!(
+            "{{apiVersion: rollcall.dev/v1alpha1, kind: DirectoryTeam, metadata: \
+             {{name: steady, namespace: {}}}, spec: {{directorySyncRef: {{name: {DIRECTORY}}}, \
+             group: {{displayName: Steady}}}}}}\n---\n",
+            tenant.organization
+        )
+    });
+    setting.control_plane.kubectl_apply(&teams.collect::<String>()).await?;
+    until("each organization's team to have found its group", PATIENCE, async || {
+        let get = ["get", "directoryteams", "-A", "-o", "jsonpath={.items[*].status.group.id}"];
+        let found = setting.control_plane.kubectl(&get).await?.split_whitespace().count();
+        ensure!(found == TENANTS, "{found} of {TENANTS}");
         Ok(Some(()))
     })
     .await?;
