@@ -12,6 +12,10 @@ use crate::ledger::{Change, Topic};
 /// How far apart two looks at one thing are, about: no closer than what they tell of may be written.
 const APART: Duration = DEBOUNCE.saturating_mul(5).checked_div(4).unwrap();
 
+/// How many things are looked at together, that is four times a second: what begins in many places at
+/// once keeps neither the API server nor the ledger from others.
+const TOGETHER: usize = 10;
+
 /// When what changes is looked at next.
 #[derive(Default)]
 pub(super) struct Pace(HashMap<(Topic, Option<String>, String), Next>);
@@ -31,7 +35,9 @@ impl Pace {
             self.0.entry(thing).or_insert(Next { at: now, change: None }).change = Some(change);
         }
         self.0.retain(|_, next| next.at > now || next.change.is_some());
-        let due = self.0.values_mut().filter(|next| next.at <= now).filter_map(|next| {
+        let mut due: Vec<_> = self.0.values_mut().filter(|next| next.at <= now).collect();
+        due.sort_unstable_by_key(|next| next.at);
+        let due = due.into_iter().take(TOGETHER).filter_map(|next| {
             next.at = now + jittered(APART);
             next.change.take()
         });
@@ -41,6 +47,8 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn change(seq: i64, organization: &str) -> Change {
@@ -65,6 +73,24 @@ mod tests {
         assert_eq!(pace.due(vec![], end), [change(201, "acme")]);
         assert_eq!(pace.due(vec![], end + Duration::from_secs(60)), []);
         assert!(pace.0.is_empty(), "nothing is remembered of what rests");
+    }
+
+    #[test]
+    fn of_very_many_that_change_at_once_some_are_looked_at_at_a_time_and_none_is_forgotten() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        let names: Vec<_> = (0..2 * TOGETHER + 1).map(|number| format!("{number}")).collect();
+        let changes = names.iter().map(|name| change(1, name)).collect();
+        let mut seen = pace.due(changes, now);
+        assert_eq!(seen.len(), TOGETHER);
+        for (after, due) in [(1, TOGETHER), (2, 1), (3, 0)] {
+            // one that was looked at changes again, and waits for those that weren't
+            let again = vec![Change { seq: 2, ..seen[0].clone() }];
+            let now = pace.due(again, now + Duration::from_millis(250) * after);
+            assert_eq!(now.len(), due);
+            seen.extend(now);
+        }
+        let seen: HashSet<_> = seen.into_iter().filter_map(|change| change.organization).collect();
+        assert_eq!(seen, names.into_iter().collect());
     }
 
     #[test]

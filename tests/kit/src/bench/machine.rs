@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::Write,
+    os::unix::fs::FileExt,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -84,16 +84,18 @@ pub fn stolen_seconds() -> anyhow::Result<f64> {
     Ok(stolen.parse::<f64>()? / TICKS_PER_SECOND)
 }
 
-/// How long the disk takes to keep a small append, in milliseconds: tried now and then while it
-/// `goes_on`.
+/// How long the disk takes to keep one block that is written again, in milliseconds: tried now and then
+/// while it `goes_on`.
 ///
 /// # Errors
 /// If `folder` can't be written.
 pub fn syncs(folder: &Path, mut goes_on: impl FnMut() -> bool) -> anyhow::Result<Vec<f64>> {
-    let mut file = File::create(folder.join("sync")).context("trying the disk")?;
+    let file = File::create(folder.join("sync")).context("trying the disk")?;
+    file.write_all_at(&[0; 4096], 0)?;
+    file.sync_all()?;
     let mut times = Vec::new();
     while goes_on() {
-        file.write_all(&[1; 4096])?;
+        file.write_all_at(&[1; 4096], 0)?;
         let begun = Instant::now();
         file.sync_data()?;
         times.push(milliseconds(begun));
