@@ -262,6 +262,8 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
+    use kube::api::ObjectMeta;
+
     use super::*;
 
     fn binding(namespace: &str, team: &str, uid: &str) -> RoleBinding {
@@ -331,6 +333,22 @@ mod tests {
         assert!(over(4).is_empty());
         assert_eq!(over(5), ["web-0", "web-1"]);
         assert_eq!(over(6), ["web-0", "web-1", "lab"]);
+        // one in the whole cluster ends, too
+        let everywhere = ClusterRoleBinding {
+            metadata: ObjectMeta {
+                name: Some("everywhere".into()),
+                namespace: None,
+                annotations: Some(
+                    [(meta::EXPIRES_AT.into(), "1970-01-01T00:00:04Z".into())].into(),
+                ),
+                ..binding("", "a", "initech").metadata
+            },
+            ..ClusterRoleBinding::default()
+        };
+        index.made(&everywhere);
+        assert_eq!(index.over(at(4), 2, |_| true)[0].place, standing(&everywhere).place);
+        index.ended(&standing(&everywhere).place);
+        assert!(index.over(at(4), 2, |_| true).is_empty());
         // prolonged, gone, and one that can't be deleted now
         put("acme", "web-0", Some("1970-01-01T00:00:09Z"));
         put("acme", "web-1", None);

@@ -344,6 +344,7 @@ mod tests {
                 reason::NO_SIGNING_CERTIFICATE,
             ),
             (Metadata::Conflict("entra".into()), reason::CONNECTION_CONFLICT),
+            (Metadata::Suspended, reason::SUSPENDED),
         ] {
             let facts = facts(metadata);
             assert_eq!(reasons(&facts).0, configured);
@@ -391,18 +392,24 @@ mod tests {
 
     #[test]
     fn a_connection_is_ready_with_metadata_and_one_verified_domain() {
-        let ready = |domains| reasons(&Facts { domains, ..facts(good(&[99 * DAY])) }).1;
+        let said = |domains| {
+            let facts = Facts { domains, ..facts(good(&[99 * DAY])) };
+            let conditions = decide(&saml(), &facts, at(0)).status.conditions;
+            [kind::DOMAINS_VERIFIED, kind::READY]
+                .map(|kind| reason_of(&conditions, kind).to_owned())
+        };
         let two = |unverified: &[&str]| Domains {
             named: 2,
             unverified: unverified.iter().map(|&d| d.to_owned()).collect(),
             ..Domains::default()
         };
-        assert_eq!(ready(two(&[])), reason::READY);
-        assert_eq!(ready(two(&["a"])), reason::READY);
-        assert_eq!(ready(two(&["a", "b"])), reason::NONE_VERIFIED);
-        assert_eq!(ready(Domains::default()), reason::NONE_VERIFIED);
+        assert_eq!(said(two(&[])), [reason::ALL_VERIFIED, reason::READY]);
+        assert_eq!(said(two(&["a"])), [reason::SOME_VERIFIED, reason::READY]);
+        let none = [reason::NONE_VERIFIED; 2];
+        assert_eq!(said(two(&["a", "b"])), none);
+        assert_eq!(said(Domains::default()), none);
         let missing = Domains { missing: vec!["a".into()], ..two(&[]) };
-        assert_eq!(ready(missing), reason::DOMAIN_NOT_FOUND);
+        assert_eq!(said(missing), [reason::ALL_VERIFIED, reason::DOMAIN_NOT_FOUND]);
     }
 
     #[test]

@@ -250,6 +250,7 @@ pub fn change(have: &DirectoryTeam, want: &DirectoryTeamSpec) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Permission;
 
     /// One that imports what matches, without what matches the other.
     fn importing(include: &str, exclude: &str) -> DirectorySync {
@@ -359,6 +360,60 @@ mod tests {
     }
 
     #[test]
+    fn teams_follow_the_permissions_of_the_import_and_one_that_somebody_edited_is_put_right() {
+        let permissions = |role: &str| {
+            Some(vec![Permission {
+                name: "look".into(),
+                cluster_role: role.into(),
+                ..Permission::default()
+            }])
+        };
+        let groups = [group(1, "Team A"), group(2, "Team B")];
+        let pass = |role, teams: &[Arc<DirectoryTeam>]| {
+            let mut sync = sync();
+            let import = sync.spec.teams.as_mut().and_then(|teams| teams.import.as_mut());
+            import.unwrap().permissions = role;
+            plan(&sync, &groups, teams, &BTreeMap::new())
+        };
+        let changed = |plan: &Plan| -> Vec<_> {
+            let Plan { create, step_back, remove, .. } = plan;
+            assert!(create.is_empty() && step_back.is_empty() && remove.is_empty());
+            plan.change.iter().map(|(have, _)| have.name_any()).collect()
+        };
+        let become_so = |plan: &Plan| -> Vec<_> {
+            let become_so = |(have, want): &(Arc<DirectoryTeam>, DirectoryTeamSpec)| {
+                let patch = change(have, want);
+                assert_eq!(patch["spec"]["permissions"], json!(want.permissions));
+                assert_eq!(patch["spec"].get("suspend"), None, "that is somebody else's to say");
+                Arc::new(DirectoryTeam { spec: want.clone(), ..have.as_ref().clone() })
+            };
+            plan.change.iter().map(become_so).collect()
+        };
+        let mut teams = made(&groups);
+        for role in [permissions("view"), permissions("edit"), Some(vec![]), permissions("view")] {
+            let other = pass(role.clone(), &teams);
+            assert_eq!(changed(&other), ["team-a", "team-b"]);
+            teams = become_so(&other);
+            assert!(teams.iter().all(|team| team.spec.permissions == role));
+            assert!(is_empty(&pass(role, &teams)));
+        }
+        let edit = |edit: fn(&mut DirectoryTeamSpec)| {
+            let mut edited = teams.clone();
+            edit(&mut Arc::make_mut(&mut edited[0]).spec);
+            pass(permissions("view"), &edited)
+        };
+        for edited in [
+            edit(|spec| spec.permissions = None),
+            edit(|spec| spec.permissions.as_mut().unwrap()[0].cluster_role = "edit".into()),
+            edit(|spec| spec.group.display_name = Some("Team B".into())),
+        ] {
+            assert_eq!(changed(&edited), ["team-a"]);
+            assert_eq!(become_so(&edited)[0].spec, teams[0].spec);
+        }
+        assert!(is_empty(&edit(|spec| spec.suspend = Some(true))));
+    }
+
+    #[test]
     fn only_colliding_names_get_a_hash_and_all_are_labels() {
         let long = format!("Team {}", "x".repeat(99));
         let groups = [group(1, "Team A"), group(2, "Team (a)"), group(3, &long)];
@@ -376,10 +431,12 @@ mod tests {
         for named in [
             GroupRef { display_name: Some("Team A".into()), ..GroupRef::default() },
             GroupRef { id: Some(Uuid::from_u128(1).to_string()), ..GroupRef::default() },
+            GroupRef { external_id: Some("a".into()), ..GroupRef::default() },
         ] {
             let mut teams = first.clone();
             teams.push(Arc::new(by_hand("mine", named)));
-            let stepped_back = run(&[group(1, "Team A")], &teams);
+            let group = Group { external_id: Some("a".into()), ..group(1, "Team A") };
+            let stepped_back = run(&[group], &teams);
             assert!(stepped_back.create.is_empty() && stepped_back.remove.is_empty());
             assert_eq!(names(stepped_back.step_back.iter().map(AsRef::as_ref)), ["team-a"]);
         }

@@ -158,3 +158,65 @@ pub fn shorten(text: &mut String, bytes: usize) {
 pub fn now() -> Time {
     whole_seconds(Timestamp::now())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
+    use axum::http::{Request, Response};
+    use kube::client::Body;
+
+    use super::*;
+    use crate::api::{DirectorySync, DirectorySyncStatus};
+
+    /// A writer to an API server that takes everything, and how many statuses it was given.
+    fn writer() -> (Writer, Arc<AtomicUsize>) {
+        let statuses = Arc::new(AtomicUsize::new(0));
+        let given = statuses.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            if request.uri().path().ends_with("/status") {
+                given.fetch_add(1, Ordering::Relaxed);
+            }
+            async { Ok::<_, Infallible>(Response::new(Body::from(b"{}".to_vec()))) }
+        });
+        (Writer::new(Client::new(service, "rollcall")), statuses)
+    }
+
+    fn status(users: i64, ready: &Verdict) -> DirectorySyncStatus {
+        let since = Time(Timestamp::UNIX_EPOCH);
+        let conditions = Conditions::new(&[], None, &since).ready(ready, Waiting::No);
+        DirectorySyncStatus { users: Some(users), conditions, ..DirectorySyncStatus::default() }
+    }
+
+    #[tokio::test]
+    async fn what_only_counts_is_written_at_most_every_ten_seconds_and_all_else_at_once() {
+        let (writer, statuses) = writer();
+        let spec = serde_json::from_value(json!({ "source": { "scim": {} } })).unwrap();
+        let mut sync = DirectorySync::new("okta", spec);
+        let ready = Verdict::yes(reason::READY, "");
+        sync.status = Some(status(1, &ready));
+        for (users, ready, waits, written) in [
+            (1, &ready, false, 0),
+            (2, &ready, false, 1),
+            (3, &ready, true, 1),
+            (4, &ready, true, 1),
+            (2, &ready, false, 1),
+            (4, &Verdict::no(reason::SUSPENDED, ""), false, 2),
+        ] {
+            let new = status(users, ready);
+            let wait = writer.write(&sync, &new).await.unwrap();
+            assert_eq!(wait.is_some(), waits, "{users}");
+            assert!(wait.is_none_or(|wait| wait <= DEBOUNCE));
+            assert_eq!(statuses.load(Ordering::Relaxed), written, "{users}");
+            if written > 0 && !waits {
+                sync.status = Some(new);
+            }
+        }
+    }
+}

@@ -339,6 +339,43 @@ mod tests {
         assert_eq!(status.members, Some(2));
         assert_eq!(status.source.as_deref(), Some("Directory Group"));
         assert_eq!(status.kubernetes_group.as_deref(), Some("rollcall:acme:engineering"));
+        assert_eq!(status.bindings, Some(BindingCounts { desired: 1, applied: 1 }));
+        let waits = [kind::RECONCILING, kind::STALLED];
+        assert_eq!(waits.map(|kind| reason_of(&status.conditions, kind)), ["", ""]);
+    }
+
+    #[test]
+    fn of_the_bindings_that_are_wanted_those_that_stand_are_told() {
+        let none = decide(&team(true), &Facts { applied: 0, ..facts() }, &at(1));
+        assert_eq!(none.bindings, Some(BindingCounts { desired: 1, applied: 0 }));
+    }
+
+    #[test]
+    fn where_the_namespace_is_no_organization_every_condition_says_why() {
+        let refused = Facts::refused(Verdict::no(reason::CLASS_NOT_FOUND, ""));
+        let status = decide(&team(true), &refused, &at(1));
+        let says = |kind| reason_of(&status.conditions, kind) == reason::CLASS_NOT_FOUND;
+        assert!(says(kind::ACCEPTED) && says(kind::RESOLVED_REFS) && says(kind::GROUP_FOUND));
+        assert!(says(kind::PERMISSIONS_APPLIED) && says(kind::READY) && says(kind::STALLED));
+        assert_eq!((status.bindings, status.kubernetes_group), (None, None));
+    }
+
+    #[test]
+    fn a_team_waits_for_what_others_may_make_and_for_an_edit_where_only_that_helps() {
+        let refused = Verdict::no(reason::NAMESPACE_NOT_OURS, "");
+        let (awaited, stalled) = (kind::RECONCILING, kind::STALLED);
+        for (facts, waits, because) in [
+            (Facts { group: None, ..facts() }, awaited, reason::DIRECTORY_SYNC_NOT_FOUND),
+            (Facts { group: Some(Match::NotFound), ..facts() }, awaited, reason::NOT_FOUND),
+            (Facts { group: Some(Match::Ambiguous(2)), ..facts() }, stalled, reason::AMBIGUOUS),
+            (Facts { accepted: refused, ..facts() }, stalled, reason::NAMESPACE_NOT_OURS),
+            (Facts { forbidden: one("edit"), ..facts() }, stalled, reason::FORBIDDEN),
+        ] {
+            let status = decide(&team(true), &facts, &at(1));
+            let other = if waits == awaited { stalled } else { awaited };
+            let said = [waits, other].map(|kind| reason_of(&status.conditions, kind));
+            assert_eq!(said, [because, ""]);
+        }
     }
 
     #[test]
@@ -440,6 +477,8 @@ mod tests {
         let mut team = team(true);
         team.spec.suspend = Some(true);
         let status = decide(&team, &facts(), &at(1));
-        assert_eq!(reason_of(&status.conditions, kind::READY), reason::SUSPENDED);
+        for kind in [kind::READY, kind::PERMISSIONS_APPLIED] {
+            assert_eq!(reason_of(&status.conditions, kind), reason::SUSPENDED);
+        }
     }
 }

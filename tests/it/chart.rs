@@ -267,3 +267,30 @@ fn the_pod_reaches_its_database_wherever_that_is_unless_values_say_where() -> an
     assert_eq!(rule(&peers.to_string())?, json!({"ports": ports, "to": peers}));
     Ok(())
 }
+
+#[test]
+fn with_postgresql_both_containers_have_its_url_from_the_secret_and_there_is_no_volume()
+-> anyhow::Result<()> {
+    let values = "{publicURL: 'https://login.platform.example', replicas: 3,
+                   postgresql: {secretName: ledger, secretKey: uri}}";
+    let rendered = render("rollcall", values)?;
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered)?;
+    let of_kind = |kind: &str| objects.iter().filter(|o| o["kind"] == kind).collect::<Vec<_>>();
+    assert!(of_kind("PersistentVolumeClaim").is_empty(), "{rendered}");
+    let [deployment] = of_kind("Deployment")[..] else { panic!("{rendered}") };
+    assert_eq!(deployment["spec"]["replicas"], 3);
+    let pod = &deployment["spec"]["template"]["spec"];
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let containers = list(&pod["containers"]);
+    assert_eq!(containers.len(), 2, "{rendered}");
+    for container in containers {
+        let (env, mounts) = (list(&container["env"]), list(&container["volumeMounts"]));
+        let places: Vec<_> = env.iter().filter(|env| env["name"] == "ROLLCALL_LEDGER").collect();
+        let secret = json!({"secretKeyRef": {"name": "ledger", "key": "uri"}});
+        assert_eq!(places, [&json!({"name": "ROLLCALL_LEDGER", "valueFrom": secret})]);
+        assert!(mounts.iter().all(|mount| mount["name"] != "ledger"), "{mounts:?}");
+    }
+    let volumes = list(&pod["volumes"]);
+    assert!(!volumes.is_empty() && volumes.iter().all(|volume| volume["name"] != "ledger"));
+    Ok(())
+}

@@ -1,11 +1,19 @@
 //! What users may rely on of DirectorySync and DirectoryTeam.
 
-use anyhow::ensure;
+use anyhow::{Context, bail, ensure};
+use futures::{Stream, StreamExt, TryStreamExt};
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::{
+    Api,
+    api::{ListParams, WatchEvent, WatchParams},
+};
 use rollcall_kit::{scim::Scim, wait::until};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::world::{PATIENCE, World};
 
+const POST: reqwest::Method = reqwest::Method::POST;
 const PUT: reqwest::Method = reqwest::Method::PUT;
 const GET: reqwest::Method = reqwest::Method::GET;
 
@@ -14,6 +22,23 @@ async fn team(world: &World, organization: &str, permissions: &str) -> anyhow::R
         "{{directorySyncRef: {{name: idp}}, group: {{displayName: Staff}}, permissions: {permissions}}}"
     );
     world.make_one("DirectoryTeam", organization, "staff", &spec).await
+}
+
+/// What becomes of the bindings in a namespace from now on, as the API server tells it in order.
+async fn events(
+    world: &World,
+    namespace: &str,
+) -> anyhow::Result<impl Stream<Item = anyhow::Result<String>> + Unpin + use<>> {
+    let bindings = Api::<RoleBinding>::namespaced(world.control_plane.client().await?, namespace);
+    let now = bindings.list_metadata(&ListParams::default()).await?.metadata.resource_version;
+    let from = now.context("a list without a version")?;
+    let events = bindings.watch(&WatchParams::default(), &from).await?;
+    let told = async |event: kube::Result<WatchEvent<RoleBinding>>| match event? {
+        WatchEvent::Added(binding) => Ok(format!("{} comes", binding.role_ref.name)),
+        WatchEvent::Deleted(binding) => Ok(format!("{} goes", binding.role_ref.name)),
+        other => bail!("{other:?}"),
+    };
+    Ok(Box::pin(events.then(told)))
 }
 
 #[tokio::test]
@@ -27,8 +52,13 @@ async fn bindings_follow_permissions_labels_and_tampering() -> anyhow::Result<()
     world.reason("follow", "dteam/staff", "Ready", "Ready").await?;
     world.has_roles("follow-web", "view").await?;
 
-    // another role: the new binding comes, the old one goes
+    // another role: the new binding comes, then the old one goes
+    let mut events = events(world, "follow-web").await?;
     team(world, "follow", "[{name: a, clusterRole: edit}]").await?;
+    for expected in ["edit comes", "view goes"] {
+        let event = timeout(PATIENCE, events.try_next()).await.context(expected)??;
+        ensure!(event.as_deref() == Some(expected), "{event:?} instead of {expected}");
+    }
     world.has_roles("follow-web", "edit").await?;
     // taken away by hand: made again
     world.kubectl("delete rolebindings --all -n follow-web").await?;
@@ -175,6 +205,16 @@ async fn a_name_is_pinned_to_its_group_and_two_of_a_name_are_ambiguous() -> anyh
     let spec = "{directorySyncRef: {name: idp}, group: {displayName: Staff}}";
     world.make_one("DirectoryTeam", "names", "others", spec).await?;
     world.reason("names", "dteam/others", "GroupFound", "Ambiguous").await?;
+    // by its id at the company IdP, one of them is
+    let mut third = group("Staff");
+    third["externalId"] = "third".into();
+    let (status, third) = scim.send(POST, "Groups", &third).await?;
+    ensure!(status.is_success(), "{status}: {third}");
+    let spec = "{directorySyncRef: {name: idp}, group: {externalId: third}}";
+    world.make_one("DirectoryTeam", "names", "others", spec).await?;
+    world.reason("names", "dteam/others", "GroupFound", "Found").await?;
+    let found = world.get("names", "dteam/others", "{.status.group.id}").await?;
+    ensure!(third["id"] == found, "{found}: {third}");
     let spec = "{directorySyncRef: {name: nowhere}, group: {displayName: Staff}}";
     world.make_one("DirectoryTeam", "names", "orphans", spec).await?;
     world.reason("names", "dteam/orphans", "ResolvedRefs", "DirectorySyncNotFound").await?;
@@ -184,11 +224,20 @@ async fn a_name_is_pinned_to_its_group_and_two_of_a_name_are_ambiguous() -> anyh
 #[tokio::test]
 async fn imported_teams_come_and_go_with_their_groups_and_step_back() -> anyhow::Result<()> {
     let world = World::shared().await?;
-    let spec = "{source: {scim: {}}, teams: {import: {include: [\"*\"], exclude: [\"Secret *\"], \
-                permissions: [{name: look, clusterRole: view}]}}}";
-    let scim = world.directory("imports", spec).await?;
+    let spec = |suspend: bool| {
+        format!(
+            "{{source: {{scim: {{}}}}, suspend: {suspend}, teams: {{import: {{include: [\"*\"], \
+               exclude: [\"Secret *\"], permissions: [{{name: look, clusterRole: view}}]}}}}}}"
+        )
+    };
+    // suspended, it takes groups and makes no teams
+    let scim = world.directory("imports", &spec(true)).await?;
     let staff = scim.create_group("Staff", &[]).await?;
     scim.create_group("Secret Santas", &[]).await?;
+    world.field("imports", "dsync/idp", "{.status.groups}", "2").await?;
+    let teams = world.kubectl("get dteam -n imports -o name").await?;
+    ensure!(teams.is_empty(), "{teams}");
+    world.make_one("DirectorySync", "imports", "idp", &spec(false)).await?;
     world.reason("imports", "dteam/staff", "Ready", "Ready").await?;
     world.has_roles("imports-web", "view").await?;
 

@@ -1,17 +1,22 @@
 //! What platform teams may rely on: two default classes, a lost installation key, objects that went
-//! without their clean-up, a controller that is killed. One test: it stops what others would share.
+//! without their clean-up, a controller that is killed, how long people outlive their directory. One
+//! test: it stops what others would share.
 
 use anyhow::ensure;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::Method;
+use rollcall::ledger::Ledger;
 use rollcall_kit::{stage::NAMESPACE, wait::until};
 use serde_json::{Value, json};
 
 use crate::world::{PATIENCE, World};
 
+const SCIM: &str = "{source: {scim: {}}}";
+
 #[tokio::test]
 async fn what_a_platform_team_breaks_is_told_and_can_be_mended() -> anyhow::Result<()> {
     let mut world = World::own().await?;
-    let scim = world.directory("acme", "{source: {scim: {}}}").await?;
+    let scim = world.directory("acme", SCIM).await?;
     world.make_one("VerifiedDomain", "acme", "acme", "{domain: acme.example}").await?;
     world.prove("acme", "acme").await?;
     let ada = scim.create_user("ada@acme.example", "Ada").await?;
@@ -24,6 +29,7 @@ async fn what_a_platform_team_breaks_is_told_and_can_be_mended() -> anyhow::Resu
     two_default_classes(&world).await?;
     lost_installation_key(&mut world).await?;
     killed(&mut world).await?;
+    kept_for_thirty_days(&mut world).await?;
 
     // while nobody looks, the directory and the team go without their clean-up
     world.stage.stop().await?;
@@ -37,7 +43,7 @@ async fn what_a_platform_team_breaks_is_told_and_can_be_mended() -> anyhow::Resu
     world.stage.run().await?;
     world.has_roles("acme-web", "").await?;
     until("the token to end", PATIENCE, async || {
-        let (status, _) = scim.send(reqwest::Method::GET, "Users", &Value::Null).await?;
+        let (status, _) = scim.send(Method::GET, "Users", &Value::Null).await?;
         ensure!(status.as_u16() == 401, "{status}");
         Ok(Some(()))
     })
@@ -116,6 +122,46 @@ async fn killed(world: &mut World) -> anyhow::Result<()> {
         let object = format!("vd/d{number}");
         world.reason("acme", &object, "Verified", "AwaitingRecord").await?;
         world.kubectl(&format!("delete {object} -n acme --wait=false")).await?;
+    }
+    Ok(())
+}
+
+/// People and groups of a deleted DirectorySync are kept for 30 days, and no longer.
+async fn kept_for_thirty_days(world: &mut World) -> anyhow::Result<()> {
+    const HOURS: i64 = 30 * 24;
+    world.organization("globex").await?;
+    let directories = [("kept", HOURS - 1), ("forgotten", HOURS + 1)];
+    let mut people = vec![];
+    for (name, _) in directories {
+        world.make_one("DirectorySync", "globex", name, SCIM).await?;
+        let scim = world.connect("globex", name).await?;
+        people.push(scim.create_user(&format!("{name}@globex.example"), "Ada").await?);
+        world.kubectl(&format!("delete dsync {name} -n globex")).await?;
+    }
+    world.stage.stop().await?;
+    let id = world.kubectl("get namespace globex -o jsonpath={.metadata.uid}").await?;
+    let ledger = Ledger::open(&world.stage.ledger.parse()?).await?;
+    for (name, hours) in directories {
+        let deleted = Timestamp::now() - SignedDuration::from_hours(hours);
+        ledger.make_directory(&id, name, deleted).await?;
+        ledger.delete_directory(&id, name, deleted).await?;
+    }
+    ledger.close().await;
+    world.stage.run().await?;
+    until("a directory to be forgotten", PATIENCE, async || {
+        let log = world.stage.rollcall(&["log", "-n", "globex"])?;
+        ensure!(log.contains("directory.purge forgotten"), "{log}");
+        ensure!(!log.contains("directory.purge kept"), "{log}");
+        Ok(Some(()))
+    })
+    .await?;
+    for ((name, _), (person, known)) in directories.iter().zip(people.iter().zip([200, 404])) {
+        world.make_one("DirectorySync", "globex", name, SCIM).await?;
+        let scim = world.connect("globex", name).await?;
+        let (status, _) = scim.send(Method::GET, &format!("Users/{person}"), &Value::Null).await?;
+        ensure!(status == known, "{name}: {status}");
+        let (_, all) = scim.send(Method::GET, "Users", &Value::Null).await?;
+        ensure!(all["totalResults"] == u8::from(known == 200), "{name}: {all}");
     }
     Ok(())
 }

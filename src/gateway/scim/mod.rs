@@ -33,7 +33,7 @@ use axum::{
     http::{StatusCode, header},
     middleware::from_fn_with_state,
     response::{IntoResponse, Response},
-    routing::{any, get, post},
+    routing::{MethodRouter, any, get, post},
 };
 use serde::Serialize;
 
@@ -44,35 +44,47 @@ use self::{
 };
 use super::Gateway;
 
+/// The address of a directory.
+const DIRECTORY: &str = "/scim/v2/{organization}/{directorysync}";
+
 /// The routes of the directories. All that is under a directory's address, whether it is there or
 /// not, is behind the directory's token.
 pub(super) fn routes(gateway: Gateway) -> Router<Gateway> {
-    let at = |path: &str| format!("/scim/v2/{{organization}}/{{directorysync}}{path}");
+    paths()
+        .into_iter()
+        .fold(Router::new(), |routes, (path, methods)| {
+            routes.route(&format!("{DIRECTORY}{path}"), methods)
+        })
+        .method_not_allowed_fallback(async || {
+            Error::new(StatusCode::METHOD_NOT_ALLOWED, "this path doesn't take this method")
+        })
+        .route_layer(from_fn_with_state((gateway, Guard::new()), auth::authenticate))
+}
+
+/// What there is below a directory's address.
+fn paths() -> Vec<(&'static str, MethodRouter<Gateway>)> {
     let users = get(users::find).post(users::create);
     let user = get(users::get).put(users::replace).patch(users::patch).delete(users::delete);
     let groups = get(groups::find).post(groups::create);
     let group = get(groups::get).put(groups::replace).patch(groups::patch).delete(groups::delete);
     let nothing = any(async || Error::new(StatusCode::NOT_FOUND, "there is nothing at this path"));
-    Router::new()
-        .route(&at("/Users"), users)
-        .route(&at("/Users/{id}"), user)
-        .route(&at("/Groups"), groups)
-        .route(&at("/Groups/{id}"), group)
-        .route(&at("/.search"), post(search::everywhere))
-        .route(&at("/Users/.search"), post(users::find))
-        .route(&at("/Groups/.search"), post(groups::find))
-        .route(&at("/ServiceProviderConfig"), get(discovery::service_provider_config))
-        .route(&at("/ResourceTypes"), get(discovery::resource_types))
-        .route(&at("/ResourceTypes/{id}"), get(discovery::one_resource_type))
-        .route(&at("/Schemas"), get(discovery::schemas))
-        .route(&at("/Schemas/{id}"), get(discovery::one_schema))
-        .route(&at(""), nothing.clone())
-        .route(&at("/"), nothing.clone())
-        .route(&at("/{*rest}"), nothing)
-        .method_not_allowed_fallback(async || {
-            Error::new(StatusCode::METHOD_NOT_ALLOWED, "this path doesn't take this method")
-        })
-        .route_layer(from_fn_with_state((gateway, Guard::new()), auth::authenticate))
+    vec![
+        ("/Users", users),
+        ("/Users/{id}", user),
+        ("/Groups", groups),
+        ("/Groups/{id}", group),
+        ("/.search", post(search::everywhere)),
+        ("/Users/.search", post(users::find)),
+        ("/Groups/.search", post(groups::find)),
+        ("/ServiceProviderConfig", get(discovery::service_provider_config)),
+        ("/ResourceTypes", get(discovery::resource_types)),
+        ("/ResourceTypes/{id}", get(discovery::one_resource_type)),
+        ("/Schemas", get(discovery::schemas)),
+        ("/Schemas/{id}", get(discovery::one_schema)),
+        ("", nothing.clone()),
+        ("/", nothing.clone()),
+        ("/{*rest}", nothing),
+    ]
 }
 
 /// A body of type application/scim+json (RFC 7644 section 3.1).

@@ -3,7 +3,11 @@ use std::net::IpAddr;
 use futures::future::join_all;
 use jiff::SignedDuration;
 
-use super::{super::resource, filters::query, *};
+use super::{
+    super::{DIRECTORY, paths, resource},
+    filters::query,
+    *,
+};
 use crate::{
     gateway::address::ClientAddress,
     ledger::{Rotation, scim::token_tag},
@@ -44,6 +48,33 @@ fn routes(user: &str, group: &str) -> Vec<(Method, String, Option<Value>)> {
         routes.push((Method::GET, path.to_owned(), None));
     }
     routes
+}
+
+#[tokio::test]
+async fn every_method_of_every_path_is_among_the_routes_that_strangers_are_tried_at() {
+    let server = Server::start().await;
+    let okta = server.client("acme", "okta");
+    let id = Uuid::nil().to_string();
+    for (method, path, body) in routes(&id, &id) {
+        okta.call(method, &path, body).await;
+    }
+    let tried = server.served.lock().unwrap().clone();
+    for (path, _) in paths() {
+        let one = path.replace("{id}", &id).replace("{*rest}", "Nothing");
+        let answer = okta.call(Method::TRACE, &one, None).await;
+        // where nothing is, that is said to every method
+        let allowed = match answer.headers.get(header::ALLOW) {
+            Some(allowed) => allowed.to_str().unwrap(),
+            None => {
+                answer.error(404);
+                "GET"
+            }
+        };
+        for method in allowed.split(',').filter(|method| *method != "HEAD") {
+            let route = format!("{method} {DIRECTORY}{path} ");
+            assert!(tried.iter().any(|tried| tried.starts_with(&route)), "{route}is left out");
+        }
+    }
 }
 
 #[tokio::test]

@@ -277,6 +277,9 @@ async fn discovery_says_what_is_there_and_no_more() {
     ] {
         assert_eq!(config[feature]["supported"], there, "{feature}");
     }
+    let pages = &config["pagination"];
+    assert_eq!((&pages["cursor"], &pages["index"]), (&json!(false), &json!(true)));
+    assert_eq!(pages["defaultPaginationMethod"], "index");
     for list in ["/ResourceTypes", "/Schemas"] {
         let page = okta.get(list).await.ok();
         let listed = page["Resources"].as_array().unwrap();
