@@ -356,7 +356,7 @@ fn synced(facts: &Facts) -> Verdict {
 fn removal_blocked(pending: &PendingRemovals, name: &str) -> Verdict {
     let PendingRemovals { id, teams, sample } = pending;
     let more =
-        if sample.len() < usize::try_from(*teams).unwrap_or(usize::MAX) { ", ..." } else { "" };
+        if sample.len() < usize::try_from(*teams).unwrap_or(usize::MAX) { " and more" } else { "" };
     Verdict::yes(
         reason::THRESHOLD_EXCEEDED,
         format!(
@@ -526,7 +526,7 @@ mod tests {
         let (eleven, says) = told(11);
         assert_eq!((eleven.teams, eleven.sample), (11, ten.sample));
         assert!(says.starts_with("11 imported teams"), "{says}");
-        assert!(says.contains("team-08, team-09, .... Nobody"), "{says}");
+        assert!(says.contains("team-08, team-09 and more. Nobody"), "{says}");
     }
 
     #[test]
