@@ -115,7 +115,39 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::ledger::tests::ledger;
+    use crate::ledger::{
+        fixture::{Acme, person},
+        scim::GroupFields,
+        tests::ledger,
+    };
+
+    #[tokio::test]
+    async fn what_only_moves_figures_is_passed_on_now_and_then_and_all_else_at_once() {
+        let acme = Acme::new().await;
+        let (nudges, mut seen, mut pace) = (Nudges::new(), None, Pace::default());
+        let mut told = Box::pin(nudges.stream());
+        nudges.pass_on(&acme.ledger, &mut seen, &mut pace).await.unwrap();
+        assert!(matches!(told.next().await, Some(Nudge::All)));
+        let mut topics = async || {
+            nudges.pass_on(&acme.ledger, &mut seen, &mut pace).await.unwrap();
+            let mut topics = vec![];
+            while let Some(Some(Nudge::Ledger { topic, .. })) = told.next().now_or_never() {
+                topics.push(topic);
+            }
+            topics
+        };
+        for (name, passed_on) in [("zoe", &[Topic::People][..]), ("yan", &[])] {
+            acme.ledger.create_person(&acme.scim, &person(name, true), acme.now).await.unwrap();
+            assert_eq!(topics().await, passed_on, "{name}");
+        }
+        let staff = GroupFields {
+            display_name: "Staff".into(),
+            external_id: None,
+            attributes: "{}".into(),
+        };
+        acme.ledger.create_group(&acme.scim, &staff, &[], acme.now).await.unwrap();
+        assert_eq!(topics().await, [Topic::Directory, Topic::Group]);
+    }
 
     #[tokio::test]
     async fn a_burst_of_changes_is_passed_on_whole_and_wakes_nobody_else() {

@@ -2,7 +2,7 @@
 //! follow it together.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
 };
 
@@ -28,16 +28,23 @@ struct Next {
 
 impl Pace {
     /// The changes to look at now, of those that came before and of `new` ones: one of each thing, and
-    /// none of what was looked at just now. Those are kept for later.
+    /// none of what was looked at just now. Those are kept for later. Where there are too many, the
+    /// organizations take turns.
     pub fn due(&mut self, new: Vec<Change>, now: Instant) -> Vec<Change> {
         for change in new {
             let thing = (change.topic, change.organization.clone(), change.name.clone());
             self.0.entry(thing).or_insert(Next { at: now, change: None }).change = Some(change);
         }
         self.0.retain(|_, next| next.at > now || next.change.is_some());
-        let mut due: Vec<_> = self.0.values_mut().filter(|next| next.at <= now).collect();
-        due.sort_unstable_by_key(|next| next.at);
-        let due = due.into_iter().take(TOGETHER).filter_map(|next| {
+        let mut due: Vec<_> = self.0.iter_mut().filter(|(_, next)| next.at <= now).collect();
+        due.sort_unstable_by_key(|(_, next)| next.at);
+        let (mut turns, mut by_turn) = (HashMap::new(), BTreeMap::<usize, Vec<_>>::new());
+        for ((_, organization, _), next) in due {
+            let turn = turns.entry(organization).or_insert(0);
+            *turn += 1;
+            by_turn.entry(*turn).or_default().push(next);
+        }
+        let due = by_turn.into_values().flatten().take(TOGETHER).filter_map(|next| {
             next.at = now + jittered(APART);
             next.change.take()
         });
@@ -96,8 +103,13 @@ mod tests {
     #[test]
     fn nobody_waits_for_another_organization() {
         let (mut pace, now) = (Pace::default(), Instant::now());
-        assert_eq!(pace.due(vec![change(1, "acme")], now).len(), 1);
-        let both = vec![change(2, "acme"), change(3, "globex")];
-        assert_eq!(pace.due(both, now + Duration::from_secs(1)), [change(3, "globex")]);
+        let many = (0..3 * TOGETHER).map(|group| Change {
+            name: group.to_string(),
+            topic: Topic::Members,
+            ..change(1, "acme")
+        });
+        assert_eq!(pace.due(many.collect(), now).len(), TOGETHER);
+        let due = pace.due(vec![change(2, "globex")], now + Duration::from_secs(1));
+        assert!(due.len() == TOGETHER && due.contains(&change(2, "globex")), "{due:?}");
     }
 }

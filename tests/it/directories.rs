@@ -32,7 +32,7 @@ async fn events(
     let bindings = Api::<RoleBinding>::namespaced(world.control_plane.client().await?, namespace);
     let now = bindings.list_metadata(&ListParams::default()).await?.metadata.resource_version;
     let from = now.context("a list without a version")?;
-    let events = bindings.watch(&WatchParams::default(), &from).await?;
+    let events = bindings.watch(&WatchParams::default().disable_bookmarks(), &from).await?;
     let told = async |event: kube::Result<WatchEvent<RoleBinding>>| match event? {
         WatchEvent::Added(binding) => Ok(format!("{} comes", binding.role_ref.name)),
         WatchEvent::Deleted(binding) => Ok(format!("{} goes", binding.role_ref.name)),

@@ -212,14 +212,21 @@ impl<'c> From<&'c mut Tx> for On<'c> {
 
 /// Whether another process had the lock that a statement needs.
 fn is_locked(error: &Error) -> bool {
-    const BUSY: &str = "5"; // SQLITE_BUSY
-    matches!(error, Error::Sql(sqlx::Error::Database(e)) if e.code().as_deref() == Some(BUSY))
+    const BUSY: i32 = 5; // SQLITE_BUSY, also while another recovers the log of one that was killed
+    let Error::Sql(sqlx::Error::Database(e)) = error else { return false };
+    e.code().and_then(|code| sqlite_code(&code)) == Some(BUSY)
+}
+
+/// SQLite's code of an error, without what it says in particular.
+fn sqlite_code(code: &str) -> Option<i32> {
+    let number = code.parse::<i32>().ok()?;
+    (code.len() < 5).then_some(number & 0xff) // PostgreSQL's have five characters
 }
 
 /// Whether a statement failed for what it says: whatever else its transaction did stands, once it is
 /// back at a savepoint. Otherwise the database or the way to it failed, and maybe the transaction.
 pub fn concerns_one(error: &Error) -> bool {
-    // of SQLite the last byte: SQLITE_ERROR, _TOOBIG, _CONSTRAINT, _MISMATCH
+    // SQLITE_ERROR, _TOOBIG, _CONSTRAINT, _MISMATCH
     const SQLITE: [i32; 4] = [1, 18, 19, 20];
     // of PostgreSQL the class: data, constraints, what can't be run, limits of the program
     const POSTGRES: [&str; 4] = ["22", "23", "42", "54"];
@@ -228,9 +235,9 @@ pub fn concerns_one(error: &Error) -> bool {
         Error::Sql(sqlx::Error::Database(e)) => e.code(),
         _ => return false,
     };
-    code.is_some_and(|code| match code.parse::<i32>() {
-        Ok(number) if code.len() < 5 => SQLITE.contains(&(number & 0xff)),
-        _ => POSTGRES.iter().any(|class| code.starts_with(class)),
+    code.is_some_and(|code| match sqlite_code(&code) {
+        Some(number) => SQLITE.contains(&number),
+        None => POSTGRES.iter().any(|class| code.starts_with(class)),
     })
 }
 
@@ -325,6 +332,15 @@ mod tests {
         }
         assert!(!super::concerns_one(&Error::Sql(sqlx::Error::PoolTimedOut)));
         assert!(super::concerns_one(&Error::Nul));
+    }
+
+    #[test]
+    fn a_lock_that_another_process_has_is_told_from_other_errors() {
+        let is_locked = |code| is_locked(&Error::Sql(sqlx::Error::Database(Box::new(Code(code)))));
+        assert!(is_locked("5") && is_locked("261"));
+        for other in ["9", "19", "6", "10", "55P03", "57014", "00005"] {
+            assert!(!is_locked(other), "{other}");
+        }
     }
 
     #[test]

@@ -18,7 +18,8 @@ use crate::ledger::{Error, Result};
 
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/migrations/sqlite");
 
-/// How long a statement waits for the other process's writer.
+/// How long a statement waits for the other process, but for one that begins to write: see
+/// [`begin_write`].
 const BUSY: Duration = Duration::from_secs(10);
 /// How long to wait for a connection.
 const WAIT: Duration = Duration::from_secs(30);

@@ -208,13 +208,15 @@ impl Writer {
             Waiting { queue: Queue::new(), arriving, again: VecDeque::new(), careful: 0 };
         tokio::spawn(async move {
             while let Some(first) = waiting.next().await {
-                let mut made = Vec::new();
+                let (mut made, since) = (Vec::new(), Instant::now());
                 let written = match writer.begin().await {
                     Ok(tx) => together(tx, first, &mut waiting, &mut made).await,
                     Err(error) => {
-                        // the others have waited as long, and would wait again, each for itself
-                        let all = iter::once(first).chain(iter::from_fn(|| waiting.next_now()));
-                        made.extend(all.map(|(_, write)| write));
+                        made.push(first.1);
+                        if since.elapsed() > LONG {
+                            // the others waited too, and would again, each for itself
+                            made.extend(iter::from_fn(|| waiting.next_now()).map(|(_, it)| it));
+                        }
                         Err(error)
                     }
                 };
