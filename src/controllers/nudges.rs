@@ -116,8 +116,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::{
-        fixture::{Acme, person},
-        scim::GroupFields,
+        fixture::{Acme, group, person},
         tests::ledger,
     };
 
@@ -140,11 +139,7 @@ mod tests {
             acme.ledger.create_person(&acme.scim, &person(name, true), acme.now).await.unwrap();
             assert_eq!(topics().await, passed_on, "{name}");
         }
-        let staff = GroupFields {
-            display_name: "Staff".into(),
-            external_id: None,
-            attributes: "{}".into(),
-        };
+        let staff = group("Staff");
         acme.ledger.create_group(&acme.scim, &staff, &[], acme.now).await.unwrap();
         assert_eq!(topics().await, [Topic::Directory, Topic::Group]);
     }

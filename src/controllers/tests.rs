@@ -18,8 +18,7 @@ use crate::{
     api::meta,
     ledger::{
         Selector,
-        fixture::{ACME, Acme},
-        scim::GroupFields,
+        fixture::{ACME, Acme, group},
         tests::ledger,
     },
 };
@@ -190,8 +189,7 @@ async fn controllers_that_are_dropped_leave_no_pass_behind() {
 #[tokio::test]
 async fn nobody_stays_in_a_team_while_the_api_server_is_asked_for_its_roles() {
     let acme = Acme::new().await;
-    let group =
-        GroupFields { display_name: "Staff".into(), external_id: None, attributes: "{}".into() };
+    let group = group("Staff");
     acme.ledger.create_group(&acme.scim, &group, &[acme.ada], acme.now).await.unwrap();
     let staff = Selector::DisplayName("Staff".into());
     acme.ledger.put_team(ACME, "staff", acme.directory, &staff, true).await.unwrap();

@@ -226,8 +226,7 @@ mod tests {
     use super::*;
     use crate::ledger::{
         Admit, Loss, Proof, Selector,
-        fixture::{ACME, Acme, COMPANY, asserted, fresh},
-        scim::GroupFields,
+        fixture::{ACME, Acme, COMPANY, asserted, fresh, group},
     };
 
     #[tokio::test]
@@ -340,11 +339,7 @@ mod tests {
     #[tokio::test]
     async fn teams_and_what_they_may_do_follow_the_session() {
         let acme = Acme::new().await;
-        let group = GroupFields {
-            display_name: "Engineering".into(),
-            external_id: None,
-            attributes: "{}".into(),
-        };
+        let group = group("Engineering");
         let members = [acme.ada];
         let made = acme.ledger.create_group(&acme.scim, &group, &members, acme.now).await;
         let (group, _) = made.unwrap();

@@ -241,9 +241,8 @@ mod tests {
 
     use super::*;
     use crate::ledger::{
-        fixture::{ACME, Acme, asserted},
+        fixture::{ACME, Acme, asserted, group},
         queries::tests::{Place, ledger},
-        scim::GroupFields,
         watch_writes,
     };
 
@@ -345,11 +344,7 @@ mod tests {
         for (number, crash) in FORGETTING.into_iter().enumerate() {
             let acme = Acme::new().await;
             acme.sign_in(&asserted("ada")).await.unwrap();
-            let fields = GroupFields {
-                display_name: "Ops".into(),
-                external_id: None,
-                attributes: "{}".into(),
-            };
+            let fields = group("Ops");
             let members = [acme.ada];
             let made = acme.ledger.create_group(&acme.scim, &fields, &members, acme.now);
             made.await.unwrap();

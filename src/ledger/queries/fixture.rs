@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Ledger,
-    scim::{Access, PersonFields},
+    scim::{Access, GroupFields, PersonFields},
     tests::{Place, ledger},
 };
 use crate::ledger::{
@@ -149,6 +149,10 @@ pub(crate) fn fresh() -> Hash {
     hash[..16].copy_from_slice(Uuid::new_v4().as_bytes());
     hash[31] = NEXT.fetch_add(1, Ordering::Relaxed);
     hash
+}
+
+pub(crate) fn group(name: &str) -> GroupFields {
+    GroupFields { display_name: name.into(), external_id: None, attributes: "{}".into() }
 }
 
 pub(crate) fn person(name: &str, active: bool) -> PersonFields {

@@ -92,19 +92,14 @@ mod tests {
     use crate::ledger::{
         Match, Selector,
         db::query,
-        fixture::{ACME, Acme},
-        scim::GroupFields,
+        fixture::{ACME, Acme, group},
     };
 
     #[tokio::test]
     async fn who_counts_in_a_group_is_counted_again_when_that_changes_and_not_before() {
         let acme = Acme::new().await;
         let group = async |name: &str, members: &[uuid::Uuid]| {
-            let fields = GroupFields {
-                display_name: name.into(),
-                external_id: None,
-                attributes: "{}".into(),
-            };
+            let fields = group(name);
             let made = acme.ledger.create_group(&acme.scim, &fields, members, acme.now).await;
             made.unwrap().0
         };

@@ -213,19 +213,14 @@ mod tests {
     use crate::ledger::{
         Match, Selector, Topic,
         db::{Dialect, query},
-        fixture::{ACME, Acme},
-        scim::GroupFields,
+        fixture::{ACME, Acme, group},
     };
 
     /// The team's row with what comes in the same moment, after its members were counted.
     #[tokio::test]
     async fn who_comes_while_a_team_is_made_counts_in_it() {
         let acme = Acme::new().await;
-        let fields = GroupFields {
-            display_name: "Staff".into(),
-            external_id: None,
-            attributes: "{}".into(),
-        };
+        let fields = group("Staff");
         let members = [acme.ada, acme.grace];
         acme.ledger.create_group(&acme.scim, &fields, &members, acme.now).await.unwrap();
         acme.set_active(acme.grace, "grace", false).await;
@@ -262,11 +257,7 @@ mod tests {
         };
         let mut ids = vec![];
         for members in [vec![acme.ada], vec![acme.ada, acme.grace]] {
-            let fields = GroupFields {
-                display_name: "Staff".into(),
-                external_id: None,
-                attributes: "{}".into(),
-            };
+            let fields = group("Staff");
             let made = acme.ledger.create_group(&acme.scim, &fields, &members, acme.now).await;
             ids.push(made.unwrap().0.simple().to_string());
         }
@@ -303,11 +294,7 @@ mod tests {
             .unwrap();
         assert_eq!(sorted(heard(Topic::Members).await), ids);
         // a group that is in another, in which grace therefore counts
-        let fields = GroupFields {
-            display_name: "Everybody".into(),
-            external_id: None,
-            attributes: "{}".into(),
-        };
+        let fields = group("Everybody");
         let within = [Uuid::parse_str(&ids[1]).unwrap()];
         let made = acme.ledger.create_group(&acme.scim, &fields, &within, acme.now).await;
         ids.push(made.unwrap().0.simple().to_string());

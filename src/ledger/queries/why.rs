@@ -180,8 +180,8 @@ mod tests {
     use super::*;
     use crate::ledger::{
         Asked, ClaimState, Grant, Matching, Rules, Selector,
-        fixture::{ACME, Acme, COMPANY, asserted, person},
-        scim::{GroupFields, PersonFields},
+        fixture::{ACME, Acme, COMPANY, asserted, group, person},
+        scim::PersonFields,
     };
 
     #[tokio::test]
@@ -252,20 +252,12 @@ mod tests {
         let acme = Acme::new().await;
         let mut ids = vec![];
         for name in ["Engineering", "Secret", "Staff"] {
-            let fields = GroupFields {
-                display_name: name.into(),
-                external_id: None,
-                attributes: "{}".into(),
-            };
+            let fields = group(name);
             let members = [acme.ada];
             let made = acme.ledger.create_group(&acme.scim, &fields, &members, acme.now);
             ids.push(made.await.unwrap().0);
         }
-        let umbrella = GroupFields {
-            display_name: "Umbrella".into(),
-            external_id: None,
-            attributes: "{}".into(),
-        };
+        let umbrella = group("Umbrella");
         let made = acme.ledger.create_group(&acme.scim, &umbrella, &ids[..1], acme.now);
         ids.push(made.await.unwrap().0);
         let put = async |name: &str, group: usize, accepted| {

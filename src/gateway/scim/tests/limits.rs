@@ -13,7 +13,8 @@ use tokio::time::timeout;
 use super::{super::guard::AT_ONCE, *};
 use crate::ledger::{
     Selector,
-    scim::{GROUPS_IN_GROUP, GroupFields, PersonFields, Refused},
+    fixture::group,
+    scim::{GROUPS_IN_GROUP, PersonFields, Refused},
     tests::Place,
     watch_writes,
 };
@@ -89,8 +90,7 @@ async fn too_many_groups_in_a_group_are_refused_and_who_is_removed_leaves_all_th
     let okta = server.client("acme", "okta");
     let hash = digest(&SHA256, b"acme-okta");
     let access = server.ledger.scim_access("acme", "okta", hash.as_ref()).await.unwrap().unwrap();
-    let inner =
-        GroupFields { display_name: "inner".into(), external_id: None, attributes: "{}".into() };
+    let inner = group("inner");
     let create = |_| server.ledger.create_group(&access, &inner, &[], Timestamp::now());
     let made = join_all((0..=GROUPS_IN_GROUP).map(create)).await;
     let members: Vec<_> = made.into_iter().map(|id| json!({"value": id.unwrap().0})).collect();
@@ -120,7 +120,7 @@ async fn a_token_that_was_taken_back_writes_nothing_even_if_it_was_let_in_before
     let server = Server::start().await;
     let okta = server.client("acme", "okta");
     let ann = format!("/Users/{}", okta.user("ann").await);
-    let group = format!("/Groups/{}", okta.group("ops", &[]).await);
+    let ops = format!("/Groups/{}", okta.group("ops", &[]).await);
     // let in before, by the ledger and by the gateway's memory
     let hash = digest(&SHA256, b"acme-okta");
     let access = server.ledger.scim_access("acme", "okta", hash.as_ref()).await.unwrap().unwrap();
@@ -136,8 +136,7 @@ async fn a_token_that_was_taken_back_writes_nothing_even_if_it_was_let_in_before
     };
     let made = server.ledger.create_person(&access, &fields, now).await;
     assert!(matches!(made, Err(Refused::Closed)));
-    let fields =
-        GroupFields { display_name: "x".into(), external_id: None, attributes: "{}".into() };
+    let fields = group("x");
     let made = server.ledger.create_group(&access, &fields, &[], now).await;
     assert!(matches!(made, Err(Refused::Closed)));
     okta.post("/Users", json!({"userName": "eve"})).await.error(401);
@@ -145,9 +144,9 @@ async fn a_token_that_was_taken_back_writes_nothing_even_if_it_was_let_in_before
     okta.patch(&ann, title("x")).await.error(401);
     okta.patch(&ann, json!([{"op": "remove", "path": "title"}])).await.error(401);
     okta.put(&ann, json!({"userName": "ann"})).await.error(401);
-    okta.put(&group, json!({"displayName": "ops"})).await.error(401);
-    okta.patch(&group, title("x")).await.error(401);
-    okta.delete(&group).await.error(401);
+    okta.put(&ops, json!({"displayName": "ops"})).await.error(401);
+    okta.patch(&ops, title("x")).await.error(401);
+    okta.delete(&ops).await.error(401);
     okta.delete(&ann).await.error(401);
     okta.get(&ann).await.error(401);
     okta.post("/Users/.search", json!({})).await.error(401);

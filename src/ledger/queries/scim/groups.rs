@@ -454,17 +454,13 @@ pub(super) mod tests {
     use super::*;
     use crate::ledger::{
         Selector, Topic,
-        fixture::person,
+        fixture::{group, person},
         tests::{Place, ledger},
     };
 
     pub const NOW: Timestamp = Timestamp::UNIX_EPOCH;
     /// How many members each of two adds.
     const EACH: usize = 20;
-
-    pub fn fields(name: &str) -> GroupFields {
-        GroupFields { display_name: name.into(), external_id: None, attributes: "{}".into() }
-    }
 
     pub async fn directory() -> (Place, Ledger, Access) {
         let (place, ledger) = ledger().await;
@@ -484,7 +480,7 @@ pub(super) mod tests {
             let person = person(&number.to_string(), true);
             people.push(ledger.create_person(&access, &person, NOW).await.unwrap());
         }
-        let (group, _) = ledger.create_group(&access, &fields("all"), &[], NOW).await.unwrap();
+        let (group, _) = ledger.create_group(&access, &group("all"), &[], NOW).await.unwrap();
         let selector = Selector::Id(group.to_string());
         ledger.put_team("a", "all", access.directory(), &selector, true).await.unwrap();
         let add = async |ledger: &Ledger, people: &[Uuid]| {
@@ -531,8 +527,8 @@ pub(super) mod tests {
     async fn a_page_of_groups_with_members_ends_where_there_is_no_more_room() {
         let (_place, ledger, access) = directory().await;
         for name in ["a", "b", "c"] {
-            let (inner, _) = ledger.create_group(&access, &fields(name), &[], NOW).await.unwrap();
-            let outer = fields(&format!("{name}{name}"));
+            let (inner, _) = ledger.create_group(&access, &group(name), &[], NOW).await.unwrap();
+            let outer = group(&format!("{name}{name}"));
             ledger.create_group(&access, &outer, &[inner], NOW).await.unwrap();
         }
         let page = async |bytes, with_members| {

@@ -289,19 +289,19 @@ mod tests {
     use super::{
         super::groups::{
             insert,
-            tests::{NOW, directory, fields},
+            tests::{NOW, directory},
         },
         *,
     };
     use crate::ledger::{
         Match, Selector, Topic,
-        fixture::person,
+        fixture::{group, person},
         scim::{GroupChange, StoredGroup},
     };
 
     async fn groups(ledger: &Ledger, access: &Access, names: std::ops::Range<i64>) -> Vec<Uuid> {
         let names = names.map(|number| number.to_string()).collect::<Vec<_>>();
-        let create = async |name| ledger.create_group(access, &fields(name), &[], NOW).await;
+        let create = async |name| ledger.create_group(access, &group(name), &[], NOW).await;
         let made = futures::future::join_all(names.iter().map(|name| create(name))).await;
         made.into_iter().map(|made| made.unwrap().0).collect()
     }
@@ -330,7 +330,7 @@ mod tests {
         let inner = groups(&ledger, &access, 0..1).await[0];
         let first = [people[0], people[1], inner];
         let (group, members) =
-            ledger.create_group(&access, &fields("ops"), &first, NOW).await.unwrap();
+            ledger.create_group(&access, &group("ops"), &first, NOW).await.unwrap();
         assert_eq!(members, MembersOfGroup { people: people[..2].into(), groups: vec![inner] });
         let told = async |members: Members| {
             let change = |_: &StoredGroup| Ok::<_, Refused>(GroupChange::default());
@@ -365,8 +365,7 @@ mod tests {
         let [one, two] = groups(&ledger, &access, 0..2).await[..] else { panic!("two were made") };
         let [stranger, other] = [Uuid::now_v7(), Uuid::now_v7()];
         let first = [ann, one, stranger];
-        let (group, made) =
-            ledger.create_group(&access, &fields("ops"), &first, NOW).await.unwrap();
+        let (group, made) = ledger.create_group(&access, &group("ops"), &first, NOW).await.unwrap();
         assert_eq!(made, MembersOfGroup { people: vec![ann], groups: vec![one] });
         let set = |ids: &[Uuid]| ids.iter().copied().collect::<BTreeSet<_>>();
         let add = |ids: &[Uuid]| Members { add: set(ids), ..Members::default() };
@@ -423,7 +422,7 @@ mod tests {
             nested(&mut tx, &access, inner[0]).await.unwrap()
         };
         // in one group
-        let made = ledger.create_group(&access, &fields("outer"), &inner, NOW).await;
+        let made = ledger.create_group(&access, &group("outer"), &inner, NOW).await;
         assert!(matches!(made, Err(Refused::TooManyGroups)), "{made:?}");
         put_in(&ledger, &access, inner[0], most).await.unwrap();
         let refused = put_in(&ledger, &access, inner[0], &[*last]).await;
@@ -488,8 +487,9 @@ mod tests {
         let ann = ledger.create_person(&access, &person("ann", true), NOW).await.unwrap();
         let mut tx = ledger.begin().await.unwrap();
         let chain: Vec<_> = (0..=GROUPS_IN_GROUPS).map(|_| Uuid::now_v7()).collect();
+        let link = group("link");
         for group in &chain {
-            insert(&mut tx, &access, *group, &fields("link"), NOW).await.unwrap();
+            insert(&mut tx, &access, *group, &link, NOW).await.unwrap();
         }
         let nested = query(
             "INSERT INTO subgroups (group_id, member_id, directory_id)

@@ -413,17 +413,17 @@ mod tests {
                         End::Taken => {
                             let (id, again, now) =
                                 (Uuid::now_v7(), person("ada", true), Timestamp::now());
-                            let (_, growth) = insert(tx, access, id, &again, now).await?;
-                            return Ok((time, growth));
+                            let (_, effect) = insert(tx, access, id, &again, now).await?;
+                            return Ok((time, effect));
                         }
                         End::Well | End::Refused => {}
                     }
                     let (action, subject) = ("test", Uuid::nil());
                     let (detail, topic, now) = ("", Topic::People, Timestamp::now());
                     let line = Line { action, subject, detail, topic, by: 0, now };
-                    let growth = line.write(tx, access).await?;
+                    let effect = line.write(tx, access).await?;
                     let refused = matches!(end, End::Refused);
-                    if refused { Err(Refused::TooManyGroups) } else { Ok((time, Some(growth))) }
+                    if refused { Err(Refused::TooManyGroups) } else { Ok((time, Some(effect))) }
                 }
                 .boxed()
             })

@@ -26,7 +26,8 @@ use crate::{
     ledger::{
         Admit, Asserted, Class, Client, Connection, Ledger, Matching, NewSession, Proof, Protocol,
         Rules, Selector,
-        scim::{Access, GroupFields, PersonFields, Refused},
+        fixture::group,
+        scim::{Access, PersonFields, Refused},
         tests::{Place, ledger},
     },
 };
@@ -82,11 +83,7 @@ impl World {
         ledger.replace_token(directory, Uuid::now_v7(), b"hash", now).await.unwrap();
         let access = ledger.scim_access("acme", "okta", b"hash").await.unwrap().unwrap();
         let ada = ledger.create_person(&access, &ada(true), now).await.unwrap();
-        let group = GroupFields {
-            display_name: "Engineering".into(),
-            external_id: None,
-            attributes: "{}".into(),
-        };
+        let group = group("Engineering");
         ledger.create_group(&access, &group, &[ada], now).await.unwrap();
         let group = Selector::DisplayName("Engineering".into());
         ledger.put_team("a", "engineering", directory, &group, true).await.unwrap();
